@@ -1,0 +1,142 @@
+package fn
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// A Result is what became of one event of a batch. In the answer to a batch
+// the events that are done and have nothing to say are left out.
+type Result struct {
+	ID     string          `json:"id"`
+	Status int             `json:"status"`
+	Data   json.RawMessage `json:"data,omitempty"`
+	Error  *im.Problem     `json:"error,omitempty"`
+
+	// RetryAfter is how long to wait before sending it again; 0 is unsaid.
+	RetryAfter time.Duration `json:"retry_after_ns,omitempty"`
+}
+
+// Err returns the failure that r tells of as an error with its kind, or nil.
+func (r Result) Err() error {
+	if r.Status < 300 {
+		return nil
+	}
+	e := &im.Error{Kind: kindOf(r.Status), Msg: http.StatusText(r.Status), RetryAfter: r.RetryAfter}
+	if r.Error != nil {
+		if r.Error.Kind != "" {
+			e.Kind = r.Error.Kind
+		}
+		e.Msg = r.Error.Detail
+	}
+	return e
+}
+
+type batchAnswer struct {
+	Results []Result `json:"results"`
+}
+
+// answer answers a request of one event.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, e event.Event, rep reply) {
+	err := classify(rep.err)
+	if err != nil {
+		s.refuse(w, r, s.statusOf(err), err)
+		return
+	}
+	s.count(http.StatusOK)
+	if rep.value == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	body, err := json.Marshal(rep.value)
+	if err != nil {
+		s.refuse(w, r, http.StatusInternalServerError, err)
+		return
+	}
+	w.Header().Set("Content-Type", event.JSON)
+	w.Write(append(body, '\n')) // a caller that is gone reads no answer
+}
+
+// answerBatch answers a request of a batch: 204 if all is done and there is
+// nothing to say, else 200 with what there is.
+func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []event.Event, replies []reply) {
+	var out batchAnswer
+	for i, rep := range replies {
+		res := Result{ID: events[i].ID, Status: http.StatusOK}
+		err := classify(rep.err)
+		if err == nil && rep.value != nil {
+			res.Data, err = json.Marshal(rep.value)
+		}
+		if err != nil {
+			res.Status = s.statusOf(err)
+			s.log(r, events[i].ID, res.Status, err)
+			p := im.ProblemOf(err)
+			res.Error = &p
+			res.RetryAfter = retryAfter(err)
+		}
+		s.count(res.Status)
+		if err != nil || rep.value != nil {
+			out.Results = append(out.Results, res)
+		}
+	}
+	if out.Results == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		s.refuse(w, r, http.StatusInternalServerError, err)
+		return
+	}
+	w.Header().Set("Content-Type", event.JSON)
+	w.Write(body)
+}
+
+// refuse answers a request that failed as a whole.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+	s.count(status)
+	s.log(r, r.Header.Get("Ce-Id"), status, err)
+	WriteProblem(w, status, err)
+}
+
+func (s *server) log(r *http.Request, id string, status int, err error) {
+	log := s.env.Log.DebugContext // the caller's own fault
+	if status >= 500 {
+		log = s.env.Log.WarnContext
+	}
+	log(r.Context(), "failed", "function", s.Name, "event", id, "status", status, "err", err)
+}
+
+func (s *server) count(status int) {
+	s.metrics.events.WithLabelValues(s.Name, strconv.Itoa(status)).Inc()
+}
+
+// WriteProblem answers with an error as RFC 9457 has it.
+func WriteProblem(w http.ResponseWriter, status int, err error) {
+	p := im.ProblemOf(err)
+	p.Status = status
+	if d := retryAfter(err); d > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(p) // a caller that is gone reads no answer
+}
+
+func retryAfter(err error) time.Duration {
+	var e *im.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}

@@ -1,0 +1,241 @@
+// Package fn makes a deployable CloudEvents function of a Go function.
+//
+// A function is declared once, as a [Func]. [Main] makes a program of one;
+// given several it makes one program of them all, which is how they run on a
+// laptop and in tests. What a function does is written as a plain Go function
+// of the data of events; [On], [Answer], [Call] and [CallAs] put it behind
+// HTTP: single events in binary or structured mode, batches, and plain JSON,
+// which is taken as the data of an event of the type the function accepts.
+//
+// It does not know which broker or platform sends the events.
+package fn
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/token"
+)
+
+// A Func declares a function.
+type Func struct {
+	// Name is its folder under functions, its image, its entry in stack.yml
+	// and its Knative Service.
+	Name string
+
+	// Accepts is the type of the events it is sent. Plain JSON is taken as one.
+	Accepts string
+
+	// Also are further types of event it is sent.
+	Also []string
+
+	// Topic is the Kafka topic whose events trigger it; "" is triggered by HTTP only.
+	Topic string
+
+	// Public functions may be reached from outside through the gateway.
+	Public bool
+
+	// New makes its handler, opening what the handler needs. What it opens
+	// belongs to the process and connects when first used, so that a
+	// dependency that is down does not keep the process from starting.
+	New func(context.Context, *proc.Env) (Handler, error)
+}
+
+// A Handler handles events. The zero Handler handles none.
+type Handler struct {
+	handle func(context.Context, []call) []reply
+	status func(im.Kind) int
+	sealed bool
+	open   func(*proc.Env) (*token.Verifier, error) // nil if callers need not be known
+	verify *token.Verifier
+}
+
+// call is one event, and the bearer token of the request it came in.
+type call struct {
+	event.Event
+	caller im.Caller
+}
+
+type reply struct {
+	value any // nil if there is nothing to say
+	err   error
+}
+
+// Each is what a handler of a batch returns when some of its events failed: an
+// error for each event, in order, nil where it is done.
+type Each []error
+
+func (e Each) Error() string {
+	var msgs []string
+	for _, err := range e {
+		if err != nil {
+			msgs = append(msgs, err.Error())
+		}
+	}
+	return fmt.Sprintf("%d of %d events failed: %s", len(msgs), len(e), strings.Join(msgs, "; "))
+}
+
+// Unwrap returns the errors.
+func (e Each) Unwrap() []error { return e }
+
+// Or returns e as an error, or nil if none of e is one.
+func (e Each) Or() error {
+	for _, err := range e {
+		if err != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// On handles sealed events that nobody waits for, a batch at a time. They may
+// come more than once, and in any order unless they have a key in common. If f
+// fails, so does each event of the batch, unless the error is an [Each]. An
+// event that failed with an error that trying again could mend comes again;
+// with any other it goes to the dead letters. In may be event.Event, for
+// handlers that need more than its data.
+func On[In any](f func(context.Context, []In) error) Handler {
+	return Handler{sealed: true, status: deliveryStatus, handle: func(ctx context.Context, calls []call) []reply {
+		return decoded(calls, func(ins []In, replies []*reply) {
+			err := f(ctx, ins)
+			var each Each
+			if errors.As(err, &each) && len(each) == len(ins) {
+				for i, r := range replies {
+					r.err = each[i]
+				}
+				return
+			}
+			for _, r := range replies {
+				r.err = err
+			}
+		})
+	}}
+}
+
+// A Reply answers one event.
+type Reply[Out any] struct {
+	Value Out
+	Err   error
+}
+
+// Answer answers sealed events whose sender waits, a batch at a time: f
+// returns a Reply for each, in order.
+func Answer[In, Out any](f func(context.Context, []In) []Reply[Out]) Handler {
+	return Handler{sealed: true, status: callStatus, handle: func(ctx context.Context, calls []call) []reply {
+		return decoded(calls, func(ins []In, replies []*reply) {
+			outs := f(ctx, ins)
+			for i, r := range replies {
+				if i >= len(outs) {
+					r.err = fmt.Errorf("%d events were answered by %d replies", len(ins), len(outs))
+				} else if outs[i].Err != nil {
+					r.err = outs[i].Err
+				} else {
+					r.value = outs[i].Value
+				}
+			}
+		})
+	}}
+}
+
+// Call answers requests of anybody.
+func Call[In, Out any](f func(context.Context, In) (Out, error)) Handler {
+	return Handler{status: callStatus, handle: oneByOne(func(ctx context.Context, _ im.Caller, in In) (Out, error) {
+		return f(ctx, in)
+	})}
+}
+
+// CallAs answers requests of callers who prove by an access token who they are.
+func CallAs[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) Handler {
+	return Handler{status: callStatus, open: token.OpenVerifier, handle: oneByOne(f)}
+}
+
+func oneByOne[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) func(context.Context, []call) []reply {
+	return func(ctx context.Context, calls []call) []reply {
+		replies := make([]reply, len(calls))
+		for i, c := range calls {
+			in, err := decode[In](c.Event, true)
+			if err == nil {
+				replies[i].value, err = f(ctx, c.caller, in)
+			}
+			replies[i].err = err
+		}
+		return replies
+	}
+}
+
+// decoded hands what could be decoded of calls to f, with where to put the
+// answers, and returns all answers.
+func decoded[In any](calls []call, f func([]In, []*reply)) []reply {
+	replies := make([]reply, len(calls))
+	ins := make([]In, 0, len(calls))
+	to := make([]*reply, 0, len(calls))
+	for i := range calls {
+		in, err := decode[In](calls[i].Event, false)
+		if err != nil {
+			replies[i].err = err
+			continue
+		}
+		ins = append(ins, in)
+		to = append(to, &replies[i])
+	}
+	if len(ins) > 0 {
+		f(ins, to)
+	}
+	return replies
+}
+
+// decode reads the data of e. Fields that In does not have are refused if
+// strict: a caller who misspells one is told so. Between our own parts they
+// are not, so that a newer sender does not strand an older receiver.
+func decode[In any](e event.Event, strict bool) (In, error) {
+	var in In
+	if raw, ok := any(&in).(*event.Event); ok {
+		*raw = e
+		return in, nil
+	}
+	data := e.Data
+	if len(data) == 0 {
+		data = json.RawMessage("{}")
+	}
+	if !utf8.Valid(data) {
+		return in, im.Errorf(im.Invalid, "cannot read the data: it is not UTF-8")
+	}
+	if err := unmarshal(data, &in, strict); err != nil {
+		return in, &im.Error{Kind: im.Invalid, Msg: "cannot read the data: " + reason(err), Err: err}
+	}
+	return in, nil
+}
+
+func unmarshal(data []byte, to any, strict bool) error {
+	if !strict {
+		return json.Unmarshal(data, to)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(to)
+	if err == nil && dec.More() {
+		err = errors.New("there is more than one JSON value")
+	}
+	return err
+}
+
+// reason returns what encoding/json found, in words without Go's types.
+func reason(err error) string {
+	s := strings.TrimPrefix(err.Error(), "json: ")
+	if i := strings.Index(s, " into Go "); i >= 0 {
+		s = s[:i] + " in this place"
+		var t *json.UnmarshalTypeError
+		if errors.As(err, &t) && t.Field != "" {
+			s += " (" + t.Field + ")"
+		}
+	}
+	return s
+}

@@ -1,0 +1,405 @@
+package fn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+var (
+	settingPort     = proc.Setting{Name: "PORT", Default: "8080", Doc: "port on which a function listens"}
+	settingTimeout  = proc.Setting{Name: "FUNCTION_TIMEOUT", Default: "10s", Doc: "how long a function may take over a request before it gives up (503)"}
+	settingBody     = proc.Setting{Name: "FUNCTION_MAX_BODY", Default: "4194304", Doc: "most bytes in the body of a request to a function"}
+	settingInFlight = proc.Setting{Name: "FUNCTION_MAX_IN_FLIGHT", Default: "256", Doc: "most requests a function handles at a time; more are told to come again (429)"}
+	settingSeals    = proc.Setting{Name: "SEAL_KEYS", Need: true, Secret: true, Doc: "keys that seal events between the parts, <id>:<base64 of at least 32 bytes>, separated by commas; the first seals, all are believed"}
+)
+
+// Keyring returns the seal keys of the process.
+func Keyring(env *proc.Env) (*event.Keyring, error) {
+	return proc.Share(env, "fn.Keyring", func() (*event.Keyring, func() error, error) {
+		set := env.Settings()
+		keys := set.String(settingSeals)
+		if err := set.Err(); err != nil {
+			return nil, nil, err
+		}
+		ring, err := event.ParseKeyring(keys)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading SEAL_KEYS: %w", err)
+		}
+		return ring, nil, nil
+	})
+}
+
+// Main runs the functions as one program and does not return until the
+// program is told to stop. One function answers at /; several, each at its name.
+func Main(funcs ...Func) {
+	name := "all-in-one"
+	if len(funcs) == 1 {
+		name = funcs[0].Name
+	}
+	proc.Main(name, func(ctx context.Context, env *proc.Env) error {
+		set := env.Settings()
+		port := set.Int(settingPort, 0)
+		if err := set.Err(); err != nil {
+			return err
+		}
+		h, err := Mount(ctx, env, funcs...)
+		if err != nil {
+			return err
+		}
+		ln, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		if err != nil {
+			return err
+		}
+		env.Log.Info("serving", "address", ln.Addr().String())
+		return env.Serve(ctx, ln, h)
+	})
+}
+
+// Mount builds the functions and returns them behind one http.Handler, with
+// health, readiness and metrics. ctx is the life of the process.
+func Mount(ctx context.Context, env *proc.Env, funcs ...Func) (http.Handler, error) {
+	set := env.Settings()
+	limits := limits{
+		timeout:  set.Duration(settingTimeout),
+		body:     int64(set.Int(settingBody, 1)),
+		inFlight: set.Int(settingInFlight, 1),
+	}
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	m, err := proc.Share(env, "fn.metrics", func() (*metrics, func() error, error) { return newMetrics(env), nil, nil })
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for _, f := range funcs {
+		s, err := newServer(ctx, env, f, limits, m)
+		if err != nil {
+			return nil, fmt.Errorf("building %s: %w", f.Name, err)
+		}
+		mux.Handle("/"+f.Name, s)
+		if len(funcs) == 1 {
+			mux.Handle("/{$}", s)
+		}
+	}
+	healthy := func(http.ResponseWriter, *http.Request) {}
+	ready := func(w http.ResponseWriter, _ *http.Request) {
+		if env.Draining() {
+			http.Error(w, "stopping", http.StatusServiceUnavailable)
+		}
+	}
+	mux.HandleFunc("GET /_/health", healthy)
+	mux.HandleFunc("GET /healthz", healthy)
+	mux.HandleFunc("GET /_/ready", ready)
+	mux.HandleFunc("GET /readyz", ready)
+	separate, err := env.ServeMetrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !separate {
+		mux.Handle("GET /metrics", env.MetricsHandler())
+	}
+	return mux, nil
+}
+
+type limits struct {
+	timeout  time.Duration
+	body     int64 // bytes
+	inFlight int
+}
+
+type metrics struct {
+	events  *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+}
+
+func newMetrics(env *proc.Env) *metrics {
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidings_function_events_total", Help: "Events handled, by function and the status each was answered with.",
+		}, []string{"function", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tidings_function_request_seconds", Help: "How long requests took, by function; a batch is one request.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"function"}),
+	}
+	env.Metrics.MustRegister(m.events, m.seconds)
+	return m
+}
+
+// server is one function behind HTTP.
+type server struct {
+	Func
+	Handler
+	limits
+	env      *proc.Env
+	ring     *event.Keyring // nil if events need no seal
+	slots    chan struct{}
+	metrics  *metrics
+	observer prometheus.Observer
+}
+
+func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics) (*server, error) {
+	h, err := f.New(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{Func: f, Handler: h, limits: l, env: env, metrics: m,
+		slots: make(chan struct{}, l.inFlight), observer: m.seconds.WithLabelValues(f.Name)}
+	if h.handle == nil {
+		return nil, errors.New("its handler handles nothing")
+	}
+	if h.sealed {
+		if s.ring, err = Keyring(env); err != nil {
+			return nil, err
+		}
+	}
+	if h.open != nil {
+		if s.verify, err = h.open(env); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		s.refuse(w, r, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "a function is called by POST"))
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		s.refuse(w, r, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many requests at once: come again", RetryAfter: time.Second})
+		return
+	}
+	start := time.Now()
+	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
+
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	events, batch, err := s.read(w, r)
+	if err != nil {
+		// What is no event can be none of a call either.
+		s.refuse(w, r, deliveryStatus(im.KindOf(err)), err)
+		return
+	}
+	results := s.run(ctx, r, events)
+	if batch {
+		s.answerBatch(w, r, events, results)
+		return
+	}
+	s.answer(w, r, events[0], results[0])
+}
+
+// read returns the events of a request and whether they came as a batch.
+func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Event, batch bool, err error) {
+	r.Body = http.MaxBytesReader(w, r.Body, s.body)
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil && r.Header.Get("Content-Type") != "" {
+		return nil, false, im.Errorf(im.Unsupported, "the content type of the request cannot be read")
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
+		return nil, false, im.Errorf(im.Unsupported, "the request is written in %.20q: use utf-8", cs)
+	}
+	binary := r.Header.Get("Ce-Id") != "" || r.Header.Get("Ce-Specversion") != "" || r.Header.Get("Ce-Type") != ""
+	switch {
+	case media == event.Batch:
+		b, err := s.body1(r)
+		if err != nil {
+			return nil, true, err
+		}
+		events, err = event.ParseBatch(b)
+		return events, true, err
+	case media == event.Structured:
+		b, err := s.body1(r)
+		if err != nil {
+			return nil, false, err
+		}
+		e, err := event.Parse(b)
+		return []event.Event{e}, false, err
+	case binary && (media == event.JSON || media == ""):
+		e, err := readBinary(r)
+		return []event.Event{e}, false, err
+	case media == event.JSON:
+		b, err := s.body1(r)
+		if err != nil {
+			return nil, false, err
+		}
+		e, err := event.New(s.Accepts, "plain", "", json.RawMessage(b))
+		if err != nil {
+			return nil, false, &im.Error{Kind: im.Invalid, Msg: "the body is not JSON", Err: err}
+		}
+		e.TraceParent = r.Header.Get("Traceparent")
+		return []event.Event{e}, false, nil
+	}
+	return nil, false, im.Errorf(im.Unsupported, "%.60q is not spoken here: send %s, or a CloudEvent in binary mode, as %s or as %s",
+		media, event.JSON, event.Structured, event.Batch)
+}
+
+func (s *server) body1(r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(r.Body)
+	return b, bodyError(err)
+}
+
+func bodyError(err error) error {
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &large):
+		return im.Errorf(im.TooLarge, "the body has more than %d bytes", large.Limit)
+	}
+	return &im.Error{Kind: im.Unavailable, Msg: "the body of the request broke off", Err: err}
+}
+
+func readBinary(r *http.Request) (event.Event, error) {
+	in, err := cehttp.NewEventFromHTTPRequest(r)
+	if err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return event.Event{}, bodyError(err)
+		}
+		return event.Event{}, &im.Error{Kind: im.Invalid, Msg: "not a CloudEvent in binary mode", Err: err}
+	}
+	return fromSDK(in)
+}
+
+func fromSDK(in *ce.Event) (event.Event, error) {
+	e := event.Event{
+		ID: in.ID(), Type: in.Type(), Source: in.Source(), Subject: in.Subject(),
+		Data: in.Data(),
+	}
+	if t := in.Time(); !t.IsZero() {
+		e.Time = im.TimeOf(t)
+	}
+	for name, v := range in.Extensions() {
+		text, ok := v.(string)
+		if !ok {
+			continue
+		}
+		if err := e.SetAttribute(name, text); err != nil {
+			return e, err
+		}
+	}
+	if in.SpecVersion() != "1.0" {
+		return e, im.Errorf(im.Invalid, "CloudEvents %.20q is not spoken here: use 1.0", in.SpecVersion())
+	}
+	return e, e.Check()
+}
+
+// run hands to the handler what may pass and returns a reply for each event.
+func (s *server) run(ctx context.Context, r *http.Request, events []event.Event) []reply {
+	replies := make([]reply, len(events))
+	calls := make([]call, 0, len(events))
+	index := make([]int, 0, len(events))
+	caller, callerErr := s.caller(r)
+	ctx, end := s.trace(ctx, events)
+	for i := range events {
+		if err := s.admit(&events[i]); err != nil {
+			replies[i].err = err
+		} else if callerErr != nil {
+			replies[i].err = callerErr
+		} else {
+			calls = append(calls, call{events[i], caller})
+			index = append(index, i)
+		}
+	}
+	if len(calls) > 0 {
+		for j, rep := range s.protected(ctx, calls) {
+			replies[index[j]] = rep
+		}
+	}
+	end(replies)
+	return replies
+}
+
+// errEnvelope marks an error of the event itself, which no status table of a
+// call applies to: it can never succeed.
+type errEnvelope struct{ error }
+
+func (e errEnvelope) Unwrap() error { return e.error }
+
+// admit reports whether an event is of a type and seal that may pass.
+func (s *server) admit(e *event.Event) error {
+	if e.Type != s.Accepts && !slices.Contains(s.Also, e.Type) {
+		return errEnvelope{im.Errorf(im.Invalid, "%s takes events of type %s, not %.80s", s.Name, s.Accepts, e.Type)}
+	}
+	if s.ring != nil {
+		if err := s.ring.Verify(e); err != nil {
+			return errEnvelope{err}
+		}
+	}
+	return nil
+}
+
+// caller returns who sent the request, where the function asks.
+func (s *server) caller(r *http.Request) (im.Caller, error) {
+	if s.verify == nil {
+		return im.Caller{}, nil
+	}
+	scheme, jwt, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || jwt == "" {
+		return im.Caller{}, im.Errorf(im.Unauthenticated, "an access token is needed: Authorization: Bearer <token>")
+	}
+	c, _, err := s.verify.Verify(strings.TrimSpace(jwt))
+	return c, err
+}
+
+// protected runs the handler and makes an error of a panic.
+func (s *server) protected(ctx context.Context, calls []call) (replies []reply) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.env.Log.ErrorContext(ctx, "panic", "function", s.Name, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			replies = make([]reply, len(calls))
+			for i := range replies {
+				replies[i].err = im.Internal
+			}
+		}
+	}()
+	return s.handle(ctx, calls)
+}
+
+// classify gives an error that nobody gave a kind one, where the kind is plain.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *im.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return &im.Error{Kind: im.Unavailable, Msg: "it took too long: try again", Err: err}
+	}
+	return err
+}
+
+func (s *server) statusOf(err error) int {
+	var env errEnvelope
+	if errors.As(err, &env) {
+		return deliveryStatus(im.KindOf(err))
+	}
+	return s.status(im.KindOf(err))
+}

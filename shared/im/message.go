@@ -1,0 +1,159 @@
+// Package im is the vocabulary of Tidings: what a message, a user and a group
+// are, and the rules that can be checked by looking at them alone. It knows of
+// no store, no transport and no encoding but JSON, and imports nothing but the
+// standard library.
+package im
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of what a client may send. Those of a deployment may be lower.
+const (
+	MaxText     = 16 << 10 // bytes of text in a message
+	MaxClientID = 64       // bytes of a client's own id of a message
+	MaxGroup    = 2000     // members of a group
+	MaxFrame    = 64 << 10 // bytes of a frame on the socket
+)
+
+// The kinds of message.
+const (
+	KindText   = "text"   // Text is what was said
+	KindNotice = "notice" // Data says what happened; only the system sends these
+)
+
+// A Message is one thing said in a conversation. (Conversation, Time, ID) is
+// its place in the order of the conversation.
+type Message struct {
+	ID           string          `json:"id"` // UUIDv7 made of Time
+	Conversation Conversation    `json:"conversation"`
+	Time         Time            `json:"time"` // unique in the conversation while Redis keeps its memory
+	From         string          `json:"from"`
+	ClientID     string          `json:"client_id"` // the sender's own id for it
+	Kind         string          `json:"kind"`
+	Text         string          `json:"text,omitempty"`
+	ReplyTo      string          `json:"reply_to,omitempty"` // id of a message in the same conversation
+	Data         json.RawMessage `json:"data,omitempty"`
+}
+
+// A Draft is a message as its sender wrote it, before it has a place.
+type Draft struct {
+	ClientID string `json:"id"`
+	To       string `json:"to"` // "u:<user>", or a conversation
+	Kind     string `json:"kind,omitempty"`
+	Text     string `json:"text"`
+	ReplyTo  string `json:"reply_to,omitempty"`
+}
+
+// Check reports what in d could never be accepted. from is the sender.
+func (d Draft) Check(from string) error {
+	switch {
+	case d.ClientID == "":
+		return Errorf(Invalid, `a message needs an "id": your own, new for each message and the same when you send it again`)
+	case len(d.ClientID) > MaxClientID:
+		return Errorf(Invalid, "the id of a message is %d bytes at most", MaxClientID)
+	case !printable(d.ClientID):
+		return Errorf(Invalid, "the id of a message is printable ASCII without spaces")
+	case d.Kind != "" && d.Kind != KindText:
+		return Errorf(Invalid, "%.40q is not a kind of message that can be sent: use %q", d.Kind, KindText)
+	case d.Text == "":
+		return Errorf(Invalid, `a message needs a "text"`)
+	case len(d.Text) > MaxText:
+		return Errorf(TooLarge, "the text has %d bytes; %d are the most", len(d.Text), MaxText)
+	case !utf8.ValidString(d.Text):
+		return Errorf(Invalid, "the text is not UTF-8")
+	case strings.IndexByte(d.Text, 0) >= 0:
+		return Errorf(Invalid, "the text holds a NUL character, which cannot be stored")
+	case d.ReplyTo != "" && !IsMessageID(d.ReplyTo):
+		return Errorf(Invalid, `"reply_to" is not the id of a message`)
+	}
+	_, err := d.Conversation(from)
+	return err
+}
+
+// Conversation returns where d is to be said, if from is who says it.
+func (d Draft) Conversation(from string) (Conversation, error) {
+	if user, ok := strings.CutPrefix(d.To, "u:"); ok {
+		switch {
+		case !IsID(user):
+			return "", Errorf(Invalid, `"to" names no user: after u: comes a user's id`)
+		case user == from:
+			return "", Errorf(Invalid, "a message to yourself goes nowhere: name another user or a group")
+		}
+		return Direct(from, user), nil
+	}
+	c := Conversation(d.To)
+	if c.Check() != nil {
+		return "", Errorf(Invalid, `"to" is u:<user>, g:<group> or a conversation, not %.80q`, d.To)
+	}
+	if c.Group() == "" && c.Peer(from) == "" {
+		return "", Errorf(Denied, "you are not in this conversation")
+	}
+	return c, nil
+}
+
+// Digest returns 72 bits of a hash of what d says and where, by which a second
+// message under the id of another is told from a repeat of it.
+func (d Draft) Digest(c Conversation) string {
+	kind := d.Kind
+	if kind == "" {
+		kind = KindText
+	}
+	h := sha256.Sum256([]byte(string(c) + "\x00" + kind + "\x00" + d.ReplyTo + "\x00" + d.Text))
+	return base64.RawURLEncoding.EncodeToString(h[:9])
+}
+
+// Recipients returns who has m in their inbox, if m is in a direct
+// conversation: its two users, the sender among them. For a group it is nil.
+func (m Message) Recipients() []string {
+	if a, b := m.Conversation.Users(); a != "" {
+		return []string{a, b}
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Place is where a message stands in the order of its conversation. The zero
+// Place is before all, and a cursor for paging history.
+type Place struct {
+	Time Time   `json:"time"`
+	ID   string `json:"id"`
+}
+
+// Place returns where m stands.
+func (m Message) Place() Place { return Place{m.Time, m.ID} }
+
+// Less reports whether p comes before q.
+func (p Place) Less(q Place) bool {
+	if p.Time != q.Time {
+		return p.Time < q.Time
+	}
+	return p.ID < q.ID
+}
+
+// An Entry is a message in a user's inbox. Seq counts 1, 2, 3 … per user, over
+// all conversations, without holes.
+type Entry struct {
+	User    string          `json:"user"`
+	Seq     int64           `json:"seq"`
+	ID      string          `json:"id"`      // of the message
+	Message json.RawMessage `json:"message"` // a Message
+}
+
+// An EntryKey names an entry by what it holds.
+type EntryKey struct{ User, ID string }
+
+// Key returns the name of e.
+func (e Entry) Key() EntryKey { return EntryKey{e.User, e.ID} }
