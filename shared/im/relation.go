@@ -37,3 +37,13 @@ func (r Relation) MayWrite(policy string) error {
 	}
 	return nil
 }
+
+// Members are the members of a group as of a version of the list. Each change
+// makes a greater version.
+type Members struct {
+	Version int64
+	Users   []string // sorted
+}
+
+// A Membership asks whether a user is in a group.
+type Membership struct{ Group, User string }

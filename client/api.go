@@ -1,0 +1,272 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// maxAnswer is the most bytes read of an answer: a page of the largest messages.
+const maxAnswer = 16 << 20
+
+// An API makes single calls to the HTTP API of a gateway. It is safe for
+// concurrent use and tries nothing twice. Its errors are *im.Error: errors.Is
+// tells their kind, such as im.NotFound; what no server answered is
+// im.Unavailable.
+type API struct {
+	URL  string       // of the gateway, such as https://im.example.org
+	HTTP *http.Client // nil is http.DefaultClient
+}
+
+// Tokens are what signing in gives: who is signed in, and the proof.
+type Tokens struct {
+	User             im.User `json:"user"`
+	Session          string  `json:"session"`
+	AccessToken      string  `json:"access_token"`
+	ExpiresAt        im.Time `json:"expires_at"` // of the access token, by the server's clock
+	RefreshToken     string  `json:"refresh_token"`
+	RefreshExpiresAt im.Time `json:"refresh_expires_at"`
+
+	life time.Duration // of the access token when it was received; 0 is not known
+}
+
+// An InboxPage is part of an inbox, in order of seq.
+type InboxPage struct {
+	Entries []im.Entry `json:"entries"`
+	Head    int64      `json:"head"` // greatest seq in the inbox
+	More    bool       `json:"more"` // there are entries after the last
+}
+
+// A HistoryPage is part of a conversation, in its order. Next and Prev are what
+// to give as After and Before to get what follows and what precedes; empty if
+// there is nothing.
+type HistoryPage struct {
+	Messages []im.Message `json:"messages"`
+	Next     string       `json:"next"`
+	Prev     string       `json:"prev"`
+}
+
+// A HistoryRange says which part of a conversation is wanted: what follows
+// After, or what precedes Before, or with neither the newest.
+type HistoryRange struct {
+	After, Before string
+	Limit         int // 0 leaves it to the server
+}
+
+// Register makes an account. An empty name is the account's.
+func (a *API) Register(ctx context.Context, account, name, password string) (im.User, error) {
+	in := struct {
+		Account  string `json:"account"`
+		Name     string `json:"name,omitempty"`
+		Password string `json:"password"`
+	}{account, name, password}
+	var out struct {
+		im.User
+		Wrapped im.User `json:"user"`
+	}
+	_, err := a.call(ctx, "POST", "/v1/users", "", in, &out)
+	if out.Wrapped.ID != "" {
+		return out.Wrapped, err
+	}
+	return out.User, err
+}
+
+// Login starts a session for a device. The device's name is chosen once and kept.
+func (a *API) Login(ctx context.Context, account, password, device, platform string) (Tokens, error) {
+	in := map[string]string{"account": account, "password": password, "device": device, "platform": platform}
+	return a.tokens(ctx, "/v1/sessions", in)
+}
+
+// Refresh gives new tokens for a refresh token, which is spent by it: using it
+// again ends the session, so the new one must be kept first.
+func (a *API) Refresh(ctx context.Context, refreshToken string) (Tokens, error) {
+	return a.tokens(ctx, "/v1/sessions/refresh", map[string]string{"refresh_token": refreshToken})
+}
+
+func (a *API) tokens(ctx context.Context, path string, in any) (Tokens, error) {
+	var t Tokens
+	h, err := a.call(ctx, "POST", path, "", in, &t)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if t.AccessToken == "" {
+		return Tokens{}, im.Errorf(im.Internal, "the server answered without an access token")
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil { // this machine's clock may be wrong
+		t.life = t.ExpiresAt.Std().Sub(date)
+	}
+	return t, nil
+}
+
+// Logout ends the session of an access token, and its connections.
+func (a *API) Logout(ctx context.Context, accessToken string) error {
+	_, err := a.call(ctx, "DELETE", "/v1/sessions/current", accessToken, nil, nil)
+	return err
+}
+
+// FindUser returns the user with an account, or an error of kind im.NotFound.
+func (a *API) FindUser(ctx context.Context, accessToken, account string) (im.User, error) {
+	var out struct {
+		Users []im.User `json:"users"`
+	}
+	if _, err := a.call(ctx, "GET", "/v1/users?account="+url.QueryEscape(account), accessToken, nil, &out); err != nil {
+		return im.User{}, err
+	}
+	if len(out.Users) == 0 {
+		return im.User{}, im.Errorf(im.NotFound, "nobody has the account %.40q", account)
+	}
+	return out.Users[0], nil
+}
+
+// CreateGroup makes a group of the caller and members, given by their ids.
+func (a *API) CreateGroup(ctx context.Context, accessToken, name string, members []string) (im.GroupInfo, error) {
+	in := struct {
+		Name    string   `json:"name"`
+		Members []string `json:"members"`
+	}{name, members}
+	var g im.GroupInfo
+	_, err := a.call(ctx, "POST", "/v1/groups", accessToken, in, &g)
+	return g, err
+}
+
+// Inbox returns entries of the caller's inbox with a seq greater than after.
+// limit 0 leaves the number to the server.
+func (a *API) Inbox(ctx context.Context, accessToken string, after int64, limit int) (InboxPage, error) {
+	q := url.Values{"after": {strconv.FormatInt(after, 10)}}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	var p InboxPage
+	_, err := a.call(ctx, "GET", "/v1/inbox?"+q.Encode(), accessToken, nil, &p)
+	return p, err
+}
+
+// History returns part of a conversation that the caller takes part in.
+func (a *API) History(ctx context.Context, accessToken string, c im.Conversation, r HistoryRange) (HistoryPage, error) {
+	q := url.Values{}
+	if r.After != "" {
+		q.Set("after", r.After)
+	}
+	if r.Before != "" {
+		q.Set("before", r.Before)
+	}
+	if r.Limit > 0 {
+		q.Set("limit", strconv.Itoa(r.Limit))
+	}
+	path := "/v1/conversations/" + url.PathEscape(string(c)) + "/messages"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	var p HistoryPage
+	_, err := a.call(ctx, "GET", path, accessToken, nil, &p)
+	return p, err
+}
+
+// call makes one call: in is sent and out filled in as JSON, unless nil.
+func (a *API) call(ctx context.Context, method, path, accessToken string, in, out any) (http.Header, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.URL, "/")+path, body)
+	if err != nil {
+		return nil, im.Wrap(im.Invalid, err, "the URL of the server is not one")
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if accessToken != "" {
+		req.Header.Set("Authorization", "Bearer "+accessToken)
+	}
+	hc := a.HTTP
+	if hc == nil {
+		hc = http.DefaultClient
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, im.Wrap(im.Unavailable, err, "the server does not answer")
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, im.Wrap(im.Unavailable, err, "the server's answer broke off")
+	case len(b) > maxAnswer:
+		return nil, im.Errorf(im.TooLarge, "the server's answer is longer than %d bytes", maxAnswer)
+	case resp.StatusCode >= 400:
+		return nil, problem(resp, b)
+	case resp.StatusCode >= 300:
+		return nil, im.Errorf(im.Internal, "the server answered with status %d, which is not for a call", resp.StatusCode)
+	}
+	if out != nil {
+		if err := json.Unmarshal(b, out); err != nil {
+			return nil, im.Wrap(im.Internal, err, "the server's answer to %s %s is not of the form expected", method, req.URL.Path)
+		}
+	}
+	return resp.Header, nil
+}
+
+// problem returns the error that an answer tells of.
+func problem(resp *http.Response, body []byte) error {
+	var p im.Problem
+	if json.Unmarshal(body, &p) != nil || p.Kind == "" {
+		p = im.Problem{Kind: kindOf(resp.StatusCode), Detail: fmt.Sprintf("the server answered with status %d", resp.StatusCode)}
+	}
+	e := &im.Error{Kind: p.Kind, Msg: p.Detail}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return e
+}
+
+// kindOf returns the kind of a status that came without a Problem, as from a
+// proxy in between.
+func kindOf(status int) im.Kind {
+	switch status {
+	case http.StatusUnauthorized:
+		return im.Unauthenticated
+	case http.StatusForbidden:
+		return im.Denied
+	case http.StatusNotFound:
+		return im.NotFound
+	case http.StatusConflict:
+		return im.Conflict
+	case http.StatusRequestEntityTooLarge:
+		return im.TooLarge
+	case http.StatusUnsupportedMediaType:
+		return im.Unsupported
+	case http.StatusTooManyRequests:
+		return im.Overloaded
+	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return im.Unavailable
+	}
+	if status >= 500 {
+		return im.Internal
+	}
+	return im.Invalid
+}
+
+// retryAfter returns how long err asks to wait before trying again, or 0.
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*im.Error](err); ok {
+		return e.RetryAfter
+	}
+	return 0
+}

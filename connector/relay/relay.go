@@ -1,0 +1,209 @@
+// Package relay hands the events of Kafka topics to functions over HTTP, in the
+// dialect of Knative's KafkaSource, plus batches.
+//
+// Each function is a consumer group of its own, tidings.<function>. Each
+// partition is worked on by itself: a batch of its records is posted, what the
+// function has not done is posted again until it is done or can never be, and
+// only then the batch is committed and the next one fetched. So what follows
+// from an answer is:
+//
+//	2xx, or not listed in the answer to a batch   done
+//	≥ 500, 404, 408, 409, 429, no answer          posted again, later
+//	anything else                                 to the dead letters
+//
+// Posting again goes on for ever, with growing pauses, unless a budget is set
+// (CONNECTOR_RETRY_FOR): as long as a dependency of a function is down its
+// partitions stand still, nothing is held in memory, and no message that could
+// be delivered ends among the dead letters.
+//
+// What holds for order: an event is not posted before all earlier ones of its
+// partition have been posted, nor before all earlier ones of earlier batches
+// are done or dead. Within a batch a function may do a later event and fail an
+// earlier one, which then comes again after the later; a function to which the
+// order of a key matters fails the later one too.
+//
+// The package does not know which functions there are, nor what events say.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/kafka"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+// defaultRoutes is the message path.
+const defaultRoutes = event.TopicMessages + ">persist-history," + event.TopicMessages + ">persist-inbox," + event.TopicDeliveries + ">push-fanout"
+
+var (
+	settingRoutes   = proc.Setting{Name: "CONNECTOR_ROUTES", Default: defaultRoutes, Doc: "which topics go to which functions, <topic>><function>, separated by commas"}
+	settingURL      = proc.Setting{Name: "FUNCTION_URL", Default: "http://{function}:8080/", Doc: "where functions answer; {function} stands for the name"}
+	settingEvents   = proc.Setting{Name: "CONNECTOR_BATCH_EVENTS", Default: "500", Doc: "most events in one request to a function"}
+	settingBytes    = proc.Setting{Name: "CONNECTOR_BATCH_BYTES", Default: "1048576", Doc: "most bytes of data in one request to a function, unless a single event has more; below half of FUNCTION_MAX_BODY"}
+	settingTimeout  = proc.Setting{Name: "CONNECTOR_TIMEOUT", Default: "15s", Doc: "how long a function may take over a request before it is posted again; more than FUNCTION_TIMEOUT"}
+	settingRetryFor = proc.Setting{Name: "CONNECTOR_RETRY_FOR", Doc: "how long an event is posted again while the function is overloaded or down, before it goes to the dead letters; unset, for ever: accepted messages wait for an outage to end"}
+)
+
+// groupPrefix and a function's name make the name of its consumer group.
+const groupPrefix = "tidings."
+
+// Relay is what a connector does.
+type Relay struct {
+	env         *proc.Env
+	producer    *kafka.Producer
+	client      *http.Client
+	url         string // template
+	routes      []route
+	deadLetters string // topic
+	events      int    // most in a request
+	bytes       int    // likewise
+	retryFor    time.Duration
+	metrics     *metrics
+
+	mu     sync.Mutex
+	joined map[string]bool // by function
+}
+
+// route is what goes to a function.
+type route struct {
+	function string
+	topics   []string
+}
+
+// Run relays until ctx is done. What goes wrong with Kafka and functions is
+// tried again; the error tells of settings.
+func Run(ctx context.Context, env *proc.Env) error {
+	r, err := open(ctx, env)
+	if err != nil {
+		return err
+	}
+	return r.run(ctx)
+}
+
+func open(ctx context.Context, env *proc.Env) (*Relay, error) {
+	set := env.Settings()
+	r := &Relay{
+		env:         env,
+		url:         set.String(settingURL),
+		deadLetters: event.TopicDeadLetters,
+		events:      set.Int(settingEvents, 1),
+		bytes:       set.Int(settingBytes, 1),
+		retryFor:    set.Duration(settingRetryFor),
+		joined:      make(map[string]bool),
+	}
+	r.client = fn.NewHTTPClient(set.Duration(settingTimeout))
+	list := set.List(settingRoutes)
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.routes, err = parseRoutes(list); err != nil {
+		return nil, err
+	}
+	if _, err := r.urlOf("f"); err != nil {
+		return nil, err
+	}
+	if r.producer, err = kafka.Open(ctx, env); err != nil {
+		return nil, err
+	}
+	r.metrics, err = proc.Share(env, "relay.metrics", func() (*metrics, func() error, error) { return newMetrics(env), nil, nil })
+	return r, err
+}
+
+// parseRoutes reads <topic>><function>, which may name a function several times.
+func parseRoutes(list []string) ([]route, error) {
+	var routes []route
+	for _, s := range list {
+		topic, function, ok := strings.Cut(s, ">")
+		topic, function = strings.TrimSpace(topic), strings.TrimSpace(function)
+		if !ok || topic == "" || function == "" || strings.ContainsAny(function, "/>?# ") {
+			return nil, fmt.Errorf("setting %s: %q is not <topic>><function>", settingRoutes.Name, s)
+		}
+		i := slices.IndexFunc(routes, func(r route) bool { return r.function == function })
+		if i < 0 {
+			i = len(routes)
+			routes = append(routes, route{function: function})
+		}
+		if slices.Contains(routes[i].topics, topic) {
+			return nil, fmt.Errorf("setting %s: %q is there twice", settingRoutes.Name, s)
+		}
+		routes[i].topics = append(routes[i].topics, topic)
+	}
+	if len(routes) == 0 {
+		return nil, fmt.Errorf("setting %s names no route", settingRoutes.Name)
+	}
+	return routes, nil
+}
+
+// urlOf returns where a function answers.
+func (r *Relay) urlOf(function string) (string, error) {
+	u, err := url.Parse(strings.ReplaceAll(r.url, "{function}", url.PathEscape(function)))
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("setting %s: %q is not a URL such as %s", settingURL.Name, r.url, settingURL.Default)
+	}
+	return u.String(), nil
+}
+
+func (r *Relay) run(ctx context.Context) error {
+	if !r.ensureTopics(ctx) {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, route := range r.routes {
+		at, err := r.urlOf(route.function)
+		if err != nil {
+			return err
+		}
+		f := &function{Relay: r, name: route.function, url: at, lanes: make(map[laneKey]*lane)}
+		g.Go(func() error {
+			return kafka.Consumer{
+				Group: groupPrefix + f.name, Topics: route.topics,
+				Handle: f.handle, Lag: f.lag, Joined: f.isJoined,
+			}.Run(ctx, r.env)
+		})
+	}
+	return g.Wait()
+}
+
+// ensureTopics creates the topics of Tidings as soon as Kafka lets it. It
+// reports false if ctx is done before.
+func (r *Relay) ensureTopics(ctx context.Context) bool {
+	for failures := 1; ; failures++ {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := kafka.EnsureTopics(try, r.env)
+		cancel()
+		if err == nil {
+			return true
+		}
+		if failures == 1 {
+			r.env.Log.Warn("waiting for Kafka", "err", err)
+		}
+		if sleep(ctx, pause(failures)) != nil {
+			return false
+		}
+	}
+}
+
+// ready returns why the connector is not at work, or nil.
+func (r *Relay) ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, route := range r.routes {
+		if !r.joined[route.function] {
+			return errors.New("not in the consumer group of " + route.function)
+		}
+	}
+	return nil
+}

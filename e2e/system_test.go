@@ -1,0 +1,272 @@
+package e2e
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/functions"
+	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/kafka"
+	"github.com/tidings-im/tidings/shared/postgres"
+)
+
+// A system is Tidings, each part a process of its own.
+type system struct {
+	t        *testing.T
+	vars     map[string]string // the settings that all parts have in common
+	kafka    *imtest.Service
+	postgres *imtest.Service
+	redis    *imtest.Service
+	parts    map[string]*imtest.Process
+	gateways []string // their public URLs
+	platform *platform
+}
+
+// The functions that run as processes of their own; the rest share all-in-one.
+var alone = []string{"chat-ingest", "persist-history", "persist-inbox", "push-fanout"}
+
+// binaries are built once for all tests of the package.
+var binaries = sync.OnceValues(func() (map[string]string, error) { return map[string]string{}, nil })
+
+var buildMu sync.Mutex
+
+func binary(t *testing.T, pkg string) string {
+	t.Helper()
+	buildMu.Lock()
+	defer buildMu.Unlock()
+	built, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if built[pkg] == "" {
+		from := imtest.Build(t, pkg)
+		to := outDir(t) + "/" + strings.ReplaceAll(pkg, "/", "-")
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		built[pkg] = to
+	}
+	return built[pkg]
+}
+
+var out string // set by TestMain
+
+func outDir(t *testing.T) string {
+	t.Helper()
+	if out == "" {
+		t.Fatal("TestMain did not run")
+	}
+	return out
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "tidings-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		out = dir
+		return m.Run()
+	}())
+}
+
+// settings returns secrets and limits for a system on these services.
+func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]string {
+	t.Helper()
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	privDER, err := x509.MarshalPKCS8PrivateKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pubDER, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := make([]byte, 32)
+	rand.Read(seal)
+	return map[string]string{
+		"KAFKA_BROKERS":       brokers,
+		"POSTGRES_URL":        postgresURL,
+		"REDIS_URL":           redisURL,
+		"INBOX_STORE":         "postgres",
+		"SEAL_KEYS":           "k1:" + base64.StdEncoding.EncodeToString(seal),
+		"TOKEN_PRIVATE_KEY":   string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privDER})),
+		"TOKEN_PUBLIC_KEYS":   string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER})),
+		"KAFKA_REPLICATION":   "1",
+		"KAFKA_PARTITIONS":    "4",
+		"ANTI_ENTROPY":        "3s",
+		"SIGN_INS_PER_MINUTE": "1000",
+		"DRAIN_SPREAD":        "200ms",
+	}
+}
+
+// prepare makes the tables and topics.
+func prepare(t *testing.T, vars map[string]string) {
+	t.Helper()
+	env := imtest.Env(t, vars)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := postgres.Migrate(ctx, env); err != nil {
+		t.Fatal(err)
+	}
+	if err := kafka.EnsureTopics(ctx, env); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts everything: two gateways, the functions, the connector.
+func start(t *testing.T) *system {
+	t.Helper()
+	s := &system{t: t, parts: make(map[string]*imtest.Process)}
+	s.kafka = imtest.Start(t, "kafka")
+	s.postgres = imtest.Start(t, "postgres")
+	s.redis = imtest.Start(t, "redis")
+	s.vars = settings(t, s.kafka.URL, s.postgres.URL, s.redis.URL)
+	prepare(t, s.vars)
+	s.platform = newPlatform(t)
+	s.vars["FUNCTION_URL"] = s.platform.URL + "/{function}"
+
+	rest := freePort(t)
+	for _, f := range functions.All {
+		s.platform.route(f.Name, fmt.Sprintf("http://127.0.0.1:%d/%s", rest, f.Name))
+	}
+	s.run("all-in-one", "functions/all-in-one", "PORT", fmt.Sprint(rest))
+	for _, name := range alone {
+		port := freePort(t)
+		s.platform.route(name, fmt.Sprintf("http://127.0.0.1:%d/%s", port, name))
+		s.run(name, "functions/"+name, "PORT", fmt.Sprint(port))
+	}
+	s.run("connector", "connector", "PORT", fmt.Sprint(freePort(t)))
+	for i := range 2 {
+		public, internal := freePort(t), freePort(t)
+		s.run(fmt.Sprintf("gateway-%d", i+1), "gateway",
+			"GATEWAY_ADDR", fmt.Sprintf("127.0.0.1:%d", public),
+			"GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", internal),
+			"GATEWAY_INTERNAL_URL", fmt.Sprintf("http://127.0.0.1:%d", internal))
+		s.gateways = append(s.gateways, fmt.Sprintf("http://127.0.0.1:%d", public))
+	}
+	for _, url := range s.gateways {
+		eventually(t, 30*time.Second, url+" is ready", func() error { return get(url + "/readyz") })
+	}
+	for _, f := range functions.All {
+		eventually(t, 30*time.Second, f.Name+" is ready", func() error { return get(s.platform.health(f.Name)) })
+	}
+	return s
+}
+
+// run starts a part with the common settings and these.
+func (s *system) run(name, pkg string, vars ...string) {
+	s.t.Helper()
+	all := maps.Clone(s.vars)
+	for i := 0; i < len(vars); i += 2 {
+		all[vars[i]] = vars[i+1]
+	}
+	var env []string
+	for k, v := range all {
+		env = append(env, k+"="+v)
+	}
+	s.parts[name] = imtest.Run(s.t, env, binary(s.t, pkg))
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+func get(url string) error {
+	client := &http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, resp.Status)
+	}
+	return nil
+}
+
+// eventually waits until f succeeds.
+func eventually(t *testing.T, within time.Duration, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s: %v", what, within, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// A platform is what stands in for Knative or OpenFaaS: it finds a function by
+// its name, and answers 502 when its process is down.
+type platform struct {
+	*httptest.Server
+	mu  sync.Mutex
+	to  map[string]*url.URL
+	rev httputil.ReverseProxy
+}
+
+func newPlatform(t *testing.T) *platform {
+	p := &platform{to: make(map[string]*url.URL)}
+	p.rev = httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if to := p.to[strings.Trim(r.In.URL.Path, "/")]; to != nil {
+				r.Out.URL = to
+			}
+		},
+		Transport:    &http.Transport{MaxIdleConnsPerHost: 64},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	p.Server = httptest.NewServer(&p.rev)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *platform) route(function, to string) {
+	u, err := url.Parse(to)
+	if err != nil {
+		panic(err) // of this test's own making
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to[function] = u
+}
+
+func (p *platform) health(function string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return "http://" + p.to[function].Host + "/readyz"
+}

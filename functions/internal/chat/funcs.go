@@ -1,0 +1,55 @@
+// Package chat is the function that takes messages in: chat-ingest.
+package chat
+
+import (
+	"context"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/kafka"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
+)
+
+var settingPolicy = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
+
+// Ingest gives each message that a client sent its place in its conversation
+// and writes it to the log of messages, from where it is the system's.
+var Ingest = fn.Func{
+	Name:    "chat-ingest",
+	Accepts: event.MessageSubmitted,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		set := env.Settings()
+		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+		if err := set.Err(); err != nil {
+			return fn.Handler{}, err
+		}
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		cache, err := redis.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		log, err := kafka.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		seal, err := fn.Keyring(env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		in := &ingest{
+			guard:  guard{relations: cache.NewRelations(db), members: cache.NewMembers(db), policy: policy},
+			places: cache,
+			log:    log,
+			seal:   seal,
+			window: cache.PlaceWindow(),
+			now:    im.Now,
+		}
+		return fn.Answer(in.batch), nil
+	},
+}

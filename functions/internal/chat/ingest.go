@@ -1,0 +1,179 @@
+package chat
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// source names this function in the events that it writes.
+const source = "chat-ingest"
+
+// maxAhead is by how much the clock of a gateway may be ahead of this one.
+const maxAhead = time.Minute
+
+type places interface {
+	// Place gives each message its place, or the one that it had before.
+	Place(context.Context, []im.PlaceRequest) []im.PlaceResult
+}
+
+type log interface {
+	// PublishEach writes events and returns an error for each, in order, nil
+	// where it is durable.
+	PublishEach(ctx context.Context, topic string, events []event.Event) []error
+}
+
+type ingest struct {
+	guard  guard
+	places places
+	log    log
+	seal   *event.Keyring
+	window time.Duration // for which a place is kept
+	now    func() im.Time
+}
+
+// message is one message on its way through a batch. Once err is set, nothing
+// more is done with it.
+type message struct {
+	event.Submitted
+	conversation im.Conversation
+	traceParent  string
+	place        im.Place
+	err          error
+}
+
+// batch takes messages in, and answers for each whether it is accepted. A
+// message is accepted when the log has acknowledged it, not before. One that
+// was accepted before is written again at its first place: the first try may
+// have died before the write, and everyone who reads the log knows repeats.
+//
+// Each sender's own order is kept by the places, which are given in the order
+// of the batch, in one step for each conversation. So a message whose sender
+// and conversation are those of one that failed for a while is answered by
+// what became of itself: if the earlier one has no place yet, nor has it, for
+// what is asked before placing is the same for both; if the earlier one was
+// placed but not written, it comes again at its place, before this one.
+func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[event.Placed] {
+	messages := make([]*message, len(events))
+	for i := range events {
+		messages[i] = in.read(&events[i])
+	}
+	in.guard.check(ctx, messages)
+	in.place(ctx, messages)
+	in.publish(ctx, messages)
+
+	replies := make([]fn.Reply[event.Placed], len(events))
+	for i, m := range messages {
+		if m.err != nil {
+			replies[i].Err = m.err
+			continue
+		}
+		replies[i].Value = event.Placed{ID: m.place.ID, Conversation: m.conversation, Time: m.place.Time}
+	}
+	return replies
+}
+
+// read decodes a message and refuses what can be seen to be wrong with it.
+func (in *ingest) read(e *event.Event) *message {
+	m := &message{traceParent: e.TraceParent}
+	if err := json.Unmarshal(e.Data, &m.Submitted); err != nil {
+		m.err = im.Wrap(im.Invalid, err, "the data of the event is not a submitted message")
+		return m
+	}
+	if !im.IsID(m.From) {
+		m.err = im.Errorf(im.Invalid, "the event does not say who sent the message")
+		return m
+	}
+	if m.err = m.Check(m.From); m.err != nil {
+		return m
+	}
+	if m.err = in.checkAge(m.At); m.err != nil {
+		return m
+	}
+	m.conversation, m.err = m.Draft.Conversation(m.From)
+	return m
+}
+
+// checkAge refuses what may have been placed so long ago that the place is
+// forgotten: who replays a captured event makes no second message of it.
+func (in *ingest) checkAge(at im.Time) error {
+	switch age := in.now().Std().Sub(at.Std()); {
+	case age > in.window:
+		return im.Errorf(im.Invalid, "the message was submitted too long ago")
+	case age < -maxAhead:
+		return im.Errorf(im.Invalid, "the message was submitted in the future: a clock is wrong")
+	}
+	return nil
+}
+
+func (in *ingest) place(ctx context.Context, messages []*message) {
+	var reqs []im.PlaceRequest
+	var of []*message
+	for _, m := range messages {
+		if m.err == nil {
+			of = append(of, m)
+			reqs = append(reqs, im.PlaceRequest{
+				Conversation: m.conversation,
+				From:         m.From,
+				ClientID:     m.ClientID,
+				Digest:       m.Digest(m.conversation),
+			})
+		}
+	}
+	if len(reqs) == 0 {
+		return
+	}
+	for i, r := range in.places.Place(ctx, reqs) {
+		of[i].place, of[i].err = r.Place, r.Err
+	}
+}
+
+func (in *ingest) publish(ctx context.Context, messages []*message) {
+	var events []event.Event
+	var of []*message
+	for _, m := range messages {
+		if m.err != nil {
+			continue
+		}
+		var e event.Event
+		if e, m.err = in.accepted(m); m.err == nil {
+			of = append(of, m)
+			events = append(events, e)
+		}
+	}
+	if len(events) == 0 {
+		return
+	}
+	for i, err := range in.log.PublishEach(ctx, event.TopicMessages, events) {
+		if err != nil {
+			of[i].err = fmt.Errorf("publishing message %s: %w", of[i].place.ID, err)
+		}
+	}
+}
+
+// accepted returns the event of a placed message. It is the same, but for the
+// trace, however often the message is sent.
+func (in *ingest) accepted(m *message) (event.Event, error) {
+	msg := im.Message{
+		ID:           m.place.ID,
+		Conversation: m.conversation,
+		Time:         m.place.Time,
+		From:         m.From,
+		ClientID:     m.ClientID,
+		Kind:         im.KindText,
+		Text:         m.Text,
+		ReplyTo:      m.ReplyTo,
+	}
+	e, err := event.New(event.MessageAccepted, source, string(m.conversation), event.Accepted{Message: msg, Recipients: msg.Recipients()})
+	if err != nil {
+		return e, err
+	}
+	e.ID, e.Time, e.TraceParent = msg.ID, msg.Time, m.traceParent
+	in.seal.Sign(&e)
+	return e, nil
+}

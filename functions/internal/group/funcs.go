@@ -1,0 +1,25 @@
+// Package group is the functions of groups: group-create.
+package group
+
+import (
+	"context"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+// Create makes a group of the caller and others.
+var Create = fn.Func{
+	Name:    "group-create",
+	Accepts: event.CallType("group-create"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(create(db)), nil
+	},
+}

@@ -1,0 +1,134 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+const (
+	defaultRead  = 50
+	maxRead      = 200
+	maxReadBytes = 1 << 20 // of messages in a page, unless the first one is larger
+)
+
+// A reader reads the history of conversations.
+type reader interface {
+	// History returns at most limit messages: those right after from, oldest
+	// first, or backwards those right before it, newest first.
+	History(ctx context.Context, c im.Conversation, from im.Place, backwards bool, limit int) ([]im.Message, error)
+}
+
+// members knows who is in which group.
+type members interface {
+	// IsMember reports whether a user is in a group. Nobody is in a group that
+	// does not exist.
+	IsMember(ctx context.Context, group, user string) (bool, error)
+}
+
+type readRequest struct {
+	Conversation im.Conversation `json:"conversation"`
+	Before       string          `json:"before,omitempty"` // a cursor: the messages that precede it
+	After        string          `json:"after,omitempty"`  // a cursor: the messages that follow it
+	Limit        int             `json:"limit,omitempty"`
+}
+
+// A readPage is a part of a conversation without holes, oldest first. Without
+// a cursor in the request it ends with the newest message.
+type readPage struct {
+	Messages []im.Message `json:"messages"`
+	Prev     string       `json:"prev,omitempty"` // "before" of the page that precedes this one; none if this is the first
+	Next     string       `json:"next,omitempty"` // "after" of the page that follows, now or when more is said
+}
+
+func read(from reader, groups members) func(context.Context, im.Caller, readRequest) (readPage, error) {
+	return func(ctx context.Context, caller im.Caller, in readRequest) (readPage, error) {
+		start, backwards, limit, err := parse(in)
+		if err != nil {
+			return readPage{}, err
+		}
+		if err := allow(ctx, groups, caller.User, in.Conversation); err != nil {
+			return readPage{}, err
+		}
+		messages, err := from.History(ctx, in.Conversation, start, backwards, limit)
+		if err != nil {
+			return readPage{}, fmt.Errorf("reading history: %w", err)
+		}
+		ended := len(messages) < limit
+		if n := fit(messages); n < len(messages) {
+			messages, ended = messages[:n], false
+		}
+		if backwards {
+			slices.Reverse(messages)
+		}
+		page := readPage{Messages: messages, Prev: in.After, Next: in.After}
+		if len(messages) == 0 {
+			page.Messages = []im.Message{} // not null
+			if backwards {
+				page.Next = in.Before
+			}
+			return page, nil
+		}
+		page.Prev = formatCursor(messages[0].Place())
+		page.Next = formatCursor(messages[len(messages)-1].Place())
+		if backwards && ended {
+			page.Prev = ""
+		}
+		return page, nil
+	}
+}
+
+func parse(in readRequest) (start im.Place, backwards bool, limit int, err error) {
+	limit = in.Limit
+	switch {
+	case limit < 0 || limit > maxRead:
+		return start, false, 0, im.Errorf(im.Invalid, `"limit" is 1 to %d, or 0 for %d: not %d`, maxRead, defaultRead, limit)
+	case in.Before != "" && in.After != "":
+		return start, false, 0, im.Errorf(im.Invalid, `only one of "before" and "after" can be given`)
+	case limit == 0:
+		limit = defaultRead
+	}
+	if err := in.Conversation.Check(); err != nil {
+		return start, false, 0, err
+	}
+	if in.After != "" {
+		start, err = parseCursor(in.After)
+		return start, false, limit, err
+	}
+	if in.Before != "" {
+		start, err = parseCursor(in.Before)
+		return start, true, limit, err
+	}
+	return last, true, limit, nil
+}
+
+// allow reports Denied unless user takes part in c, in the same words whether
+// or not there is such a conversation.
+func allow(ctx context.Context, groups members, user string, c im.Conversation) error {
+	if c.Peer(user) != "" {
+		return nil
+	}
+	if group := c.Group(); group != "" {
+		is, err := groups.IsMember(ctx, group, user)
+		if err != nil {
+			return fmt.Errorf("asking who is in %s: %w", c, err)
+		}
+		if is {
+			return nil
+		}
+	}
+	return im.Errorf(im.Denied, "you are not in this conversation")
+}
+
+// fit returns how many of messages a page can hold.
+func fit(messages []im.Message) int {
+	size := 0
+	for i, m := range messages {
+		if size += len(m.Text) + len(m.Data); size > maxReadBytes && i > 0 {
+			return i
+		}
+	}
+	return len(messages)
+}

@@ -1,0 +1,100 @@
+// Package inbox is the functions of inboxes: persist-inbox puts each accepted
+// message into the inbox of everyone concerned, message-sync hands a user what
+// they have not seen, inbox-heads says how far inboxes reach. It does not know
+// who is connected, nor how a message gets to their devices.
+package inbox
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/kafka"
+	"github.com/tidings-im/tidings/shared/mongodb"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
+)
+
+var settingStore = proc.Setting{Name: "INBOX_STORE", Default: "mongodb", Doc: "where inboxes are kept: mongodb, or postgres for a small site; changing it moves nothing"}
+
+// Persist puts each accepted message into inboxes.
+var Persist = fn.Func{
+	Name:    "persist-inbox",
+	Accepts: event.MessageAccepted,
+	Topic:   event.TopicMessages,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		store, storeErr := open(ctx, env)
+		client, redisErr := redis.Open(ctx, env)
+		db, dbErr := postgres.Open(ctx, env)
+		producer, kafkaErr := kafka.Open(ctx, env)
+		keys, keysErr := fn.Keyring(env)
+		if err := errors.Join(storeErr, redisErr, dbErr, kafkaErr, keysErr); err != nil {
+			return fn.Handler{}, err
+		}
+		p := &persister{
+			appender: &appender{store: store, hints: client, log: env.Log, pause: sleep},
+			members:  client.NewMembers(db),
+			publish:  producer,
+			seal:     keys.Sign,
+			log:      env.Log,
+		}
+		return fn.On(p.persist), nil
+	},
+}
+
+// Sync hands a user the entries of their inbox that follow a seq.
+var Sync = fn.Func{
+	Name:    "message-sync",
+	Accepts: event.CallType("message-sync"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		store, err := open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(syncAfter(store)), nil
+	},
+}
+
+// Heads says how far the inboxes of users reach.
+var Heads = fn.Func{
+	Name:    "inbox-heads",
+	Accepts: event.InboxHeads,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		store, storeErr := open(ctx, env)
+		client, redisErr := redis.Open(ctx, env)
+		if err := errors.Join(storeErr, redisErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.Answer(headsOf(store, client, env.Log)), nil
+	},
+}
+
+// kept is all that is done to inboxes.
+type kept interface {
+	store
+	After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
+}
+
+func open(ctx context.Context, env *proc.Env) (kept, error) {
+	set := env.Settings()
+	which := set.OneOf(settingStore, "mongodb", "postgres")
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	if which == "postgres" {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return nil, err
+		}
+		return db.Inbox(), nil
+	}
+	db, err := mongodb.Open(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return db.Inbox(), nil
+}

@@ -1,0 +1,108 @@
+// Package push is the functions that bring what happens to the gateways which
+// hold the sockets of those concerned: push-fanout for messages, push-signal
+// for what is kept nowhere.
+//
+// Nothing here is ever tried for long. What a push does not bring, the inbox
+// has, and a gateway tells its clients when they are behind.
+package push
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
+)
+
+var (
+	settingTimeout = proc.Setting{Name: "PUSH_TIMEOUT", Default: "1s", Doc: "how long a gateway may take over a batch of pushes before it is given up"}
+	settingPolicy  = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
+)
+
+// Fanout pushes messages that have come into inboxes to the connected among
+// those whose inboxes they are.
+var Fanout = fn.Func{
+	Name:    "push-fanout",
+	Accepts: event.InboxAppended,
+	Topic:   event.TopicDeliveries,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		cache, err := redis.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		to, err := newDelivery(env, cache)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.On(fanout(to)), nil
+	},
+}
+
+// Signal passes ephemeral frames on to the others in a conversation.
+var Signal = fn.Func{
+	Name:    "push-signal",
+	Accepts: event.Signal,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		set := env.Settings()
+		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+		if err := set.Err(); err != nil {
+			return fn.Handler{}, err
+		}
+		cache, err := redis.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		to, err := newDelivery(env, cache)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.On(signal(to, cache.NewRelations(db), cache.NewMembers(db), policy)), nil
+	},
+}
+
+// newDelivery returns the process's way to the gateways.
+func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
+	set := env.Settings()
+	timeout := set.Duration(settingTimeout)
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	seal, err := fn.Keyring(env)
+	if err != nil {
+		return nil, err
+	}
+	return proc.Share(env, "push.delivery", func() (*delivery, func() error, error) {
+		client := fn.NewHTTPClient(timeout)
+		d := &delivery{
+			conns:    cache,
+			gateways: cache.NewGateways(),
+			post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
+				return fn.Post(ctx, client, url, events)
+			},
+			seal:    seal,
+			log:     env.Log,
+			pushed:  newPushed(),
+			circuit: newCircuit(),
+		}
+		if err := env.Metrics.Register(d.pushed); err != nil {
+			return nil, nil, err
+		}
+		return d, func() error { client.CloseIdleConnections(); return nil }, nil
+	})
+}
+
+func newPushed() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidings_pushes_total",
+		Help: "Events posted to gateways, by what became of them: done, or dropped and why.",
+	}, []string{"outcome"})
+}

@@ -1,0 +1,120 @@
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+type relations interface {
+	// Relations returns the relation of each pair.
+	Relations(context.Context, []im.Pair) (map[im.Pair]im.Relation, error)
+}
+
+type members interface {
+	// Groups returns the members of those groups that exist.
+	Groups(ctx context.Context, groups []string) (map[string][]string, error)
+}
+
+// signal passes frames on to the others in a conversation, and to the other
+// devices of the sender, if the sender may write there. Signals that cannot be
+// delivered are not kept for later.
+func signal(to *delivery, relations relations, members members, policy string) func(context.Context, []event.Event) error {
+	return func(ctx context.Context, events []event.Event) error {
+		failed := make(fn.Each, len(events))
+		signals := make([]event.Signalled, len(events))
+		var pairs []im.Pair
+		var groups []string
+		for i := range events {
+			if signals[i], failed[i] = signalled(&events[i]); failed[i] != nil {
+				continue
+			}
+			if group := signals[i].Conversation.Group(); group != "" {
+				groups = append(groups, group)
+			} else {
+				pairs = append(pairs, im.PairOf(signals[i].Conversation.Users()))
+			}
+		}
+		related, err := relations.Relations(ctx, pairs)
+		if err != nil {
+			return fmt.Errorf("asking who may signal to whom: %w", err)
+		}
+		of, err := members.Groups(ctx, groups)
+		if err != nil {
+			return fmt.Errorf("asking who is in groups: %w", err)
+		}
+		var pushes []push
+		for i, s := range signals {
+			if failed[i] != nil {
+				continue
+			}
+			var others []event.Recipient
+			if group := s.Conversation.Group(); group != "" {
+				others, failed[i] = inGroup(s.From, of[group])
+			} else {
+				others = []event.Recipient{{User: s.Conversation.Peer(s.From)}}
+				failed[i] = related[im.PairOf(s.Conversation.Users())].MayWrite(policy)
+			}
+			if failed[i] == nil {
+				pushes = append(pushes, pushesOf(&events[i], s, others)...)
+			}
+		}
+		to.deliver(ctx, pushes)
+		return failed.Or()
+	}
+}
+
+// signalled reads a signal, and refuses what can be seen to be wrong with it.
+func signalled(e *event.Event) (event.Signalled, error) {
+	var s event.Signalled
+	if err := json.Unmarshal(e.Data, &s); err != nil {
+		return s, im.Wrap(im.Invalid, err, "the data of the event is not a signal")
+	}
+	if !im.IsID(s.From) || im.CheckDevice(s.Device) != nil || len(s.Frame) == 0 {
+		return s, im.Errorf(im.Invalid, "the signal does not say from whom, from which device or what")
+	}
+	if err := s.Conversation.Check(); err != nil {
+		return s, err
+	}
+	if s.Conversation.Group() == "" && s.Conversation.Peer(s.From) == "" {
+		return s, im.Errorf(im.Denied, "you are not in this conversation")
+	}
+	return s, nil
+}
+
+// inGroup returns the other members of a group, if from is one.
+func inGroup(from string, members []string) ([]event.Recipient, error) {
+	others := make([]event.Recipient, 0, len(members))
+	for _, u := range members {
+		if u != from {
+			others = append(others, event.Recipient{User: u})
+		}
+	}
+	if len(others) == len(members) {
+		return nil, im.Errorf(im.Denied, "you are not in this group")
+	}
+	return others, nil
+}
+
+// pushesOf returns what is to be written for a signal: to the others, and to
+// the sender except for the device it comes from. They are two, because two
+// users may call their devices the same.
+func pushesOf(e *event.Event, s event.Signalled, others []event.Recipient) []push {
+	device, _ := json.Marshal(s.Device) // a string can always be written
+	p := push{
+		id:           e.ID,
+		conversation: string(s.Conversation),
+		traceParent:  e.TraceParent,
+		head:         fmt.Appendf(nil, `{"frame":%s,"to":[`, s.Frame),
+		to:           others,
+	}
+	own := p
+	own.id += ".own"
+	own.head = fmt.Appendf(nil, `{"frame":%s,"except":%s,"to":[`, s.Frame, device)
+	own.to = []event.Recipient{{User: s.From}}
+	return []push{p, own}
+}

@@ -1,0 +1,169 @@
+// Package user is the functions of accounts: user-register, user-login,
+// token-refresh, user-logout and user-search.
+package user
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
+	"github.com/tidings-im/tidings/shared/token"
+)
+
+var (
+	settingRefreshTTL = proc.Setting{Name: "REFRESH_TTL", Default: "720h", Doc: "how long a refresh token is good; each use gives a new one"}
+	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each"}
+	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed; more are told to come again"}
+)
+
+// endTimeout bounds telling one gateway that a session has ended.
+const endTimeout = 2 * time.Second
+
+// Register adds a user.
+var Register = fn.Func{
+	Name:    "user-register",
+	Accepts: event.CallType("user-register"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		passwords, err := openHasher(env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.Call(register(db, passwords)), nil
+	},
+}
+
+// Login signs a device in.
+var Login = fn.Func{
+	Name:    "user-login",
+	Accepts: event.CallType("user-login"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		cache, err := redis.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		limit, err := cache.NewSignIns(env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		passwords, err := openHasher(env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		tokens, err := openTokens(env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens}
+		return fn.Call(l.call), nil
+	},
+}
+
+// Refresh gives the next pair of tokens of a session.
+var Refresh = fn.Func{
+	Name:    "token-refresh",
+	Accepts: event.CallType("token-refresh"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		tokens, err := openTokens(env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		end, err := openEnder(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.Call(refresh(db, tokens, end)), nil
+	},
+}
+
+// Logout ends the session of the caller.
+var Logout = fn.Func{
+	Name:    "user-logout",
+	Accepts: event.CallType("user-logout"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		end, err := openEnder(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(logout(db, end)), nil
+	},
+}
+
+// Search finds the user of an account.
+var Search = fn.Func{
+	Name:    "user-search",
+	Accepts: event.CallType("user-search"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, err := postgres.Open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(search(db)), nil
+	},
+}
+
+// openHasher returns the process's hasher of passwords.
+func openHasher(env *proc.Env) (*hasher, error) {
+	return proc.Share(env, "user.hasher", func() (*hasher, func() error, error) {
+		set := env.Settings()
+		parallel, waiting := set.Int(settingHashing, 1), set.Int(settingHashQueue, 0)
+		return newHasher(parallel, waiting), nil, set.Err()
+	})
+}
+
+func openTokens(env *proc.Env) (tokens, error) {
+	set := env.Settings()
+	ttl := set.Duration(settingRefreshTTL)
+	if err := set.Err(); err != nil {
+		return tokens{}, err
+	}
+	access, err := token.OpenIssuer(env)
+	return tokens{access: access, refreshTTL: ttl}, err
+}
+
+func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
+	cache, err := redis.Open(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := fn.Keyring(env)
+	if err != nil {
+		return nil, err
+	}
+	client := fn.NewHTTPClient(endTimeout)
+	env.OnClose(func() error { client.CloseIdleConnections(); return nil })
+	return &ender{
+		marks:    cache,
+		conns:    cache,
+		gateways: cache.NewGateways(),
+		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
+			return fn.Post(ctx, client, url, events)
+		},
+		seal: seal,
+		log:  env.Log,
+	}, nil
+}

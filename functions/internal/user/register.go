@@ -1,0 +1,40 @@
+package user
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+type creator interface {
+	// CreateUser adds a user. Conflict: the account is taken.
+	CreateUser(ctx context.Context, u im.User, passwordHash string) error
+}
+
+type registration struct {
+	Account  string `json:"account"`
+	Name     string `json:"name"` // the account, if it is empty
+	Password string `json:"password"`
+}
+
+// register adds a user. An account is one whether it is written in capitals or not.
+func register(users creator, passwords *hasher) func(context.Context, registration) (im.User, error) {
+	return func(ctx context.Context, in registration) (im.User, error) {
+		account := strings.ToLower(in.Account)
+		u := im.User{ID: im.NewID(), Account: account, Name: cmp.Or(in.Name, account)}
+		if err := cmp.Or(im.CheckAccount(u.Account), im.CheckName(u.Name), im.CheckPassword(in.Password)); err != nil {
+			return im.User{}, err
+		}
+		hash, err := passwords.hash(ctx, in.Password)
+		if err != nil {
+			return im.User{}, err
+		}
+		if err := users.CreateUser(ctx, u, hash); err != nil {
+			return im.User{}, fmt.Errorf("registering: %w", err)
+		}
+		return u, nil
+	}
+}

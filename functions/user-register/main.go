@@ -1,0 +1,9 @@
+// User-register adds a user.
+package main
+
+import (
+	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/shared/fn"
+)
+
+func main() { fn.Main(user.Register) }

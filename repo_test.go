@@ -1,0 +1,290 @@
+// Package tidings_test holds what is true of the repository as a whole.
+package tidings_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tidings-im/tidings/functions"
+)
+
+const module = "github.com/tidings-im/tidings"
+
+var adapters = []string{"postgres", "mongodb", "redis", "kafka", "s3"}
+
+// layers says what of ours each package may import; the first match decides.
+// A * matches one path element; "." is the package at the root.
+var layers = []struct {
+	pkg string
+	may []string
+}{
+	{".", nil},
+	{"shared/im", nil},
+	{"shared/proc", nil},
+	{"shared/event", []string{"shared/im"}},
+	{"shared/frame", []string{"shared/im"}},
+	{"shared/token", []string{"shared/im", "shared/proc"}},
+	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
+	{"shared/imtest", []string{"shared/proc"}},
+	{"shared/imtest/*", []string{"shared/im"}},
+	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
+	{"client", []string{"shared/im", "shared/frame"}},
+	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka"}},
+	{"connector", []string{"connector/*", "shared/proc"}},
+	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis"}},
+	{"gateway", []string{"gateway/*", "shared/proc"}},
+	{"functions/internal/*", []string{"shared/*"}},
+	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
+	{"functions", []string{"functions/internal/*", "shared/fn"}},
+	{"bench", []string{"client", "shared/*"}},
+	{"bench/*", []string{"client", "bench/*", "shared/*"}},
+	{"e2e", []string{"client", "shared/*"}},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// list returns the packages of the product.
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// within returns the path of an import inside the module, and whether it is there.
+func within(imp string) (string, bool) {
+	if imp == module {
+		return ".", true
+	}
+	return strings.CutPrefix(imp, module+"/")
+}
+
+func match(pattern, pkg string) bool {
+	ok, err := path.Match(pattern, pkg)
+	return ok && err == nil
+}
+
+func TestLayers(t *testing.T) {
+	for _, p := range list(t) {
+		name, _ := within(p.ImportPath)
+		may, known := allowed(name)
+		if !known {
+			t.Errorf("%s stands in no layer: say in repo_test.go what it may import", name)
+		}
+		for _, imp := range p.Imports {
+			if imp, ours := within(imp); ours && !slices.ContainsFunc(may, func(m string) bool { return match(m, imp) }) {
+				t.Errorf("%s imports %s", name, imp)
+			}
+		}
+	}
+}
+
+func allowed(name string) ([]string, bool) {
+	for _, l := range layers {
+		if match(l.pkg, name) {
+			return l.may, true
+		}
+	}
+	return nil, false
+}
+
+// The rules are rules only if they can be broken.
+func TestLayersForbid(t *testing.T) {
+	for _, tt := range []struct{ pkg, imp string }{
+		{"shared/postgres", "shared/redis"},
+		{"shared/im", "shared/event"},
+		{"functions/internal/chat", "functions/internal/inbox"},
+		{"functions/chat-ingest", "shared/kafka"},
+		{"gateway/ws", "functions/internal/chat"},
+		{"gateway/ws", "shared/postgres"},
+		{"connector/relay", "functions"},
+		{"client", "shared/fn"},
+	} {
+		may, known := allowed(tt.pkg)
+		if !known || slices.ContainsFunc(may, func(m string) bool { return match(m, tt.imp) }) {
+			t.Errorf("%s may import %s", tt.pkg, tt.imp)
+		}
+	}
+}
+
+// What runs in production links no embedded server: those are in modules of
+// their own.
+func TestTheProductLinksNoEmbeddedServer(t *testing.T) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range []string{"franz-go", "kfake", "miniredis", "versitygw", "FerretDB", "embedded-postgres", "minio/minio "} {
+		if strings.Contains(string(mod), server) {
+			t.Errorf("go.mod names %s", server)
+		}
+	}
+	for _, p := range list(t) {
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "testing") && !strings.Contains(p.ImportPath, "imtest") && dep == "testing" {
+				t.Errorf("%s links the package testing", p.ImportPath)
+			}
+		}
+	}
+}
+
+// Every folder of functions is a function that is in functions.All, and the
+// other way round.
+func TestEveryFunctionHasAFolder(t *testing.T) {
+	entries, err := os.ReadDir("functions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var folders, names []string
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != "internal" && e.Name() != "all-in-one" {
+			folders = append(folders, e.Name())
+		}
+	}
+	for _, f := range functions.All {
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	if !slices.Equal(folders, names) {
+		t.Errorf("folders %q\nfunctions.All %q", folders, names)
+	}
+}
+
+// In an area only funcs.go names the adapters; what a verb does is written
+// against interfaces of its own.
+func TestVerbsNameNoAdapter(t *testing.T) {
+	files, err := filepath.Glob("functions/internal/*/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files of functions", err)
+	}
+	for _, file := range files {
+		if filepath.Base(file) == "funcs.go" || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range f.Imports {
+			for _, adapter := range adapters {
+				if imp.Path.Value == `"`+module+"/shared/"+adapter+`"` {
+					t.Errorf("%s imports %s", file, adapter)
+				}
+			}
+		}
+	}
+}
+
+// goFiles calls f with every Go file of the checkout that is not a test.
+func goFiles(t *testing.T, f func(name string, file *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		f(name, parsed)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The table of settings in docs/operations.md is that of the code: each
+// proc.Setting has its row, with its default, and there is no other row.
+func TestEverySettingIsDocumented(t *testing.T) {
+	declared := map[string]string{} // name → default
+	goFiles(t, func(name string, file *ast.File) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			lit, ok := n.(*ast.CompositeLit)
+			if !ok {
+				return true
+			}
+			sel, ok := lit.Type.(*ast.SelectorExpr)
+			if id, isIdent := lit.Type.(*ast.Ident); !(ok && sel.Sel.Name == "Setting") && !(isIdent && id.Name == "Setting") {
+				return true
+			}
+			fields := map[string]string{}
+			for _, el := range lit.Elts {
+				kv, ok := el.(*ast.KeyValueExpr)
+				if !ok {
+					continue
+				}
+				if v, ok := kv.Value.(*ast.BasicLit); ok && v.Kind == token.STRING {
+					s, err := strconv.Unquote(v.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					fields[kv.Key.(*ast.Ident).Name] = s
+				}
+			}
+			if fields["Name"] == "" || fields["Doc"] == "" {
+				t.Errorf("%s: a Setting without a literal Name and Doc", name)
+			}
+			declared[fields["Name"]] = fields["Default"]
+			return true
+		})
+	})
+	page, err := os.ReadFile("docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z][A-Z0-9_]+)` \\| (?:`([^`]*)`)? *\\|").FindAllStringSubmatch(string(page), -1) {
+		rows[m[1]] = m[2]
+	}
+	for name, def := range declared {
+		if got, ok := rows[name]; !ok {
+			t.Errorf("docs/operations.md has no row for %s", name)
+		} else if got != def {
+			t.Errorf("docs/operations.md says that %s is %q by default; it is %q", name, got, def)
+		}
+	}
+	for name := range rows {
+		if _, ok := declared[name]; !ok {
+			t.Errorf("docs/operations.md has a row for %s, which no code reads", name)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+const (
+	// A consumer that died is noticed after sessionTimeout; one that joins or
+	// leaves makes the others join anew at their next heartbeat.
+	sessionTimeout    = 10 * time.Second
+	heartbeatInterval = time.Second
+
+	// rebalanceTimeout is how long the others wait for a handler to return
+	// when partitions are shared out anew.
+	rebalanceTimeout = 20 * time.Second
+
+	rejoinBackoff = 500 * time.Millisecond
+
+	// leaveTimeout bounds how long Run waits for handlers and to be out of the
+	// group, which may take long when the brokers do not answer.
+	leaveTimeout = 15 * time.Second
+
+	// commitEvery is the least time between two commits of a member.
+	commitEvery = 100 * time.Millisecond
+
+	// defaultFetchBytes is what one fetch asks for.
+	defaultFetchBytes = 1 << 20
+)
+
+// Consumer reads topics as a member of a consumer group. It works on each of
+// its partitions on its own: fetches a batch, hands it to Handle, and goes on
+// when that returns. No more than one fetch of a partition is held, so that a
+// Handle that takes its time pauses the partition and fills no memory.
+//
+// A batch is committed after Handle returned nil, a little later: a crash, a
+// rebalance or a commit that failed brings records again that were handled
+// already. A group without committed offsets starts at the first record there is.
+type Consumer struct {
+	Group  string
+	Topics []string
+
+	// Handle handles records of one partition, in order. When it returns nil
+	// they are done. If it returns an error they are handed to it again, after
+	// a pause. ctx ends when the partition is not ours any more or the
+	// consumer stops: Handle then returns within a few seconds, and nil still
+	// means that all is done.
+	Handle func(ctx context.Context, topic string, partition int, records []Record) error
+
+	// Lag, if not nil, is told after each batch how many records of a
+	// partition are not handled yet, and -1 when the partition is given up.
+	Lag func(topic string, partition int, records int64)
+
+	// Joined, if not nil, is told when the consumer has become a member of the
+	// group and when it is none any more.
+	Joined func(bool)
+
+	// FetchBytes is what one fetch asks for; 0 is 1 MiB. A larger batch comes
+	// if there is no smaller one.
+	FetchBytes int
+}
+
+// Run consumes until ctx is done, then waits for the handlers to return,
+// commits what they have done and leaves the group. What goes wrong with
+// Kafka is logged and tried again; the error tells of settings.
+func (c Consumer) Run(ctx context.Context, env *proc.Env) error {
+	cl, err := openCluster(env)
+	if err != nil {
+		return err
+	}
+	if c.FetchBytes == 0 {
+		c.FetchBytes = defaultFetchBytes
+	}
+	for _, topic := range c.Topics {
+		// In a group whose topic does not exist kafka-go would join without a pause.
+		for {
+			n, err := cl.awaitPartitions(ctx, topic)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err == nil && n > 0 {
+				break
+			}
+		}
+	}
+	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
+		ID:                     c.Group,
+		Brokers:                cl.brokers,
+		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: 3 * time.Second, DualStack: true},
+		Topics:                 c.Topics,
+		HeartbeatInterval:      heartbeatInterval,
+		SessionTimeout:         sessionTimeout,
+		RebalanceTimeout:       rebalanceTimeout,
+		JoinGroupBackoff:       rejoinBackoff,
+		WatchPartitionChanges:  true,
+		PartitionWatchInterval: 10 * time.Second,
+		StartOffset:            kafkago.FirstOffset,
+	})
+	if err != nil {
+		return fmt.Errorf("joining group %s: %w", c.Group, err)
+	}
+	failing := false
+	for {
+		gen, err := group.Next(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			if !errors.Is(err, kafkago.RebalanceInProgress) {
+				log := env.Log.Debug
+				if !failing {
+					log = env.Log.Warn // once; it goes on trying
+				}
+				failing = true
+				log("cannot join", "group", c.Group, "err", err)
+			}
+			continue
+		}
+		failing = false
+		g := &generation{Consumer: c, Generation: gen, cluster: cl, done: commits{marked: make(chan struct{}, 1)}}
+		g.run(ctx)
+	}
+	left := make(chan struct{})
+	go func() { group.Close(); close(left) }()
+	select {
+	case <-left:
+	case <-time.After(leaveTimeout):
+		env.Log.Warn("left without saying so", "group", c.Group)
+	}
+	return nil
+}
+
+// generation is the time in which the partitions of a group are shared out in
+// one way.
+type generation struct {
+	Consumer
+	*kafkago.Generation
+	*cluster
+	done  commits
+	loops sync.WaitGroup
+}
+
+// run starts a loop for each partition and one that commits. It does not wait;
+// kafka-go does, before it joins again. A generation ends with the first of its
+// functions that returns, so none may return before it is over.
+func (g *generation) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	n := 0
+	for topic, assigned := range g.Assignments {
+		for _, a := range assigned {
+			n++
+			g.loops.Add(1)
+			g.Start(func(over context.Context) {
+				g.consume(ctx, topic, a)
+				g.loops.Done()
+				<-over.Done()
+			})
+		}
+	}
+	g.log.Info("joined", "group", g.Group, "generation", g.ID, "partitions", n)
+	g.Start(func(over context.Context) {
+		if g.Joined != nil {
+			g.Joined(true)
+			defer g.Joined(false)
+		}
+		defer cancel()
+		g.commitLoop(over, cancel)
+	})
+}
+
+// consume works on a partition until ctx is done.
+func (g *generation) consume(ctx context.Context, topic string, a kafkago.PartitionAssignment) {
+	if g.Lag != nil {
+		defer g.Lag(topic, a.ID, -1)
+	}
+	r := reader{cluster: g.cluster, topic: topic, partition: a.ID, next: a.Offset, maxBytes: g.FetchBytes}
+	for ctx.Err() == nil {
+		before := r.next
+		records, err := r.read(ctx)
+		if err != nil || len(records) > 0 && !g.handle(ctx, topic, a.ID, records) {
+			return
+		}
+		if r.next != before {
+			g.done.mark(topic, a.ID, r.next)
+		}
+		if g.Lag != nil {
+			g.Lag(topic, a.ID, max(0, r.end-r.next))
+		}
+	}
+}
+
+// handle reports whether records are done. If they are not, ctx is.
+func (g *generation) handle(ctx context.Context, topic string, partition int, records []Record) bool {
+	for attempt := 0; ; attempt++ {
+		err := g.Handle(ctx, topic, partition, records)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		g.log.Warn("handling again", "group", g.Group, "topic", topic, "partition", partition, "records", len(records), "err", err)
+		if !sleep(ctx, backoff(attempt)) {
+			return false
+		}
+	}
+}
+
+// commitLoop commits what is done, all partitions in one request, until the
+// generation is over and its loops have ended.
+func (g *generation) commitLoop(over context.Context, cancel func()) {
+	for over.Err() == nil {
+		select {
+		case <-g.done.marked:
+		case <-over.Done():
+		}
+		if over.Err() != nil {
+			break
+		}
+		if err := g.CommitOffsets(g.done.take()); err != nil {
+			// Without a commit the work would be done again and again, so
+			// this is the end of the generation: kafka-go finds the
+			// coordinator anew.
+			g.log.Warn("cannot commit", "group", g.Group, "err", err)
+			return
+		}
+		sleep(over, commitEvery)
+	}
+	cancel()
+	g.loops.Wait()
+	if err := g.CommitOffsets(g.done.take()); err != nil {
+		g.log.Info("done but not committed", "group", g.Group, "err", err)
+	}
+}
+
+// commits are the offsets that are done and not committed.
+type commits struct {
+	mu      sync.Mutex
+	offsets map[string]map[int]int64
+	marked  chan struct{}
+}
+
+func (c *commits) mark(topic string, partition int, next int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.offsets == nil {
+		c.offsets = make(map[string]map[int]int64)
+	}
+	if c.offsets[topic] == nil {
+		c.offsets[topic] = make(map[int]int64)
+	}
+	c.offsets[topic][partition] = next
+	select {
+	case c.marked <- struct{}{}:
+	default:
+	}
+}
+
+func (c *commits) take() map[string]map[int]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	offsets := c.offsets
+	c.offsets = nil
+	return offsets
+}

@@ -1,0 +1,88 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+var (
+	settingPartitions  = proc.Setting{Name: "KAFKA_PARTITIONS", Default: "8", Doc: "partitions of tidings.messages and tidings.deliveries where they are created: the most instances of a function that can work at a time"}
+	settingReplication = proc.Setting{Name: "KAFKA_REPLICATION", Default: "-1", Doc: "copies of each partition where topics are created; -1 is the broker's default. Set it to 3 with min.insync.replicas=2 on the brokers: what is accepted then survives the loss of a broker"}
+	settingMessages    = proc.Setting{Name: "KAFKA_RETENTION_MESSAGES", Default: "168h", Doc: "how long tidings.messages keeps accepted messages where it is created: longer than the longest outage of what reads them"}
+	settingDeliveries  = proc.Setting{Name: "KAFKA_RETENTION_DELIVERIES", Default: "24h", Doc: "how long tidings.deliveries keeps what is to be pushed where it is created"}
+	settingDeadLetters = proc.Setting{Name: "KAFKA_RETENTION_DEADLETTERS", Default: "720h", Doc: "how long tidings.deadletters keeps what failed where it is created: the time to look into it and to replay"}
+)
+
+const (
+	maxMessageBytes = 1 << 20
+
+	// maxDeadLetterBytes leaves a dead letter room for why it is one.
+	maxDeadLetterBytes = maxMessageBytes + 64<<10
+)
+
+// EnsureTopics creates the topics of Tidings that do not exist. Those that do
+// are left as they are. The error is of kind Unavailable if no broker answers.
+func EnsureTopics(ctx context.Context, env *proc.Env) error {
+	c, err := openCluster(env)
+	if err != nil {
+		return err
+	}
+	set := env.Settings()
+	partitions, replication := set.Int(settingPartitions, 1), set.Int(settingReplication, -1)
+	topics := []kafkago.TopicConfig{
+		topicConfig(event.TopicMessages, partitions, maxMessageBytes, set.Duration(settingMessages)),
+		topicConfig(event.TopicDeliveries, partitions, maxMessageBytes, set.Duration(settingDeliveries)),
+		topicConfig(event.TopicDeadLetters, 1, maxDeadLetterBytes, set.Duration(settingDeadLetters)),
+	}
+	if err := set.Err(); err != nil {
+		return err
+	}
+	var missing []kafkago.TopicConfig
+	for _, t := range topics {
+		n, err := c.partitions(ctx, t.Topic)
+		if err != nil {
+			c.refresh()
+			return im.Wrap(im.Unavailable, err, "looking for topic %s", t.Topic)
+		}
+		if n == 0 {
+			t.ReplicationFactor = replication
+			missing = append(missing, t)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	res, err := c.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: missing})
+	if err != nil {
+		c.refresh()
+		return im.Wrap(im.Unavailable, err, "creating topics")
+	}
+	c.refresh() // another process may have created them meanwhile
+	var errs []error
+	for topic, err := range res.Errors {
+		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+			errs = append(errs, fmt.Errorf("creating topic %s: %w", topic, err))
+		}
+	}
+	return im.Wrap(im.Unavailable, errors.Join(errs...), "creating topics")
+}
+
+func topicConfig(name string, partitions, maxBytes int, retention time.Duration) kafkago.TopicConfig {
+	return kafkago.TopicConfig{
+		Topic: name, NumPartitions: partitions,
+		ConfigEntries: []kafkago.ConfigEntry{
+			{ConfigName: "cleanup.policy", ConfigValue: "delete"},
+			{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(retention.Milliseconds(), 10)},
+			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(maxBytes)},
+		},
+	}
+}

@@ -1,0 +1,96 @@
+// Package postgres keeps in PostgreSQL who there is and what was said: users,
+// sessions, relations, groups, the history of each conversation and, where the
+// site chooses so, the inboxes. It knows the rows; it does not know who may
+// read or write them, nor where messages come from.
+//
+// Its errors have a kind wherever one is known. Unavailable means that the
+// same call may succeed later: the server is down, full, switching over or
+// chose this transaction to break a tie.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+var (
+	settingURL     = proc.Setting{Name: "POSTGRES_URL", Doc: "PostgreSQL, such as postgres://user:password@host:5432/tidings; pgx's own parameters may follow", Need: true, Secret: true}
+	settingPool    = proc.Setting{Name: "POSTGRES_POOL", Default: "10", Doc: "most connections that a process holds to PostgreSQL"}
+	settingTimeout = proc.Setting{Name: "POSTGRES_TIMEOUT", Default: "10s", Doc: "how long PostgreSQL works at one statement before it gives up (statement_timeout); migrations are exempt"}
+	settingConnect = proc.Setting{Name: "POSTGRES_CONNECT_TIMEOUT", Default: "3s", Doc: "how long connecting to PostgreSQL may take"}
+)
+
+// DB is a pool of connections to one database. It is safe for concurrent use.
+type DB struct{ pool *pgxpool.Pool }
+
+// Open returns the process's pool on the database at POSTGRES_URL. Nothing is
+// connected yet: a database that is down fails the calls, not the start.
+func Open(_ context.Context, env *proc.Env) (*DB, error) {
+	config, err := settings(env)
+	if err != nil {
+		return nil, err
+	}
+	return proc.Share(env, "postgres "+config.ConnString(), func() (*DB, func() error, error) {
+		// The pool outlives the context of whoever opens it first.
+		pool, err := pgxpool.NewWithConfig(context.Background(), config)
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening PostgreSQL: %w", err)
+		}
+		if err := observe(env, pool); err != nil {
+			pool.Close()
+			return nil, nil, err
+		}
+		return &DB{pool}, func() error { pool.Close(); return nil }, nil
+	})
+}
+
+func settings(env *proc.Env) (*pgxpool.Config, error) {
+	set := env.Settings()
+	url, size := set.String(settingURL), set.Int(settingPool, 1)
+	statement, connect := set.Duration(settingTimeout), set.Duration(settingConnect)
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil { // it may quote the URL, and with it the password
+		return nil, fmt.Errorf("setting %s: is not a URL as PostgreSQL's clients take them (%s)", settingURL.Name, settingURL.Doc)
+	}
+	config.MaxConns = int32(size)
+	config.MaxConnIdleTime = 5 * time.Minute
+	config.MaxConnLifetime = time.Hour
+	config.MaxConnLifetimeJitter = 10 * time.Minute
+	config.ConnConfig.ConnectTimeout = connect
+	if _, set := config.ConnConfig.RuntimeParams["statement_timeout"]; !set {
+		config.ConnConfig.RuntimeParams["statement_timeout"] = fmt.Sprint(statement.Milliseconds())
+	}
+	if _, set := config.ConnConfig.RuntimeParams["application_name"]; !set {
+		config.ConnConfig.RuntimeParams["application_name"] = "tidings"
+	}
+	return config, nil
+}
+
+// observe adds the state of the pool to the process's metrics.
+func observe(env *proc.Env, pool *pgxpool.Pool) error {
+	gauge := func(name, help string, value func(*pgxpool.Stat) float64) error {
+		return env.Metrics.Register(prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return value(pool.Stat()) }))
+	}
+	return errors.Join(
+		gauge("tidings_postgres_pool_connections", "Connections to PostgreSQL that are open.", func(s *pgxpool.Stat) float64 { return float64(s.TotalConns()) }),
+		gauge("tidings_postgres_pool_acquired", "Connections to PostgreSQL that are in use.", func(s *pgxpool.Stat) float64 { return float64(s.AcquiredConns()) }),
+		gauge("tidings_postgres_pool_waits_total", "Times that a call had to wait for a connection to PostgreSQL.", func(s *pgxpool.Stat) float64 { return float64(s.EmptyAcquireCount()) }),
+	)
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	return failed(db.pool.Ping(ctx), "reaching PostgreSQL")
+}
