@@ -39,7 +39,7 @@ var layers = []struct {
 	{"shared/frame", []string{"shared/im"}},
 	{"shared/token", []string{"shared/im", "shared/proc"}},
 	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
-	{"shared/imtest", []string{"shared/proc"}},
+	{"shared/imtest", []string{"shared/proc", "shared/imtest/child"}},
 	{"shared/imtest/*", []string{"shared/im"}},
 	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
 	{"client", []string{"shared/im", "shared/frame"}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -94,6 +95,9 @@ func (c *Client) SendAsync(ctx context.Context, d im.Draft) (*Sending, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.ctx.Err() != nil {
+		return nil, context.Cause(c.ctx)
+	}
 	select {
 	case c.slots <- struct{}{}:
 	case <-c.ctx.Done():
@@ -123,19 +127,19 @@ func (c *Client) queue(ctx context.Context, s *Sending) error {
 		err = fmt.Errorf("%w: keeping a message: %w", errStore, err)
 	}
 	c.mu.Lock()
-	if err == nil && c.out.closed != nil {
-		err = c.out.closed
-	}
-	if err != nil {
+	closed := c.out.closed
+	if err != nil || closed != nil {
 		delete(c.out.byID, id)
-		c.mu.Unlock()
-		return err
+	} else {
+		c.out.add(s)
+		s.unhook = context.AfterFunc(ctx, func() { c.giveUp(ctx, s) })
 	}
-	c.out.add(s)
-	s.unhook = context.AfterFunc(ctx, func() { c.giveUp(ctx, s) })
 	c.mu.Unlock()
+	if err == nil && closed != nil {
+		err = errors.Join(closed, c.store.RemoveUnsettled(context.WithoutCancel(ctx), id))
+	}
 	wake(c.wakeWrite)
-	return nil
+	return err
 }
 
 // encodeSend returns the frame that sends d.

@@ -118,3 +118,20 @@ func TestP3AClientLearnsThatItIsBehindWhenEveryPushIsLost(t *testing.T) {
 	c.caughtUp(t, 30*time.Second)
 	c.check(t, s.postgres.URL)
 }
+
+// In quiet times, on whatever Kafka is given: the same checks with nothing broken.
+func TestP1P2P3P4EverybodyGetsEverythingInOneOrder(t *testing.T) {
+	s := start(t)
+	c := gather(t, 6, s.gateways...)
+	stop := c.talking(t, 5*time.Millisecond)
+	eventually(t, time.Minute, "everybody talks", func() error {
+		if slices.Min(c.accepted()) < 100 {
+			return errNotYet
+		}
+		return nil
+	})
+	stop()
+	c.caughtUp(t, 30*time.Second)
+	c.check(t, s.postgres.URL)
+	c.checkHistory(t)
+}

@@ -95,7 +95,7 @@ func (c *Client) Place(ctx context.Context, reqs []im.PlaceRequest) []im.PlaceRe
 	if len(reqs) == 0 {
 		return out
 	}
-	now := im.Now()
+	now := c.now()
 	period := (c.window + windowSlack).Microseconds()
 	random := make([]byte, storedRandom*len(reqs))
 	rand.Read(random)

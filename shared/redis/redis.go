@@ -29,6 +29,7 @@ var (
 type Client struct {
 	rdb    redis.UniversalClient
 	window time.Duration // PlaceWindow
+	now    func() im.Time
 }
 
 // Open returns the process's client of the Redis at REDIS_URL. It connects
@@ -37,7 +38,7 @@ func Open(_ context.Context, env *proc.Env) (*Client, error) {
 	return proc.Share(env, "redis", func() (*Client, func() error, error) {
 		set := env.Settings()
 		urls, dial, timeout := set.List(settingURL), set.Duration(settingDial), set.Duration(settingTimeout)
-		c := &Client{window: set.Duration(settingWindow)}
+		c := &Client{window: set.Duration(settingWindow), now: im.Now}
 		if err := set.Err(); err != nil {
 			return nil, nil, err
 		}

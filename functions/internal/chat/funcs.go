@@ -3,6 +3,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -23,23 +24,11 @@ var Ingest = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
-		if err := set.Err(); err != nil {
-			return fn.Handler{}, err
-		}
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		cache, err := redis.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		log, err := kafka.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		seal, err := fn.Keyring(env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		cache, redisErr := redis.Open(ctx, env)
+		log, kafkaErr := kafka.Open(ctx, env)
+		seal, sealErr := fn.Keyring(env)
+		if err := errors.Join(set.Err(), dbErr, redisErr, kafkaErr, sealErr); err != nil {
 			return fn.Handler{}, err
 		}
 		in := &ingest{

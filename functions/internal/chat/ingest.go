@@ -12,7 +12,7 @@ import (
 )
 
 // source names this function in the events that it writes.
-const source = "chat-ingest"
+const source = "/functions/chat-ingest"
 
 // maxAhead is by how much the clock of a gateway may be ahead of this one.
 const maxAhead = time.Minute

@@ -60,6 +60,7 @@ type appender struct {
 	store store
 	hints hints
 	log   *slog.Logger
+	rows  int // most entries in one insert
 	pause func(context.Context, time.Duration) error
 }
 
@@ -78,7 +79,7 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 	}
 	seqs := make(map[im.EntryKey]int64, len(rest))
 	sure := make(map[string]int64) // heads that the store has vouched for
-	rows, fruitless := maxInsertRows, 0
+	rows, fruitless := a.rows, 0
 	for len(rest) > 0 {
 		batch := number(rest, rows, heads)
 		n, conflict := a.store.Insert(ctx, batch)
@@ -91,7 +92,7 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 		}
 		rest = rest[n:]
 		if conflict == nil {
-			rows, fruitless = min(2*rows, maxInsertRows), 0
+			rows, fruitless = min(2*rows, a.rows), 0
 			continue
 		}
 

@@ -34,13 +34,7 @@ var Persist = fn.Func{
 		if err := errors.Join(storeErr, redisErr, dbErr, kafkaErr, keysErr); err != nil {
 			return fn.Handler{}, err
 		}
-		p := &persister{
-			appender: &appender{store: store, hints: client, log: env.Log, pause: sleep},
-			members:  client.NewMembers(db),
-			publish:  producer,
-			seal:     keys.Sign,
-			log:      env.Log,
-		}
+		p := newPersister(store, client, client.NewMembers(db), producer, keys.Sign, env.Log)
 		return fn.On(p.persist), nil
 	},
 }

@@ -43,6 +43,18 @@ type persister struct {
 	publish  publisher
 	seal     func(*event.Event)
 	log      *slog.Logger
+	rows     int // most entries prepared at a time
+}
+
+func newPersister(s store, h hints, m members, p publisher, seal func(*event.Event), log *slog.Logger) *persister {
+	return &persister{
+		appender: &appender{store: s, hints: h, log: log, rows: maxInsertRows, pause: sleep},
+		members:  m,
+		publish:  p,
+		seal:     seal,
+		log:      log,
+		rows:     maxRows,
+	}
 }
 
 // A job is one accepted message on its way into inboxes.
@@ -84,7 +96,7 @@ func (p *persister) persist(ctx context.Context, events []event.Event) error {
 			each[i] = err
 			continue
 		}
-		if len(jobs) > 0 && rows+len(j.recipients) > maxRows {
+		if len(jobs) > 0 && rows+len(j.recipients) > p.rows {
 			if err := flush(); err != nil {
 				return from(each, i, err)
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	source = "push-fanout"
+	source = "/functions/push"
 
 	maxEvents  = 500     // in one request to a gateway
 	maxBytes   = 1 << 20 // of one request to a gateway, about

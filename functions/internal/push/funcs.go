@@ -8,6 +8,7 @@ package push
 
 import (
 	"context"
+	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,15 +51,9 @@ var Signal = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
-		if err := set.Err(); err != nil {
-			return fn.Handler{}, err
-		}
-		cache, err := redis.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
+		cache, redisErr := redis.Open(ctx, env)
+		db, dbErr := postgres.Open(ctx, env)
+		if err := errors.Join(set.Err(), redisErr, dbErr); err != nil {
 			return fn.Handler{}, err
 		}
 		to, err := newDelivery(env, cache)
@@ -73,11 +68,8 @@ var Signal = fn.Func{
 func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 	set := env.Settings()
 	timeout := set.Duration(settingTimeout)
-	if err := set.Err(); err != nil {
-		return nil, err
-	}
 	seal, err := fn.Keyring(env)
-	if err != nil {
+	if err := errors.Join(set.Err(), err); err != nil {
 		return nil, err
 	}
 	return proc.Share(env, "push.delivery", func() (*delivery, func() error, error) {

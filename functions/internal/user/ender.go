@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	source = "user"
+	source = "/functions/user"
 
 	// endedFor is how long a session is known to have ended: longer than any
 	// access token of it may still be good.

@@ -4,6 +4,7 @@ package user
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -29,12 +30,9 @@ var Register = fn.Func{
 	Accepts: event.CallType("user-register"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		passwords, err := openHasher(env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		passwords, hashErr := openHasher(env)
+		if err := errors.Join(dbErr, hashErr); err != nil {
 			return fn.Handler{}, err
 		}
 		return fn.Call(register(db, passwords)), nil
@@ -47,24 +45,11 @@ var Login = fn.Func{
 	Accepts: event.CallType("user-login"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		cache, err := redis.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		limit, err := cache.NewSignIns(env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		passwords, err := openHasher(env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		tokens, err := openTokens(env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		limit, limitErr := openSignIns(ctx, env)
+		passwords, hashErr := openHasher(env)
+		tokens, tokenErr := openTokens(env)
+		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr); err != nil {
 			return fn.Handler{}, err
 		}
 		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens}
@@ -78,16 +63,10 @@ var Refresh = fn.Func{
 	Accepts: event.CallType("token-refresh"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		tokens, err := openTokens(env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		end, err := openEnder(ctx, env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		tokens, tokenErr := openTokens(env)
+		end, endErr := openEnder(ctx, env)
+		if err := errors.Join(dbErr, tokenErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
 		return fn.Call(refresh(db, tokens, end)), nil
@@ -100,12 +79,9 @@ var Logout = fn.Func{
 	Accepts: event.CallType("user-logout"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		end, err := openEnder(ctx, env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		end, endErr := openEnder(ctx, env)
+		if err := errors.Join(dbErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
 		return fn.CallAs(logout(db, end)), nil
@@ -126,32 +102,37 @@ var Search = fn.Func{
 	},
 }
 
+func openSignIns(ctx context.Context, env *proc.Env) (*redis.SignIns, error) {
+	cache, err := redis.Open(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return cache.NewSignIns(env)
+}
+
 // openHasher returns the process's hasher of passwords.
 func openHasher(env *proc.Env) (*hasher, error) {
 	return proc.Share(env, "user.hasher", func() (*hasher, func() error, error) {
 		set := env.Settings()
 		parallel, waiting := set.Int(settingHashing, 1), set.Int(settingHashQueue, 0)
-		return newHasher(parallel, waiting), nil, set.Err()
+		if err := set.Err(); err != nil {
+			return nil, nil, err
+		}
+		return newHasher(parallel, waiting), nil, nil
 	})
 }
 
 func openTokens(env *proc.Env) (tokens, error) {
 	set := env.Settings()
 	ttl := set.Duration(settingRefreshTTL)
-	if err := set.Err(); err != nil {
-		return tokens{}, err
-	}
 	access, err := token.OpenIssuer(env)
-	return tokens{access: access, refreshTTL: ttl}, err
+	return tokens{access: access, refreshTTL: ttl}, errors.Join(set.Err(), err)
 }
 
 func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
-	cache, err := redis.Open(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	seal, err := fn.Keyring(env)
-	if err != nil {
+	cache, redisErr := redis.Open(ctx, env)
+	seal, sealErr := fn.Keyring(env)
+	if err := errors.Join(redisErr, sealErr); err != nil {
 		return nil, err
 	}
 	client := fn.NewHTTPClient(endTimeout)

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/tidings-im/tidings/gateway/origin"
+	"github.com/tidings-im/tidings/gateway/ws"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+var (
+	settingAddr         = proc.Setting{Name: "GATEWAY_ADDR", Default: ":8080", Doc: "address of the public port: /ws and /v1"}
+	settingInternalAddr = proc.Setting{Name: "GATEWAY_INTERNAL_ADDR", Default: ":8081", Doc: "address of the internal port, which takes pushes"}
+	settingInternalURL  = proc.Setting{Name: "GATEWAY_INTERNAL_URL", Doc: "URL at which the other parts reach the internal port of this one gateway; unset, it is made of the machine's first address"}
+	settingFunctions    = proc.Setting{Name: "FUNCTION_URL", Default: "http://{function}:8080/", Doc: "where functions are, with {function} in place of the name of one"}
+	settingTimeout      = proc.Setting{Name: "GATEWAY_CALL_TIMEOUT", Default: "15s", Doc: "how long an API function may take to answer a call"}
+	settingOrigins      = proc.Setting{Name: "ALLOWED_ORIGINS", Doc: "origins of the pages that may use the gateway, separated by commas, such as https://chat.example.org; * is any; pages of the gateway's own host always may connect to /ws"}
+	settingConnections  = proc.Setting{Name: "MAX_CONNECTIONS", Default: "50000", Doc: "most connections of one gateway; more are told to come back later (503)"}
+	settingRate         = proc.Setting{Name: "SEND_RATE", Default: "20", Doc: "messages per second that one connection may send, and as many other frames"}
+	settingBurst        = proc.Setting{Name: "SEND_BURST", Default: "60", Doc: "how many more of them it may send at once"}
+	settingLanes        = proc.Setting{Name: "LANES", Default: "8", Doc: "requests to chat-ingest that a gateway has under way at a time"}
+	settingPing         = proc.Setting{Name: "PING_INTERVAL", Default: "25s", Doc: "how often each connection is pinged"}
+	settingIdle         = proc.Setting{Name: "IDLE_TIMEOUT", Default: "60s", Doc: "a connection on which neither a frame nor a pong came for so long is closed"}
+	settingLease        = proc.Setting{Name: "PRESENCE_LEASE", Default: "30s", Doc: "how long a connection or gateway counts as present without a sign of life; signs are given three times as often"}
+	settingAntiEntropy  = proc.Setting{Name: "ANTI_ENTROPY", Default: "30s", Doc: "how often a gateway looks whose client is behind its inbox, and whose session has ended"}
+	settingDrain        = proc.Setting{Name: "DRAIN", Default: "3s", Doc: "how long a stopping gateway says that it is not ready before it closes its connections"}
+	settingSpread       = proc.Setting{Name: "DRAIN_SPREAD", Default: "10s", Doc: "over how long the clients of a stopping gateway are told to spread their return"}
+)
+
+type settings struct {
+	addr, internalAddr, internalURL string
+
+	functions             func(name string) string
+	origins               origin.List
+	limits                ws.Limits
+	timeout, lease, drain time.Duration
+}
+
+func readSettings(env *proc.Env) (settings, error) {
+	set := env.Settings()
+	functions := set.String(settingFunctions)
+	s := settings{
+		addr:         set.String(settingAddr),
+		internalAddr: set.String(settingInternalAddr),
+		internalURL:  strings.TrimSuffix(set.String(settingInternalURL), "/"),
+		functions:    func(name string) string { return strings.ReplaceAll(functions, "{function}", name) },
+		origins:      set.List(settingOrigins),
+		timeout:      set.Duration(settingTimeout),
+		lease:        set.Duration(settingLease),
+		drain:        set.Duration(settingDrain),
+		limits: ws.Limits{
+			Connections: set.Int(settingConnections, 1),
+			SendRate:    set.Float(settingRate),
+			SendBurst:   set.Int(settingBurst, 1),
+			Lanes:       set.Int(settingLanes, 1),
+			Ping:        set.Duration(settingPing),
+			Idle:        set.Duration(settingIdle),
+			AntiEntropy: set.Duration(settingAntiEntropy),
+			Spread:      set.Duration(settingSpread),
+		},
+	}
+	s.limits.Renew = s.lease / 3
+	if err := set.Err(); err != nil {
+		return s, err
+	}
+	if !strings.Contains(functions, "{function}") {
+		return s, errors.New("setting FUNCTION_URL: it has no {function}, so that all functions would be one")
+	}
+	return s, nil
+}

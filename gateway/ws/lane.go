@@ -1,0 +1,243 @@
+package ws
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/frame"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// A lane takes the messages of some of the connections to chat-ingest, with one
+// request in flight, so that each connection's stay in order.
+//
+// They stay in order when something fails, too. A client may have sent more
+// before it learns that a message was refused for a while (overloaded,
+// unavailable). Were those accepted, the one that failed would come after them
+// when it is sent again. So the lane refuses the connection's further messages
+// in that conversation until the first that failed comes again, or until the
+// client can be taken to have given it up.
+type lane struct {
+	hub *Hub
+	batcher[*submission]
+
+	mu    sync.Mutex
+	holds map[stream]hold
+}
+
+// submission is a message on its way to chat-ingest.
+type submission struct {
+	event.Event
+	stream
+	id    string // the client's
+	start time.Time
+	span  trace.Span
+}
+
+// stream is what is kept in order.
+type stream struct {
+	conn         *Conn
+	conversation im.Conversation
+}
+
+// hold says which message is to come before any other of its stream.
+type hold struct {
+	id    string
+	until time.Time
+}
+
+const (
+	holdFor  = 2 * time.Second // longer than what was sent before the refusal was read is on its way
+	maxHolds = 4096            // of one lane; beyond, order is kept by clients that wait for answers
+)
+
+func newLane(h *Hub) *lane {
+	l := &lane{hub: h, holds: make(map[stream]hold)}
+	l.batcher = batcher[*submission]{
+		in:   make(chan *submission, laneQueue),
+		size: func(s *submission) int { return eventSize(&s.Event) },
+		work: l.deliver,
+	}
+	return l
+}
+
+// laneOf returns the lane of a connection.
+func (h *Hub) laneOf(conn string) *lane {
+	return h.lanes[maphash.String(h.seed, conn)%uint64(len(h.lanes))]
+}
+
+// submit takes a message of c, which counts it as in flight, and waits for
+// room if the lane is full. Each message that is submitted is answered.
+func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
+	h := l.hub
+	s := &submission{id: d.ClientID, start: time.Now()}
+	s.conn = c
+	s.conversation, _ = d.Conversation(c.who.User) // was checked
+	ctx, span := h.Tracer.Start(context.Background(), "send", trace.WithSpanKind(trace.SpanKindProducer))
+	s.span = span
+	e, err := event.New(event.MessageSubmitted, h.source, string(s.conversation), event.Submitted{
+		From: c.who.User, Device: c.who.Device, At: received, Draft: d,
+	})
+	if err != nil {
+		l.refuse(s, err)
+		return
+	}
+	e.TraceParent = fn.TraceParent(ctx)
+	h.Ring.Sign(&e)
+	s.Event = e
+	if !l.put(s, sendWait) {
+		l.hold(c, s.conversation, s.id)
+		l.refuse(s, &im.Error{Kind: im.Overloaded, Msg: "too many messages are waiting here: send it again, with the same id", RetryAfter: comeAgain()})
+	}
+}
+
+// deliver posts a batch and has each message answered.
+func (l *lane) deliver(ctx context.Context, batch []*submission) {
+	batch = l.release(batch)
+	if len(batch) == 0 {
+		return
+	}
+	events := make([]event.Event, len(batch))
+	for i, s := range batch {
+		events[i] = s.Event
+	}
+	ctx, cancel := context.WithTimeout(ctx, postTimeout)
+	results, err := l.hub.Submit(ctx, events)
+	cancel()
+	if err == nil && len(results) != len(batch) {
+		err = errors.New("chat-ingest answered another number of messages than it was asked")
+	}
+	if err != nil {
+		l.hub.Log.Warn("submitting messages", "function", "chat-ingest", "count", len(batch), "err", err)
+		err = &im.Error{Kind: im.Unavailable, Msg: "messages cannot be taken just now: send it again, with the same id", Err: err, RetryAfter: comeAgain()}
+	}
+	for i, s := range batch {
+		if err != nil {
+			l.fail(s, err)
+			continue
+		}
+		placed, err := verdict(results[i])
+		if err != nil {
+			l.fail(s, err)
+			continue
+		}
+		l.hub.Metrics.accepted(time.Since(s.start))
+		s.span.End()
+		s.conn.answer(frame.AppendAccepted(make([]byte, 0, 256), s.id, placed.ID, placed.Conversation, placed.Time))
+	}
+}
+
+// verdict returns what chat-ingest said of a message. Only what it said itself
+// can be final: an answer without a title is of something before it that does
+// not know it, and 415 and 422 are never about what a client sent.
+func verdict(r fn.Result) (event.Placed, error) {
+	var placed event.Placed
+	err := r.Err()
+	if err == nil {
+		err = json.Unmarshal(r.Data, &placed)
+		if err == nil && placed.ID == "" {
+			err = errors.New("chat-ingest accepted a message without saying under which id")
+		}
+		return placed, err
+	}
+	foreign := r.Error == nil || r.Error.Title == ""
+	if foreign || r.Status == http.StatusUnprocessableEntity || r.Status == http.StatusUnsupportedMediaType {
+		if !im.KindOf(err).Transient() {
+			err = fmt.Errorf("chat-ingest answered %d: %v", r.Status, err)
+		}
+	}
+	return placed, err
+}
+
+// fail refuses a message that chat-ingest did not take.
+func (l *lane) fail(s *submission, err error) {
+	if im.KindOf(err).Transient() {
+		l.hold(s.conn, s.conversation, s.id)
+	}
+	l.refuse(s, err)
+}
+
+func (l *lane) refuse(s *submission, err error) {
+	l.hub.Metrics.refused(im.KindOf(err))
+	s.span.SetStatus(codes.Error, string(im.KindOf(err)))
+	s.span.End()
+	s.conn.answer(frame.NewRefused(s.id, im.ProblemOf(err), retryAfter(err)).Encode())
+}
+
+// hold keeps back what c says in a conversation until a message comes again.
+// If one is waited for already, it is the earlier.
+func (l *lane) hold(c *Conn, conv im.Conversation, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	key := stream{c, conv}
+	if h, ok := l.holds[key]; ok && now.Before(h.until) {
+		return
+	}
+	if len(l.holds) >= maxHolds {
+		l.sweep(now)
+	}
+	if len(l.holds) < maxHolds {
+		l.holds[key] = hold{id, now.Add(holdFor)}
+	}
+}
+
+// release returns those of a batch that are not held back, and refuses the
+// others.
+func (l *lane) release(batch []*submission) []*submission {
+	l.mu.Lock()
+	if len(l.holds) == 0 {
+		l.mu.Unlock()
+		return batch
+	}
+	var free, held []*submission
+	now := time.Now()
+	l.sweep(now)
+	for _, s := range batch {
+		h, ok := l.holds[s.stream]
+		switch {
+		case !ok:
+			free = append(free, s)
+		case h.id == s.id:
+			delete(l.holds, s.stream)
+			free = append(free, s)
+		default:
+			held = append(held, s)
+		}
+	}
+	l.mu.Unlock()
+	for _, s := range held {
+		l.refuse(s, &im.Error{Kind: im.Unavailable, Msg: "an earlier message of this conversation was refused for a while: send that one again first", RetryAfter: comeAgain()})
+	}
+	return free
+}
+
+// sweep forgets what is not waited for any longer. l.mu is held.
+func (l *lane) sweep(now time.Time) {
+	for key, h := range l.holds {
+		if !now.Before(h.until) {
+			delete(l.holds, key)
+		}
+	}
+}
+
+// comeAgain returns how long a client is to wait after something of ours
+// failed, different for each so that they do not come all at once.
+func comeAgain() time.Duration { return spread(200*time.Millisecond, 800*time.Millisecond) }
+
+// spread returns a random duration between two.
+func spread(from, to time.Duration) time.Duration {
+	return from + rand.N(max(to-from, 1))
+}

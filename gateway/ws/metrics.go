@@ -1,0 +1,52 @@
+package ws
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// Metrics are what a gateway counts. Two hubs of one process share them.
+type Metrics struct {
+	connections prometheus.Gauge
+	upgrades    *prometheus.CounterVec
+	closes      *prometheus.CounterVec
+	received    *prometheus.CounterVec
+	pushed      *prometheus.CounterVec
+	refusals    *prometheus.CounterVec
+	latency     prometheus.Histogram
+	dropped     prometheus.Counter
+}
+
+// NewMetrics returns metrics that reg gathers.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tidings_gateway_" + name, Help: help}, []string{label})
+	}
+	m := &Metrics{
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tidings_gateway_connections", Help: "Connections held.",
+		}),
+		upgrades: vec("connections_refused_total", "Requests for a connection that were refused, by kind of error.", "kind"),
+		closes:   vec("closes_total", "Connections that ended: by the reason of the close code, by the client, or lost.", "reason"),
+		received: vec("frames_received_total", "Frames that clients sent, by type.", "type"),
+		pushed:   vec("frames_pushed_total", "Frames pushed to clients, by type.", "type"),
+		refusals: vec("messages_refused_total", "Messages refused, by kind of error.", "kind"),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tidings_gateway_accept_seconds", Help: "From receiving a message to telling its sender that it is accepted.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
+		}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tidings_gateway_signals_dropped_total", Help: "Typing and signal frames that were dropped rather than wait.",
+		}),
+	}
+	reg.MustRegister(m.connections, m.upgrades, m.closes, m.received, m.pushed, m.refusals, m.latency, m.dropped)
+	return m
+}
+
+func (m *Metrics) in(typ string)            { m.received.WithLabelValues(typ).Inc() }
+func (m *Metrics) out(typ string, n int)    { m.pushed.WithLabelValues(typ).Add(float64(n)) }
+func (m *Metrics) refused(k im.Kind)        { m.refusals.WithLabelValues(string(k)).Inc() }
+func (m *Metrics) accepted(d time.Duration) { m.latency.Observe(d.Seconds()) }

@@ -1,0 +1,199 @@
+package ws
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/tidings-im/tidings/shared/frame"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// closeTooLarge is RFC 6455's own code, with the bye that all closes have.
+var closeTooLarge = frame.Close{Code: websocket.CloseMessageTooBig, Reason: "too-large"}
+
+// floodBurst is how many times SendBurst may go beyond the rate limit before
+// the connection is closed.
+const floodBurst = 10
+
+// readBuffers lends a buffer to who reads a frame: a connection that is idle
+// holds none.
+var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// read takes frames from the client until the connection ends. It returns the
+// code of the client's close frame, or 0 if there was none.
+func (c *Conn) read() int {
+	for {
+		op, r, err := c.transport.NextReader()
+		if err != nil {
+			var e *websocket.CloseError
+			if errors.As(err, &e) && e.Code != websocket.CloseAbnormalClosure {
+				return e.Code
+			}
+			return 0
+		}
+		c.lastSeen.Store(time.Now().UnixNano())
+		if c.ending() {
+			continue
+		}
+		c.readFrame(op, r)
+	}
+}
+
+func (c *Conn) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state >= closing
+}
+
+func (c *Conn) readFrame(op int, r io.Reader) {
+	buf := readBuffers.Get().(*bytes.Buffer)
+	defer readBuffers.Put(buf)
+	buf.Reset()
+	n, err := buf.ReadFrom(io.LimitReader(r, im.MaxFrame+1))
+	switch {
+	case err != nil: // NextReader will say so again
+	case n > im.MaxFrame:
+		c.Close(closeTooLarge, 0)
+	case op != websocket.TextMessage:
+		c.hub.Metrics.in("binary")
+		c.complain(im.Errorf(im.Invalid, "binary frames are not understood here: send JSON as text"))
+		c.isBad()
+	default:
+		c.handle(buf.Bytes())
+	}
+}
+
+// handle does what a frame asks. b is the reader's again afterwards.
+func (c *Conn) handle(b []byte) {
+	received := im.Now()
+	f, err := frame.Parse(b)
+	if err != nil {
+		c.hub.Metrics.in("bad")
+		if f.Type == frame.Send && f.ClientID != "" {
+			c.refuse(f.ClientID, err)
+		} else {
+			c.complain(err)
+		}
+		c.isBad()
+		return
+	}
+	c.bad = 0
+	c.hub.Metrics.in(f.Type)
+	if f.Type == frame.Send {
+		c.send(f.Draft, received)
+		return
+	}
+	if wait := c.limit(c.others); wait > 0 {
+		if f.Type == frame.Token {
+			c.complain(&im.Error{Kind: im.Overloaded, Msg: "too many frames at once: wait before you send more", RetryAfter: wait})
+		}
+		return // the others are worth nothing later
+	}
+	switch f.Type {
+	case frame.Typing, frame.Signal:
+		c.signal(f)
+	case frame.Token:
+		c.refresh(f.Token)
+	case frame.Ping:
+		c.write(pong)
+	}
+}
+
+var pong = frame.FromServer{Type: frame.Pong}.Encode()
+
+// limit takes a token from a bucket and returns 0, or how long to wait for one.
+// A connection that goes far beyond is closed.
+func (c *Conn) limit(l *rate.Limiter) time.Duration {
+	r := l.Reserve()
+	wait := r.Delay()
+	if wait == 0 {
+		return 0
+	}
+	r.Cancel()
+	if c.flood == nil {
+		c.flood = rate.NewLimiter(l.Limit(), l.Burst()*floodBurst)
+	}
+	if !c.flood.Allow() {
+		c.Close(frame.CloseFlooding, spread(10*time.Second, 20*time.Second))
+	}
+	return wait
+}
+
+// complain answers a frame that nothing can be done with.
+func (c *Conn) complain(err error) {
+	p := im.ProblemOf(err)
+	c.write(frame.FromServer{Type: frame.Error, Kind: p.Kind, Detail: p.Detail, RetryAfterMS: retryAfter(err).Milliseconds()}.Encode())
+}
+
+// isBad counts a frame that made no sense. Too many of them in a row close the
+// connection.
+func (c *Conn) isBad() {
+	if c.bad++; c.bad >= maxBad {
+		c.Close(frame.CloseProtocol, 0)
+	}
+}
+
+// refuse answers a message that goes no further.
+func (c *Conn) refuse(id string, err error) {
+	c.hub.Metrics.refused(im.KindOf(err))
+	c.write(frame.NewRefused(id, im.ProblemOf(err), retryAfter(err)).Encode())
+}
+
+func retryAfter(err error) time.Duration {
+	var e *im.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// send takes a message into the lane of the connection.
+func (c *Conn) send(d im.Draft, received im.Time) {
+	if wait := c.limit(c.sends); wait > 0 {
+		err := &im.Error{Kind: im.Overloaded, Msg: "too many messages at once: wait before you send more", RetryAfter: wait}
+		if conv, bad := d.Conversation(c.who.User); bad == nil {
+			c.lane.hold(c, conv, d.ClientID)
+		}
+		c.refuse(d.ClientID, err)
+		return
+	}
+	if err := d.Check(c.who.User); err != nil {
+		c.refuse(d.ClientID, err)
+		return
+	}
+	if c.take() {
+		c.lane.submit(c, d, received)
+	}
+}
+
+// refresh takes a fresh access token in place of the one that is about to expire.
+func (c *Conn) refresh(token string) {
+	who, expires, err := c.hub.Verifier.Verify(token)
+	if err == nil && (who.User != c.who.User || who.Session != c.who.Session) {
+		err = im.Errorf(im.Denied, "the access token is of another user or session: open a connection of its own for it")
+	}
+	if err != nil {
+		c.complain(err)
+		return
+	}
+	c.expires.Store(max(expires.UnixNano(), c.expires.Load()))
+	c.write(frame.FromServer{Type: frame.Token, Expires: im.TimeOf(time.Unix(0, c.expires.Load()))}.Encode())
+}
+
+// onPing and onPong are called while waiting for a frame.
+func (c *Conn) onPing(data string) error {
+	c.lastSeen.Store(time.Now().UnixNano())
+	c.enqueue(websocket.PongMessage, []byte(data), 0)
+	return nil
+}
+
+func (c *Conn) onPong(string) error {
+	c.lastSeen.Store(time.Now().UnixNano())
+	return nil
+}

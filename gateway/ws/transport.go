@@ -1,0 +1,168 @@
+package ws
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// A transport is a WebSocket as a connection needs it; tests have one of their
+// own. One goroutine reads and one writes at a time.
+type transport interface {
+	// NextReader waits for a message of the client. The reader is good until
+	// the next call.
+	NextReader() (op int, r io.Reader, err error)
+	// Write writes frames one after another, in few system calls.
+	Write(frames []outgoing) error
+	// SetReadDeadline ends the wait of NextReader at t.
+	SetReadDeadline(t time.Time) error
+	// Hurry ends a Write that is under way at t.
+	Hurry(t time.Time)
+	Close() error
+}
+
+// outgoing is one frame to be written.
+type outgoing struct {
+	op   int // of RFC 6455
+	body []byte
+}
+
+// The buffers of a connection are small, as most connections are idle most of
+// the time: frames larger than the read buffer are read through it, and write
+// buffers are lent only while writing.
+const (
+	readBuffer  = 512
+	writeBuffer = 1024
+	corkBuffer  = 32 << 10
+)
+
+var (
+	writeBuffers sync.Pool
+	corkBuffers  = sync.Pool{New: func() any { b := make([]byte, 0, corkBuffer); return &b }}
+)
+
+// socket is the transport of a gateway.
+type socket struct {
+	*websocket.Conn
+	wire *wire
+}
+
+// newSocket makes a WebSocket of a request.
+func newSocket(w http.ResponseWriter, r *http.Request, subprotocol string) (*socket, error) {
+	u := websocket.Upgrader{
+		HandshakeTimeout: 5 * time.Second,
+		ReadBufferSize:   readBuffer,
+		WriteBufferSize:  writeBuffer,
+		WriteBufferPool:  &writeBuffers,
+		CheckOrigin:      func(*http.Request) bool { return true }, // is checked before
+		Subprotocols:     []string{subprotocol},
+	}
+	h := &hijacker{ResponseWriter: w}
+	c, err := u.Upgrade(h, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &socket{c, h.wire}, nil
+}
+
+// handle has control frames handled: ping and pong are called by NextReader.
+// A close ends NextReader and is answered by who called it, after what waits
+// to be written.
+func (s *socket) handle(ping, pong func(string) error) {
+	s.SetPingHandler(ping)
+	s.SetPongHandler(pong)
+	s.SetCloseHandler(func(int, string) error { return nil })
+}
+
+func (s *socket) Write(frames []outgoing) error {
+	s.wire.cork()
+	for _, f := range frames {
+		if err := s.WriteMessage(f.op, f.body); err != nil {
+			s.wire.uncork() // what came before; the connection is broken already
+			return err
+		}
+	}
+	return s.wire.uncork()
+}
+
+func (s *socket) Hurry(t time.Time) { s.wire.Conn.SetWriteDeadline(t) }
+
+// hijacker puts a wire under the WebSocket.
+type hijacker struct {
+	http.ResponseWriter
+	wire *wire
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.wire = &wire{Conn: c}
+	return h.wire, rw, nil
+}
+
+// wire is a network connection whose writes are gathered while it is corked,
+// so that many small frames go out in one system call. Each write to the
+// network has writeWait to succeed.
+type wire struct {
+	net.Conn
+	mu     sync.Mutex
+	corked *[]byte // what was written since cork, or nil
+}
+
+// SetWriteDeadline does nothing: writes set their own.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.corked == nil {
+		return w.write(p)
+	}
+	if len(*w.corked)+len(p) > corkBuffer {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > corkBuffer {
+		return w.write(p)
+	}
+	*w.corked = append(*w.corked, p...)
+	return len(p), nil
+}
+
+func (w *wire) cork() {
+	w.mu.Lock()
+	w.corked = corkBuffers.Get().(*[]byte)
+	w.mu.Unlock()
+}
+
+func (w *wire) uncork() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.flush()
+	corkBuffers.Put(w.corked)
+	w.corked = nil
+	return err
+}
+
+// flush writes what was gathered.
+func (w *wire) flush() error {
+	if len(*w.corked) == 0 {
+		return nil
+	}
+	_, err := w.write(*w.corked)
+	*w.corked = (*w.corked)[:0]
+	return err
+}
+
+func (w *wire) write(p []byte) (int, error) {
+	w.Conn.SetWriteDeadline(time.Now().Add(writeWait))
+	return w.Conn.Write(p)
+}

@@ -1,0 +1,265 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidings-im/tidings/shared/imtest/child"
+)
+
+// database is the database that a started PostgreSQL holds, and the user that owns it.
+const database = "tidings"
+
+// Postgres starts a PostgreSQL from the programs installed on this machine.
+// Data is made at the first start and kept. Without c.Sync it is lost when the
+// machine crashes, and the server is as fast as it can be.
+func Postgres(ctx context.Context, c Config) (*Server, error) {
+	as, err := runAs()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	release, err := own(ctx, dir, 0o711)
+	if err != nil {
+		return nil, err
+	}
+	s, err := startPostgres(ctx, c, as, dir)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	s.stop = release
+	return s, nil
+}
+
+func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir string) (*Server, error) {
+	dir, err := reachable(dir, as)
+	if err != nil {
+		return nil, err
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	pg, err := choose(dir, installations(packaged, os.Getenv("PATH"), here))
+	if err != nil {
+		return nil, err
+	}
+	if as != nil && !traversable(pg.bin) {
+		return nil, fmt.Errorf("PostgreSQL does not run as root, and other users cannot reach %s: install PostgreSQL for the system, or run as another user\n%w", pg.bin, ErrNoPostgres)
+	}
+	data := filepath.Join(dir, fmt.Sprintf("postgresql-%d", pg.major))
+	if err := endOrphan(ctx, filepath.Join(data, "postmaster.pid"), syscall.SIGINT, data, c.Log); err != nil {
+		return nil, err
+	}
+	host, port, err := listenAddr(c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil {
+		if err := initPostgres(ctx, pg, as, data); err != nil {
+			return nil, err
+		}
+	}
+	args := []string{"-D", data, "-p", strconv.Itoa(port)}
+	settings := []string{
+		"listen_addresses=" + host,
+		"unix_socket_directories=",
+		"max_connections=400",
+		"wal_level=minimal", "max_wal_senders=0", // nothing replicates it
+		"log_destination=stderr", "logging_collector=off",
+	}
+	if !c.Sync {
+		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+	}
+	for _, s := range settings {
+		args = append(args, "-c", s)
+	}
+	name := fmt.Sprintf("PostgreSQL %d", pg.major)
+	url := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", database, net.JoinHostPort(host, strconv.Itoa(port)), database)
+	log := &logLines{log: c.Log, service: "postgresql"}
+	for try := 0; ; try++ {
+		cmd := exec.Command(filepath.Join(pg.bin, "postgres"), args...)
+		cmd.Dir = data
+		cmd.Env = cleanEnv()
+		cmd.Stdout, cmd.Stderr = log, log
+		if as != nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+		}
+		// SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
+		proc, err := child.Start(cmd, syscall.SIGINT)
+		if err != nil {
+			return nil, err
+		}
+		s := &Server{URL: url, Name: name, proc: proc, end: syscall.SIGINT}
+		err = started(ctx, s, log, func(ctx context.Context) error { return makeDatabase(ctx, url) })
+		if err == nil {
+			return s, nil
+		}
+		// The last processes of a server that was killed hold its memory for a
+		// moment, and one that nobody collects seems to hold its data for ever.
+		dead := strings.Contains(err.Error(), `"postmaster.pid" already exists`)
+		if try == 5 || ctx.Err() != nil || !dead && !strings.Contains(err.Error(), "still in use") {
+			return nil, err
+		}
+		time.Sleep(200 * time.Millisecond)
+		if dead && abandoned(data) {
+			os.Remove(filepath.Join(data, "postmaster.pid"))
+		}
+	}
+}
+
+// abandoned reports whether it is sure that no process works in dir, as all of
+// a PostgreSQL's do in its data folder.
+func abandoned(dir string) bool {
+	works, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil || len(works) == 0 {
+		return false // not Linux
+	}
+	for _, link := range works {
+		if cwd, err := os.Readlink(link); err == nil && strings.HasPrefix(cwd, dir) {
+			return false
+		}
+	}
+	return true
+}
+
+// makeDatabase connects to the server and makes the database if it is not there.
+func makeDatabase(ctx context.Context, url string) error {
+	conf, err := pgx.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	conf.Database = "postgres"
+	conf.ConnectTimeout = 5 * time.Second
+	conn, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var there bool
+	err = conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", database).Scan(&there)
+	if err == nil && !there {
+		_, err = conn.Exec(ctx, "create database "+database)
+	}
+	return err
+}
+
+// initPostgres makes a new data folder. It is moved to its place when it is
+// whole, so that a crash leaves none that is not.
+func initPostgres(ctx context.Context, pg installation, as *syscall.Credential, data string) error {
+	part := data + ".new"
+	if err := os.RemoveAll(part); err != nil {
+		return fmt.Errorf("removing what a first start left: %w", err)
+	}
+	if err := os.Mkdir(part, 0o700); err != nil {
+		return fmt.Errorf("making the data folder of PostgreSQL: %w", err)
+	}
+	if as != nil {
+		if err := os.Chown(part, int(as.Uid), int(as.Gid)); err != nil {
+			return fmt.Errorf("giving the data folder to PostgreSQL's user: %w", err)
+		}
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(pg.bin, "initdb"), "-D", part,
+		"-U", database, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	cmd.Dir = part
+	cmd.Env = cleanEnv()
+	if as != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("making a database with initdb of PostgreSQL %d: %w\n%s", pg.major, err, strings.TrimSpace(string(out)))
+	}
+	if err := os.Rename(part, data); err != nil {
+		return fmt.Errorf("making the data folder of PostgreSQL: %w", err)
+	}
+	return nil
+}
+
+// cleanEnv keeps settings meant for another PostgreSQL from this one.
+func cleanEnv() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+}
+
+// runAs returns as whom PostgreSQL is to run: nil is as ourselves. It refuses
+// to run as root.
+func runAs() (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil {
+			continue
+		}
+		gid, err := strconv.ParseUint(u.Gid, 10, 32)
+		if err != nil {
+			continue
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, fmt.Errorf("PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as: run as another user")
+}
+
+// reachable returns dir if the user that PostgreSQL runs as can reach it, and
+// else a folder of the system's which takes its place, and whose name is kept
+// in dir.
+func reachable(dir string, as *syscall.Credential) (string, error) {
+	if as == nil || traversable(dir) {
+		return dir, nil
+	}
+	note := filepath.Join(dir, "moved-to")
+	if b, err := os.ReadFile(note); err == nil {
+		if other := strings.TrimSpace(string(b)); traversable(other) {
+			return other, nil
+		}
+	}
+	base := "/var/lib/tidings"
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", fmt.Errorf("PostgreSQL does not run as root, and other users cannot reach %s: %w", dir, err)
+	}
+	other, err := os.MkdirTemp(base, "local-")
+	if err == nil {
+		err = os.Chmod(other, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(note, []byte(other+"\n"), 0o644)
+	}
+	if err != nil {
+		return "", fmt.Errorf("making a data folder that PostgreSQL's user can reach: %w", err)
+	}
+	return other, nil
+}
+
+// traversable reports whether everybody can get to dir.
+func traversable(dir string) bool {
+	for {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return true
+		}
+		dir = up
+	}
+}

@@ -1,0 +1,181 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/inboxtest"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+// fresh returns a database of the test's own, migrated.
+func fresh(t testing.TB) *DB {
+	t.Helper()
+	return migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t)})
+}
+
+func migrated(t testing.TB, vars map[string]string) *DB {
+	t.Helper()
+	env := imtest.Env(t, vars)
+	if err := Migrate(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	return opened(t, env)
+}
+
+func opened(t testing.TB, env *proc.Env) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// wants fails the test unless err has the kind, or is nil if that is "".
+func wants(t *testing.T, err error, kind im.Kind) {
+	t.Helper()
+	if kind == "" && err != nil || kind != "" && (err == nil || im.KindOf(err) != kind || !errors.Is(err, kind)) {
+		t.Fatalf("error = %v, want kind %q", err, kind)
+	}
+}
+
+func TestInboxConforms(t *testing.T) {
+	db := fresh(t)
+	inboxtest.Run(t, func(t *testing.T) inboxtest.Store {
+		if _, err := db.pool.Exec(t.Context(), `TRUNCATE inbox`); err != nil {
+			t.Fatal(err)
+		}
+		return db.Inbox()
+	})
+}
+
+func TestMigratingAgainAndAtOnceDoesNothing(t *testing.T) {
+	vars := map[string]string{"POSTGRES_URL": imtest.Postgres(t)}
+	var all sync.WaitGroup
+	for range 3 {
+		env := imtest.Env(t, vars)
+		all.Go(func() {
+			if err := Migrate(t.Context(), env); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	db := migrated(t, vars)
+	var n int
+	if err := db.pool.QueryRow(t.Context(), `SELECT count(*) FROM users`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	const secret = "hunter2"
+	for _, tt := range []struct {
+		name string
+		vars map[string]string
+		want string // in the error
+	}{
+		{"without a URL it says which setting is missing", nil, "POSTGRES_URL"},
+		{"a URL that is none is refused without being shown", map[string]string{"POSTGRES_URL": "postgres://u:" + secret + "@h:notaport/d"}, "POSTGRES_URL"},
+		{"a pool of none is refused", map[string]string{"POSTGRES_URL": "postgres://h/d", "POSTGRES_POOL": "0"}, "POSTGRES_POOL"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Open(t.Context(), imtest.Env(t, tt.vars))
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), secret) {
+				t.Errorf("error = %v, want one about %s", err, tt.want)
+			}
+		})
+	}
+
+	t.Run("a database that is down fails the calls, not the start", func(t *testing.T) {
+		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": "postgres://u:" + secret + "@127.0.0.1:1/d"}))
+		err := db.Ping(t.Context())
+		wants(t, err, im.Unavailable)
+		if strings.Contains(err.Error(), secret) {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	})
+	t.Run("a process has one pool", func(t *testing.T) {
+		env := imtest.Env(t, map[string]string{"POSTGRES_URL": "postgres://127.0.0.1:1/d"})
+		if a, b := opened(t, env), opened(t, env); a != b {
+			t.Error("two pools were opened")
+		}
+	})
+}
+
+func TestWhatPassesIsUnavailable(t *testing.T) {
+	url := imtest.Postgres(t)
+	db := migrated(t, map[string]string{"POSTGRES_URL": url, "POSTGRES_TIMEOUT": "50ms"})
+	ctx := t.Context()
+
+	t.Run("a statement that takes too long", func(t *testing.T) {
+		_, err := db.pool.Exec(ctx, `SELECT pg_sleep(10)`)
+		wants(t, failed(err, "sleeping"), im.Unavailable)
+	})
+	t.Run("a deadline that passes", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		_, err := db.pool.Exec(ctx, `SELECT pg_sleep(10)`)
+		wants(t, failed(err, "sleeping"), im.Unavailable)
+	})
+	t.Run("a server that shuts the connection", func(t *testing.T) {
+		_, err := db.pool.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+		wants(t, failed(err, "ending"), im.Unavailable)
+	})
+	t.Run("a database that allows no more connections", func(t *testing.T) {
+		if _, err := db.pool.Exec(ctx, `ALTER ROLE CURRENT_USER RESET ALL`); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, failed(&pgError{"53300"}, "connecting"), im.Internal) // not PostgreSQL's own type
+		for code, want := range map[string]im.Kind{
+			"53300": im.Unavailable, "57P01": im.Unavailable, "57P03": im.Unavailable, "40001": im.Unavailable, "40P01": im.Unavailable,
+			"08006": im.Unavailable, "25006": im.Unavailable, "23505": im.Conflict, "22P05": im.Invalid, "42P01": im.Internal,
+		} {
+			if got := kindOfState(code); got != want {
+				t.Errorf("SQLSTATE %s is %s, want %s", code, got, want)
+			}
+		}
+	})
+}
+
+type pgError struct{ code string }
+
+func (e *pgError) Error() string { return e.code }
+
+func TestAServerThatIsKilledAndComesBack(t *testing.T) {
+	server := imtest.Start(t, "postgres")
+	db := migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "1s"})
+	u := im.User{ID: im.NewID(), Account: "ann", Name: "Ann"}
+	wants(t, db.CreateUser(t.Context(), u, "hash"), "")
+
+	server.Kill(t)
+	_, _, err := db.UserByAccount(t.Context(), "ann")
+	wants(t, err, im.Unavailable)
+
+	server.Restart(t)
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		got, _, err := db.UserByAccount(t.Context(), "ann")
+		if err == nil {
+			if got != u {
+				t.Errorf("user = %v, want %v", got, u)
+			}
+			return
+		}
+		wants(t, err, im.Unavailable)
+		if time.Now().After(deadline) {
+			t.Fatalf("the pool has not come back: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+var _ = syscall.SIGSTOP

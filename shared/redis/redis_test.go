@@ -1,0 +1,191 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/child"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+// eachServer runs a test on each kind of Redis that Tidings runs on. The url
+// is of an empty one.
+func eachServer(t *testing.T, f func(t *testing.T, url string)) {
+	t.Helper()
+	t.Run("redis", func(t *testing.T) { f(t, imtest.Redis(t)) })
+	t.Run("miniredis", func(t *testing.T) { f(t, imtest.Start(t, "redis", "--miniredis").URL) })
+	t.Run("cluster", func(t *testing.T) { f(t, cluster(t)) })
+}
+
+// cluster starts a Redis Cluster of one node, which refuses what touches two
+// slots as any other does, and returns two addresses of it.
+func cluster(t testing.TB) string {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("SKIPPED: a cluster needs redis-server, which is not installed (Debian: redis-server)")
+	}
+	port, bus := freePort(t), freePort(t)
+	cmd := exec.Command(bin, "--bind", "127.0.0.1", "--port", port, "--cluster-port", bus, "--cluster-enabled", "yes",
+		"--dir", t.TempDir(), "--save", "", "--loglevel", "warning")
+	p, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	addr := "127.0.0.1:" + port
+	one := goredis.NewClient(&goredis.Options{Addr: addr})
+	defer one.Close()
+	eventually(t, func() error { return one.Ping(t.Context()).Err() })
+	if err := one.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		info, err := one.ClusterInfo(t.Context()).Result()
+		if err == nil && !strings.Contains(info, "cluster_state:ok") {
+			err = errors.New(info)
+		}
+		return err
+	})
+	return addr + "," + addr
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+// open returns a client as another process would have it.
+func open(t testing.TB, url string, settings ...string) *Client {
+	t.Helper()
+	c, err := Open(t.Context(), env(t, url, settings...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func env(t testing.TB, url string, settings ...string) *proc.Env {
+	t.Helper()
+	vars := map[string]string{"REDIS_URL": url}
+	for i := 0; i < len(settings); i += 2 {
+		vars[settings[i]] = settings[i+1]
+	}
+	return imtest.Env(t, vars)
+}
+
+// eventually calls f until it returns nil, for 10 s.
+func eventually(t testing.TB, f func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 10 s: %v", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func wipe(t testing.TB, c *Client) {
+	t.Helper()
+	if err := c.rdb.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	for _, tt := range []struct {
+		name, url, says string
+	}{
+		{"without a URL it names the setting", "", "REDIS_URL"},
+		{"a URL that is none is not repeated, for it may hold a password", "redis://:hunter2@[", "part 1"},
+		{"a cluster has no databases", "redis://a:1/3,redis://b:1", "database 3"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Open(t.Context(), env(t, tt.url))
+			if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error = %v", err)
+			}
+		})
+	}
+}
+
+func TestAServerThatIsDownIsUnavailable(t *testing.T) {
+	s := imtest.Start(t, "redis")
+	c := open(t, s.URL, "REDIS_TIMEOUT", "300ms", "REDIS_DIAL_TIMEOUT", "300ms")
+	if err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := func(t *testing.T) {
+		for name, err := range map[string]error{
+			"Ping":       c.Ping(t.Context()),
+			"Heads":      errOf(c.Heads(t.Context(), []string{"ann"})),
+			"RaiseHeads": c.RaiseHeads(t.Context(), map[string]int64{"ann": 1}),
+			"Place":      c.Place(t.Context(), []im.PlaceRequest{{Conversation: "g:a", From: "ann", ClientID: "1"}})[0].Err,
+			"Lookup":     errOf(c.Lookup(t.Context(), []string{"ann"})),
+			"Ended":      errOf(c.Ended(t.Context(), []string{"s"})),
+			"MarkEnded":  c.MarkEnded(t.Context(), "s", time.Hour),
+			"URLs":       errOf(c.NewGateways().URLs(t.Context(), []string{"g"})),
+		} {
+			if im.KindOf(err) != im.Unavailable {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	t.Run("killed", func(t *testing.T) { s.Kill(); all(t) })
+	s.Restart()
+	t.Run("frozen", func(t *testing.T) {
+		eventually(t, func() error { return c.Ping(t.Context()) })
+		s.Freeze()
+		defer s.Thaw()
+		all(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		c.Ping(ctx)
+		if took := time.Since(begun); took > 250*time.Millisecond {
+			t.Errorf("a call with a deadline of 20 ms took %s", took)
+		}
+	})
+	eventually(t, func() error { return c.RaiseHeads(t.Context(), map[string]int64{"ann": 1}) })
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+func TestScriptsAreSentAgainToAServerThatForgotThem(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		for range 2 {
+			if err := c.rdb.ScriptFlush(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			heads := map[string]int64{}
+			for i := range 2 * maxPipeline {
+				heads[fmt.Sprint("u", i)] = int64(i + 1)
+			}
+			if err := c.RaiseHeads(t.Context(), heads); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
