@@ -70,15 +70,9 @@ func (a *API) Register(ctx context.Context, account, name, password string) (im.
 		Name     string `json:"name,omitempty"`
 		Password string `json:"password"`
 	}{account, name, password}
-	var out struct {
-		im.User
-		Wrapped im.User `json:"user"`
-	}
-	_, err := a.call(ctx, "POST", "/v1/users", "", in, &out)
-	if out.Wrapped.ID != "" {
-		return out.Wrapped, err
-	}
-	return out.User, err
+	var u im.User
+	_, err := a.call(ctx, "POST", "/v1/users", "", in, &u)
+	return u, err
 }
 
 // Login starts a session for a device. The device's name is chosen once and kept.

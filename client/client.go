@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -82,6 +83,9 @@ type Client struct {
 // Connect returns and not after. What can never succeed is an error at once,
 // of kind im.Unauthenticated if the user must sign in (again).
 func Connect(ctx context.Context, opt Options) (*Client, error) {
+	if u, err := url.Parse(opt.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, im.Errorf(im.Invalid, "%q is not the URL of a server, such as https://im.example.org", opt.URL)
+	}
 	if opt.Store == nil {
 		opt.Store = new(Memory)
 	}

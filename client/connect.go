@@ -125,17 +125,14 @@ func (c *Client) dial(ctx context.Context) (ws *websocket.Conn, token string, er
 }
 
 func (c *Client) dialWith(ctx context.Context, accessToken string) (*websocket.Conn, error) {
-	url, ok := strings.CutPrefix(strings.TrimSuffix(c.opt.URL, "/"), "http")
-	if !ok {
-		return nil, im.Errorf(im.Invalid, "the URL of the server starts with http:// or https://")
-	}
+	url := "ws" + strings.TrimPrefix(strings.TrimSuffix(c.opt.URL, "/"), "http") + "/ws"
 	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, Subprotocols: []string{frame.Subprotocol}}
 	if c.opt.HTTP != nil {
 		if t, ok := c.opt.HTTP.Transport.(*http.Transport); ok {
 			d.Proxy, d.NetDialContext, d.TLSClientConfig = t.Proxy, t.DialContext, t.TLSClientConfig
 		}
 	}
-	ws, resp, err := d.DialContext(ctx, "ws"+url+"/ws", http.Header{"Authorization": {"Bearer " + accessToken}})
+	ws, resp, err := d.DialContext(ctx, url, http.Header{"Authorization": {"Bearer " + accessToken}})
 	switch {
 	case err != nil && resp != nil && resp.StatusCode >= 400:
 		body, _ := io.ReadAll(resp.Body) // what gorilla has read already

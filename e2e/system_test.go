@@ -161,7 +161,7 @@ func start(t *testing.T) *system {
 		s.platform.route(name, fmt.Sprintf("http://127.0.0.1:%d/%s", port, name))
 		s.run(name, "functions/"+name, "PORT", fmt.Sprint(port))
 	}
-	s.run("connector", "connector", "PORT", fmt.Sprint(freePort(t)))
+	s.run("connector", "connector", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
 	for i := range 2 {
 		public, internal := freePort(t), freePort(t)
 		s.run(fmt.Sprintf("gateway-%d", i+1), "gateway",

@@ -326,19 +326,20 @@ func (c *crowd) checkHistory(t *testing.T) {
 		}
 	}
 	slices.SortFunc(want, func(a, b im.Place) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) })
-	var got []im.Place
-	for after := ""; ; {
-		page, err := p.client.History(t.Context(), conv, client.HistoryRange{After: after, Limit: 100})
+	var got []im.Place // newest first, as it is paged
+	for before := ""; ; {
+		page, err := p.client.History(t.Context(), conv, client.HistoryRange{Before: before, Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range page.Messages {
+		for _, m := range slices.Backward(page.Messages) {
 			got = append(got, m.Place())
 		}
-		if after = page.Next; after == "" || len(page.Messages) == 0 {
+		if before = page.Prev; before == "" {
 			break
 		}
 	}
+	slices.Reverse(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("P4: history has %d messages of the group, its members were given %d, or in another order", len(got), len(want))
 	}

@@ -158,7 +158,7 @@ type gate struct {
 	t    *testing.T
 	env  *proc.Env
 	stop context.CancelFunc
-	done chan error
+	done chan error // closed at the end
 }
 
 // gateway starts a gateway; vars are settings in which it differs.
@@ -175,7 +175,10 @@ func (s *system) gateway(vars ...string) *gate {
 		s.t.Fatal(err)
 	}
 	g := &gate{Server: srv, t: s.t, env: env, stop: stop, done: make(chan error, 1)}
-	go func() { g.done <- srv.Serve(ctx) }()
+	go func() {
+		defer close(g.done)
+		g.done <- srv.Serve(ctx)
+	}()
 	s.t.Cleanup(g.end)
 	eventually(s.t, "the gateway is registered", func() error {
 		urls, err := s.redis.NewGateways().URLs(s.t.Context(), []string{srv.id})
@@ -192,11 +195,10 @@ func (g *gate) end() {
 	g.t.Helper()
 	g.stop()
 	select {
-	case err, ok := <-g.done:
-		if err != nil && ok {
+	case err := <-g.done: // nil when it has ended before
+		if err != nil {
 			g.t.Errorf("stopping the gateway: %v", err)
 		}
-		close(g.done)
 	case <-time.After(proc.Grace + patience):
 		g.t.Error("the gateway does not stop")
 	}

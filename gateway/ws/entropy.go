@@ -38,7 +38,7 @@ func (h *Hub) antiEntropy(ctx context.Context) {
 
 // compareHeads tells whoever is behind.
 func (h *Hub) compareHeads(ctx context.Context, exact bool) {
-	for users := range slices.Chunk(h.users(), MaxHeads) {
+	for users := range slices.Chunk(h.Users(), MaxHeads) {
 		if ctx.Err() != nil {
 			return
 		}

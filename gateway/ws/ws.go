@@ -216,8 +216,8 @@ func (h *Hub) each(user string, f func(*Conn)) {
 	}
 }
 
-// users returns all users who have a connection here.
-func (h *Hub) users() []string {
+// Users returns all users who have a connection here.
+func (h *Hub) Users() []string {
 	var all []string
 	for i := range h.shards {
 		s := &h.shards[i]

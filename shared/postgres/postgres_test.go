@@ -5,9 +5,10 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -130,25 +131,28 @@ func TestWhatPassesIsUnavailable(t *testing.T) {
 		_, err := db.pool.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
 		wants(t, failed(err, "ending"), im.Unavailable)
 	})
-	t.Run("a database that allows no more connections", func(t *testing.T) {
-		if _, err := db.pool.Exec(ctx, `ALTER ROLE CURRENT_USER RESET ALL`); err != nil {
-			t.Fatal(err)
-		}
-		wants(t, failed(&pgError{"53300"}, "connecting"), im.Internal) // not PostgreSQL's own type
-		for code, want := range map[string]im.Kind{
-			"53300": im.Unavailable, "57P01": im.Unavailable, "57P03": im.Unavailable, "40001": im.Unavailable, "40P01": im.Unavailable,
-			"08006": im.Unavailable, "25006": im.Unavailable, "23505": im.Conflict, "22P05": im.Invalid, "42P01": im.Internal,
-		} {
-			if got := kindOfState(code); got != want {
-				t.Errorf("SQLSTATE %s is %s, want %s", code, got, want)
-			}
-		}
-	})
 }
 
-type pgError struct{ code string }
-
-func (e *pgError) Error() string { return e.code }
+func TestStatesHaveTheirKinds(t *testing.T) {
+	for code, want := range map[string]im.Kind{
+		"08006": im.Unavailable, // connection_failure
+		"53300": im.Unavailable, // too_many_connections
+		"53100": im.Unavailable, // disk_full
+		"57P01": im.Unavailable, // admin_shutdown
+		"57P03": im.Unavailable, // cannot_connect_now
+		"40001": im.Unavailable, // serialization_failure
+		"40P01": im.Unavailable, // deadlock_detected
+		"25006": im.Unavailable, // read_only_sql_transaction
+		"23505": im.Conflict,    // unique_violation
+		"22P05": im.Invalid,     // untranslatable_character
+		"42P01": im.Internal,    // undefined_table
+	} {
+		err := failed(&pgconn.PgError{Code: code}, "doing it")
+		if got := im.KindOf(err); got != want {
+			t.Errorf("SQLSTATE %s is %s, want %s", code, got, want)
+		}
+	}
+}
 
 func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 	server := imtest.Start(t, "postgres")
@@ -156,14 +160,29 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 	u := im.User{ID: im.NewID(), Account: "ann", Name: "Ann"}
 	wants(t, db.CreateUser(t.Context(), u, "hash"), "")
 
-	server.Kill(t)
+	server.Kill()
 	_, _, err := db.UserByAccount(t.Context(), "ann")
 	wants(t, err, im.Unavailable)
 
-	server.Restart(t)
+	server.Restart()
+	comesBack(t, db, u)
+
+	server.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, _, err = db.UserByAccount(ctx, "ann")
+	wants(t, err, im.Unavailable)
+
+	server.Thaw()
+	comesBack(t, db, u)
+}
+
+// comesBack waits until the database answers again, with the user it had.
+func comesBack(t *testing.T, db *DB, u im.User) {
+	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		got, _, err := db.UserByAccount(t.Context(), "ann")
+		got, _, err := db.UserByAccount(t.Context(), u.Account)
 		if err == nil {
 			if got != u {
 				t.Errorf("user = %v, want %v", got, u)
@@ -177,5 +196,3 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
-
-var _ = syscall.SIGSTOP

@@ -66,7 +66,7 @@ type options struct {
 // run runs Tidings until ctx is done or a part of it fails.
 func run(ctx context.Context, opt options, out, warnings io.Writer) (err error) {
 	begin := time.Now()
-	h, err := openHome(opt.dir, 15*time.Second)
+	h, err := openHome(opt.dir, 3*time.Second)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func run(ctx context.Context, opt options, out, warnings io.Writer) (err error) 
 		if stopErr := s.stop(); stopErr != nil {
 			err = errors.Join(err, stopErr)
 		}
-		log.Info("stopped", "err", err)
+		log.Info("stopped", "why", err)
 	}()
 	log.Info("starting", "data", h.dir)
 	if err := s.start(ctx); err != nil {
