@@ -63,9 +63,6 @@ func (in *Inbox) Heads(ctx context.Context, users []string) (map[string]int64, e
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(headsAtOnce)
 	for _, user := range users {
-		if ctx.Err() != nil {
-			break
-		}
 		group.Go(func() error {
 			var last entry
 			err := in.entries.FindOne(ctx, bson.D{{Key: "user", Value: user}}, options.FindOne().
