@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -125,24 +128,24 @@ func appendString(b []byte, s string) []byte {
 }
 
 type wire struct {
-	SpecVersion  string          `json:"specversion"`
-	ID           string          `json:"id"`
-	Type         string          `json:"type"`
-	Source       string          `json:"source"`
-	Subject      string          `json:"subject"`
-	Time         im.Time         `json:"time"`
-	PartitionKey string          `json:"partitionkey"`
-	TraceParent  string          `json:"traceparent"`
-	Seal         string          `json:"seal"`
-	ContentType  string          `json:"datacontenttype"`
-	Data         json.RawMessage `json:"data"`
-	DataBase64   []byte          `json:"data_base64"`
+	SpecVersion  string         `json:"specversion"`
+	ID           string         `json:"id"`
+	Type         string         `json:"type"`
+	Source       string         `json:"source"`
+	Subject      string         `json:"subject"`
+	Time         im.Time        `json:"time"`
+	PartitionKey string         `json:"partitionkey"`
+	TraceParent  string         `json:"traceparent"`
+	Seal         string         `json:"seal"`
+	ContentType  string         `json:"datacontenttype"`
+	Data         jsontext.Value `json:"data"`
+	DataBase64   []byte         `json:"data_base64"`
 }
 
 func (w *wire) event() (Event, error) {
 	e := Event{
 		ID: w.ID, Type: w.Type, Source: w.Source, Subject: w.Subject, Time: w.Time,
-		PartitionKey: w.PartitionKey, TraceParent: w.TraceParent, Seal: w.Seal, Data: w.Data,
+		PartitionKey: w.PartitionKey, TraceParent: w.TraceParent, Seal: w.Seal, Data: json.RawMessage(w.Data),
 	}
 	if len(e.Data) == 0 {
 		e.Data = w.DataBase64
@@ -156,7 +159,7 @@ func (w *wire) event() (Event, error) {
 // Parse reads an event in the JSON format of CloudEvents.
 func Parse(b []byte) (Event, error) {
 	var w wire
-	if err := json.Unmarshal(b, &w); err != nil {
+	if err := jsonv2.Unmarshal(b, &w); err != nil {
 		return Event{}, &im.Error{Kind: im.Invalid, Msg: "not a CloudEvent in JSON", Err: err}
 	}
 	return w.event()
@@ -165,11 +168,13 @@ func Parse(b []byte) (Event, error) {
 // ParseBatch reads events in the JSON batch format of CloudEvents. The whole
 // batch is refused if one of its events lacks what every event has.
 //
-// It is our own because the SDK's reading of a batch takes half again as long
-// per event, and this is the hottest decoding there is.
+// It is our own because the SDK's reading of a batch takes several times as
+// long per event, and this is the hottest decoding there is. It reads with
+// encoding/json/v2 (as a module, until Go 1.27 has it), which takes a third of
+// the time of its predecessor and refuses broken UTF-8 and repeated names.
 func ParseBatch(b []byte) ([]Event, error) {
 	var ws []wire
-	if err := json.Unmarshal(b, &ws); err != nil {
+	if err := jsonv2.Unmarshal(b, &ws); err != nil {
 		return nil, &im.Error{Kind: im.Invalid, Msg: "not a batch of CloudEvents in JSON", Err: err}
 	}
 	events := make([]Event, len(ws))

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -216,7 +218,7 @@ func decode[In any](e event.Event, strict bool) (In, error) {
 
 func unmarshal(data []byte, to any, strict bool) error {
 	if !strict {
-		return json.Unmarshal(data, to)
+		return jsonv2.Unmarshal(data, to)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -79,7 +81,7 @@ func results(resp *http.Response, answer []byte, events []event.Event) ([]Result
 	out := make([]Result, len(events))
 	if len(events) > 1 && resp.StatusCode == http.StatusOK {
 		var got batchAnswer
-		if err := json.Unmarshal(answer, &got); err != nil {
+		if err := jsonv2.Unmarshal(answer, &got); err != nil {
 			return nil, im.Wrap(im.Unavailable, err, "the answer of the function cannot be read")
 		}
 		match(out, events, got.Results)
