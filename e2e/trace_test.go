@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"context"
-	"maps"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -11,12 +8,6 @@ import (
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-
-	"github.com/tidings-im/tidings/connector/relay"
-	"github.com/tidings-im/tidings/functions"
-	"github.com/tidings-im/tidings/gateway/server"
-	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // One trace spans a message's way from the socket it came in by, through Kafka
@@ -25,44 +16,8 @@ func TestOneTraceSpansTheWayOfAMessage(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.AlwaysSample())).Tracer("e2e")
 
-	vars := settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
-	vars["GATEWAY_ADDR"], vars["GATEWAY_INTERNAL_ADDR"] = "127.0.0.1:0", "127.0.0.1:0"
-	prepare(t, vars)
-
-	env := imtest.Env(t, vars)
-	env.Tracer = tracer
-	h, err := fn.Mount(t.Context(), env, functions.All...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 2)
-	of := func() map[string]string {
-		own := maps.Clone(vars)
-		own["FUNCTION_URL"] = srv.URL + "/{function}"
-		return own
-	}
-	gatewayEnv, relayEnv := imtest.Env(t, of()), imtest.Env(t, of())
-	gatewayEnv.Tracer, relayEnv.Tracer = tracer, tracer
-	gw, err := server.Open(ctx, gatewayEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { ended <- gw.Serve(ctx) }()
-	go func() { ended <- relay.Run(ctx, relayEnv) }()
-	t.Cleanup(func() {
-		stop()
-		for range 2 {
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
-		}
-	})
-
-	ann, bob := join(t, gw.URL, "ann"), join(t, gw.URL, "bob")
+	url := oneProcess(t, tracer)
+	ann, bob := join(t, url, "ann"), join(t, url, "bob")
 	if _, err := ann.client.Send(t.Context(), "u:"+bob.user.ID, "hello"); err != nil {
 		t.Fatal(err)
 	}
