@@ -284,11 +284,12 @@ func TestGivingUp(t *testing.T) {
 		if r.ClientID != d.ClientID {
 			t.Errorf("receipt %+v for %+v", r, d)
 		}
+		f.set(func() { f.down = true })
 		s.close(0, nil)
+		synctest.Wait() // until the client has noticed
 
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		f.set(func() { f.down = true })
 		waiting, err := c.SendAsync(ctx, im.Draft{To: "u:" + bob, Text: "unsent"})
 		if err != nil {
 			t.Fatal(err)

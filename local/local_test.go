@@ -150,7 +150,13 @@ type chatter struct {
 
 func (l *tidings) chat(args ...string) *chatter {
 	l.t.Helper()
-	cmd := local(append([]string{"chat", "--url", "http://" + l.addr, "--data", l.dir}, args...)...)
+	return l.run(append([]string{"chat", "--url", "http://" + l.addr, "--data", l.dir}, args...)...)
+}
+
+// run starts a chat by its whole command.
+func (l *tidings) run(args ...string) *chatter {
+	l.t.Helper()
+	cmd := local(args...)
 	c := &chatter{t: l.t, out: new(output)}
 	cmd.Stdout, cmd.Stderr = c.out, c.out
 	var err error
@@ -217,18 +223,8 @@ func TestTheCommandsItPrintsMakeTwoPeopleChat(t *testing.T) {
 	}
 	var people []*chatter
 	for _, command := range chats {
-		cmd := local(strings.Fields(command)...)
-		c := &chatter{t: t, out: new(output)}
-		cmd.Stdout, cmd.Stderr = c.out, c.out
-		var err error
-		if c.in, err = cmd.StdinPipe(); err != nil {
-			t.Fatal(err)
-		}
-		if c.Process, err = child.Start(cmd, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Kill)
-		c.sees("(connected)")
+		c := l.run(strings.Fields(command)...)
+		c.sees("you are ")
 		people = append(people, c)
 	}
 	people[0].types("hello bob")
@@ -260,9 +256,9 @@ func TestNothingIsLostWhenAllIsKilledInMidSentence(t *testing.T) {
 	l := newTidings(t)
 	l.up()
 	bob := l.chat("--as", "bob")
-	bob.sees("(connected)")
+	bob.sees("you are ")
 	ann := l.chat("--as", "ann", "--to", "bob")
-	ann.sees("(connected)")
+	ann.sees("you are ")
 	const kills, lines = 3, 40
 	var want []string
 	for kill := range kills {
@@ -276,7 +272,9 @@ func TestNothingIsLostWhenAllIsKilledInMidSentence(t *testing.T) {
 			}
 		}
 	}
-	bob.sees("ann: " + want[len(want)-1])
+	for _, c := range []*chatter{bob, ann} {
+		c.sees("ann: " + want[len(want)-1] + "\n")
+	}
 	if err := ann.leaves(); err != nil {
 		t.Errorf("ann's chat ended with %v", err)
 	}
@@ -291,7 +289,7 @@ func TestAChatThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	l := newTidings(t)
 	l.up()
 	bob := l.chat("--as", "bob")
-	bob.sees("(connected)")
+	bob.sees("you are ")
 	ann := l.chat("--as", "ann", "--to", "bob")
 	ann.types("one")
 	bob.sees("ann: one")
@@ -309,7 +307,7 @@ func TestASecondStartKeepsAllThatThereWas(t *testing.T) {
 	l := newTidings(t)
 	l.up()
 	ann := l.chat("--as", "ann")
-	ann.sees("(connected)")
+	ann.sees("you are ")
 	bob := l.chat("--as", "bob", "--to", "ann")
 	bob.types("are you there?")
 	ann.sees("bob: are you there?")
@@ -370,7 +368,7 @@ func TestGroupsChat(t *testing.T) {
 	var people []*chatter
 	for _, name := range []string{"ann", "bob", "cyd"} {
 		c := l.chat("--as", name)
-		c.sees("(connected)")
+		c.sees("you are ")
 		people = append(people, c)
 	}
 	people[0].types("/group lunch bob cyd")
@@ -409,7 +407,7 @@ func TestWhatCannotBeSentIsSaidAndTheChatFails(t *testing.T) {
 	})
 	t.Run("a chat beside one's own", func(t *testing.T) {
 		first := l.chat("--as", "bob")
-		first.sees("(connected)")
+		first.sees("you are ")
 		second := l.chat("--as", "bob")
 		if err := second.leaves(); err == nil || !strings.Contains(second.out.String(), "already in another terminal") {
 			t.Errorf("it ended with %v and said:\n%s", err, second.out)
@@ -426,23 +424,68 @@ func TestAChatWithNoServerSaysSo(t *testing.T) {
 }
 
 func TestServicesThatTheEnvironmentNamesAreUsed(t *testing.T) {
-	l := newTidings(t, "POSTGRES_URL="+imtest.Postgres(t), "REDIS_URL="+imtest.Redis(t))
-	l.up()
-	for _, want := range []string{"the one that POSTGRES_URL names", "the one that REDIS_URL names", "kfake, a stand-in"} {
-		if !strings.Contains(l.out.String(), want) {
-			t.Errorf("it does not say %q:\n%s", want, l.out)
-		}
+	for _, test := range []struct {
+		name     string
+		env      func(*testing.T) []string
+		says     []string
+		starts   []string
+		startsNo []string
+	}{
+		{"PostgreSQL and Redis",
+			func(t *testing.T) []string {
+				return []string{"POSTGRES_URL=" + imtest.Postgres(t), "REDIS_URL=" + imtest.Redis(t)}
+			},
+			[]string{"the one that POSTGRES_URL names", "the one that REDIS_URL names", "kfake, a stand-in", "in PostgreSQL"},
+			[]string{"kafka"}, []string{"postgresql", "redis"}},
+		{"Kafka and MongoDB",
+			func(t *testing.T) []string {
+				return []string{"KAFKA_BROKERS=" + imtest.Kafka(t)[0], "MONGODB_URL=" + imtest.Mongo(t)}
+			},
+			[]string{"the one that KAFKA_BROKERS names", "in MongoDB"},
+			[]string{"postgresql"}, []string{"kafka"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newTidings(t, test.env(t)...)
+			l.up()
+			for _, want := range test.says {
+				if !strings.Contains(l.out.String(), want) {
+					t.Errorf("it does not say %q:\n%s", want, l.out)
+				}
+			}
+			for _, name := range test.starts {
+				if _, err := os.Stat(filepath.Join(l.dir, "data", name)); err != nil {
+					t.Errorf("there is no data of %s: %v", name, err)
+				}
+			}
+			for _, name := range test.startsNo {
+				if _, err := os.Stat(filepath.Join(l.dir, "data", name)); err == nil {
+					t.Errorf("there is data of a %s of its own", name)
+				}
+			}
+			ann := l.chat("--as", "ann")
+			ann.sees("you are ")
+			bob := l.chat("--as", "bob", "--to", "ann")
+			bob.types("hello")
+			ann.sees("bob: hello")
+		})
 	}
-	for _, name := range []string{"postgresql", "redis"} {
-		if _, err := os.Stat(filepath.Join(l.dir, "data", name)); err == nil {
-			t.Errorf("there is data of a %s of its own", name)
-		}
+}
+
+func TestWithoutRedisServerAStandInDoes(t *testing.T) {
+	l := newTidings(t, "PATH="+t.TempDir())
+	l.up()
+	if !strings.Contains(l.out.String(), "miniredis, a stand-in") {
+		t.Fatalf("it does not say that there is a stand-in:\n%s", l.out)
 	}
 	ann := l.chat("--as", "ann")
-	ann.sees("(connected)")
+	ann.sees("you are ")
 	bob := l.chat("--as", "bob", "--to", "ann")
-	bob.types("hello")
-	ann.sees("bob: hello")
+	bob.types("before")
+	ann.sees("bob: before")
+	l.Kill() // and with it all that miniredis had
+	l.up()
+	bob.types("after")
+	ann.sees("bob: after")
 }
 
 func TestNothingOutlivesItsDeath(t *testing.T) {
@@ -473,6 +516,27 @@ func TestNothingOutlivesItsDeath(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestKilledWhileItStartsItStartsAgain(t *testing.T) {
+	l := newTidings(t)
+	for _, after := range []time.Duration{100, 300, 500, 700, 900, 1300} { // at the first start and the next ones
+		cmd := local("--addr", l.addr, "--data", filepath.Join(l.dir, "data"))
+		p, err := child.Start(cmd, syscall.SIGKILL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Done():
+			t.Errorf("it ended by itself: %s", p.Said())
+		case <-time.After(after * time.Millisecond):
+		}
+		p.Signal(syscall.SIGKILL)
+		<-p.Done()
+	}
+	l.up()
+	ann := l.chat("--as", "ann")
+	ann.sees("you are ")
 }
 
 func TestASecondInterruptEndsItAtOnce(t *testing.T) {

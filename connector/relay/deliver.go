@@ -18,7 +18,7 @@ const (
 	// Pauses before posting again are drawn from 0 to firstPause, doubled with
 	// each failure in a row, maxPause at most ("full jitter").
 	firstPause = 100 * time.Millisecond
-	maxPause   = 10 * time.Second
+	maxPause   = 5 * time.Second
 
 	// maxRetryAfter is the longest pause that a function can ask for.
 	maxRetryAfter = time.Minute

@@ -150,8 +150,8 @@ func parseRoutes(list []string) ([]route, error) {
 // urlOf returns where a function answers.
 func (r *Relay) urlOf(function string) (string, error) {
 	u, err := url.Parse(strings.ReplaceAll(r.url, "{function}", url.PathEscape(function)))
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("setting %s: %q is not a URL such as %s", settingURL.Name, r.url, settingURL.Default)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || !strings.Contains(r.url, "{function}") {
+		return "", fmt.Errorf("setting %s: %q is not a URL with {function} in it, such as %s", settingURL.Name, r.url, settingURL.Default)
 	}
 	return u.String(), nil
 }

@@ -30,8 +30,10 @@ func (op *operation) fields(w http.ResponseWriter, r *http.Request) (json.RawMes
 	}
 	for i := range op.Parameters {
 		p := &op.Parameters[i]
-		if _, ok := all[p.Name]; ok {
-			return nil, im.Errorf(im.Invalid, "%q is a parameter of the %s, not a field of the body", p.Name, p.In)
+		for field := range all {
+			if strings.EqualFold(field, p.Name) { // encoding/json would take one for the other
+				return nil, im.Errorf(im.Invalid, "%q is a parameter of the %s, not a field of the body", p.Name, p.In)
+			}
 		}
 		value, given := r.PathValue(p.Name), true
 		if p.In == "query" {

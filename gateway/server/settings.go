@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ type settings struct {
 	timeout, lease, drain time.Duration
 }
 
+// maxDrain leaves time to close the connections.
+const maxDrain = 10 * time.Second
+
 func readSettings(env *proc.Env) (settings, error) {
 	set := env.Settings()
 	functions := set.String(settingFunctions)
@@ -65,8 +69,13 @@ func readSettings(env *proc.Env) (settings, error) {
 	if err := set.Err(); err != nil {
 		return s, err
 	}
-	if !strings.Contains(functions, "{function}") {
+	switch {
+	case !strings.Contains(functions, "{function}"):
 		return s, errors.New("setting FUNCTION_URL: it has no {function}, so that all functions would be one")
+	case s.limits.SendRate == 0:
+		return s, errors.New("setting SEND_RATE: at 0 nobody could say anything")
+	case s.drain > maxDrain:
+		return s, fmt.Errorf("setting DRAIN: %s is the most, for a process has %s to stop", maxDrain, proc.Grace)
 	}
 	return s, nil
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -35,7 +36,7 @@ const patience = 10 * time.Second
 // A system is what gateways stand on: a real Redis, and functions that the
 // test makes up.
 type system struct {
-	t     *testing.T
+	t     testing.TB
 	vars  map[string]string
 	redis *redis.Client
 	ring  *event.Keyring
@@ -49,12 +50,12 @@ type system struct {
 	asked     []event.Heads
 }
 
-func newSystem(t *testing.T) *system {
+func newSystem(t testing.TB) *system {
 	t.Helper()
 	return newSystemOn(t, imtest.Redis(t))
 }
 
-func newSystemOn(t *testing.T, redisURL string) *system {
+func newSystemOn(t testing.TB, redisURL string) *system {
 	t.Helper()
 	pub, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -155,7 +156,7 @@ func accept(_ context.Context, batch []event.Submitted) []fn.Reply[event.Placed]
 // A gate is a running gateway.
 type gate struct {
 	*Server
-	t    *testing.T
+	t    testing.TB
 	env  *proc.Env
 	stop context.CancelFunc
 	done chan error // closed at the end
@@ -221,12 +222,11 @@ func (s *system) token(c im.Caller, ttl time.Duration) string {
 
 // A peer is the other end of a connection.
 type peer struct {
-	t  *testing.T
+	t  testing.TB
 	ws *websocket.Conn
 	im.Caller
 	welcome frame.FromServer
 	frames  chan frame.FromServer
-	raw     chan []byte
 	end     chan error // why reading ended
 }
 
@@ -381,7 +381,7 @@ func (s *system) sealed(typ string, data any) event.Event {
 }
 
 // eventually waits until f succeeds.
-func eventually(t *testing.T, what string, f func() error) {
+func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
@@ -394,4 +394,15 @@ func eventually(t *testing.T, what string, f func() error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// freeAddr returns an address that nobody listens at.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
 }

@@ -20,21 +20,12 @@ func (h *Hub) Drain(ctx context.Context) error {
 	for range drainers {
 		all.Go(func() {
 			for c := range work {
-				c.drain(spread(0, h.Spread))
+				c.drain(ctx, spread(0, h.Spread))
 			}
 		})
 	}
-	conns := h.ring.all()
-	for i, c := range conns {
-		select {
-		case work <- c:
-			continue
-		case <-ctx.Done():
-		}
-		for _, c := range conns[i:] {
-			c.Close(frame.CloseDraining, spread(0, h.Spread))
-		}
-		break
+	for _, c := range h.ring.all() {
+		work <- c
 	}
 	close(work)
 	all.Wait()
@@ -50,25 +41,29 @@ func (h *Hub) Drain(ctx context.Context) error {
 }
 
 // drain closes c when what it has in flight is answered, and waits until
-// nothing is left of it.
-func (c *Conn) drain(retry time.Duration) {
+// nothing is left of it, or ctx is done.
+func (c *Conn) drain(ctx context.Context, retry time.Duration) {
+	patient, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	defer context.AfterFunc(patient, c.wake)()
+	defer context.AfterFunc(ctx, c.wake)()
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settling = true
 	c.changed.Broadcast()
-	impatient := false
-	timer := time.AfterFunc(settleWait, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		impatient = true
-		c.changed.Broadcast()
-	})
-	defer timer.Stop()
-	for c.inFlight > 0 && c.state < closing && !impatient {
+	for c.inFlight > 0 && c.state < closing && patient.Err() == nil {
 		c.changed.Wait()
 	}
 	c.shut(frame.CloseDraining, retry)
-	for c.state != closed { // reads and writes have deadlines
+	for c.state != closed && ctx.Err() == nil {
 		c.changed.Wait()
 	}
+}
+
+// wake has everybody look again who waits for a change of c.
+func (c *Conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed.Broadcast()
 }

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
@@ -146,7 +146,7 @@ func verdict(r fn.Result) (event.Placed, error) {
 	var placed event.Placed
 	err := r.Err()
 	if err == nil {
-		err = json.Unmarshal(r.Data, &placed)
+		err = jsonv2.Unmarshal(r.Data, &placed)
 		if err == nil && placed.ID == "" {
 			err = errors.New("chat-ingest accepted a message without saying under which id")
 		}

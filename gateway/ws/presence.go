@@ -2,7 +2,6 @@ package ws
 
 import (
 	"context"
-	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/frame"
@@ -128,21 +127,4 @@ func (h *Hub) end(user, conn, reason string) {
 			c.Close(why, 0)
 		}
 	})
-}
-
-// keepAlive pings connections that are due, and closes those that have been
-// silent too long or whose token has expired.
-func (h *Hub) keepAlive(conns []*Conn) {
-	now := time.Now().UnixNano()
-	for _, c := range conns {
-		switch {
-		case now-c.lastSeen.Load() > h.Idle.Nanoseconds():
-			c.Close(frame.CloseIdle, 0)
-		case now-c.expires.Load() > tokenGrace.Nanoseconds():
-			c.Close(frame.CloseExpired, 0)
-		case now-c.pinged >= h.Ping.Nanoseconds():
-			c.pinged = now
-			c.ping()
-		}
-	}
 }

@@ -2,7 +2,8 @@ package ws
 
 import (
 	"context"
-	"encoding/json"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -30,7 +31,7 @@ func (h *Hub) Receive(_ context.Context, events []event.Event) error {
 // is, to all devices of the recipients that are connected here.
 func (h *Hub) push(e event.Event) error {
 	var p event.Pushed
-	if err := json.Unmarshal(e.Data, &p); err != nil {
+	if err := jsonv2.Unmarshal(e.Data, &p); err != nil {
 		return im.Wrap(im.Invalid, err, "the data is not what a push carries")
 	}
 	if (len(p.Message) == 0) == (len(p.Frame) == 0) {
@@ -64,7 +65,7 @@ func (h *Hub) push(e event.Event) error {
 
 func (h *Hub) endSession(e event.Event) error {
 	var ended event.Ended
-	if err := json.Unmarshal(e.Data, &ended); err != nil {
+	if err := jsonv2.Unmarshal(e.Data, &ended); err != nil {
 		return im.Wrap(im.Invalid, err, "the data is not what the end of a session carries")
 	}
 	why, ok := frame.CloseFor(ended.Reason)

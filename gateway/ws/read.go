@@ -37,10 +37,12 @@ func (c *Conn) read() int {
 			}
 			return 0
 		}
-		c.lastSeen.Store(time.Now().UnixNano())
+		now := time.Now().UnixNano()
+		c.lastSeen.Store(now)
 		if c.ending() {
 			continue
 		}
+		c.reading.Store(now)
 		c.readFrame(op, r)
 	}
 }
@@ -51,28 +53,12 @@ func (c *Conn) ending() bool {
 	return c.state >= closing
 }
 
+// readFrame takes one frame.
 func (c *Conn) readFrame(op int, r io.Reader) {
-	buf := readBuffers.Get().(*bytes.Buffer)
-	defer readBuffers.Put(buf)
-	buf.Reset()
-	n, err := buf.ReadFrom(io.LimitReader(r, im.MaxFrame+1))
-	switch {
-	case err != nil: // NextReader will say so again
-	case n > im.MaxFrame:
-		c.Close(closeTooLarge, 0)
-	case op != websocket.TextMessage:
-		c.hub.Metrics.in("binary")
-		c.complain(im.Errorf(im.Invalid, "binary frames are not understood here: send JSON as text"))
-		c.isBad()
-	default:
-		c.handle(buf.Bytes())
+	f, ok, err := c.parse(op, r)
+	if !ok {
+		return
 	}
-}
-
-// handle does what a frame asks. b is the reader's again afterwards.
-func (c *Conn) handle(b []byte) {
-	received := im.Now()
-	f, err := frame.Parse(b)
 	if err != nil {
 		c.hub.Metrics.in("bad")
 		if f.Type == frame.Send && f.ClientID != "" {
@@ -80,11 +66,40 @@ func (c *Conn) handle(b []byte) {
 		} else {
 			c.complain(err)
 		}
-		c.isBad()
+		if c.bad++; c.bad >= maxBad {
+			c.Close(frame.CloseProtocol, 0)
+		}
 		return
 	}
 	c.bad = 0
 	c.hub.Metrics.in(f.Type)
+	c.handle(f, im.Now())
+}
+
+// parse reads one frame. Its buffer is given back before anything is done with
+// the frame, which may take a while. It reports whether there is something to
+// be done, or complained of.
+func (c *Conn) parse(op int, r io.Reader) (f frame.FromClient, ok bool, err error) {
+	buf := readBuffers.Get().(*bytes.Buffer)
+	defer readBuffers.Put(buf)
+	buf.Reset()
+	n, err := buf.ReadFrom(io.LimitReader(r, im.MaxFrame+1))
+	c.reading.Store(0)
+	switch {
+	case err != nil: // NextReader will say so again
+		return f, false, nil
+	case n > im.MaxFrame:
+		c.Close(closeTooLarge, 0)
+		return f, false, nil
+	case op != websocket.TextMessage:
+		return f, true, im.Errorf(im.Invalid, "binary frames are not understood here: send JSON as text")
+	}
+	f, err = frame.Parse(buf.Bytes())
+	return f, true, err
+}
+
+// handle does what a frame asks.
+func (c *Conn) handle(f frame.FromClient, received im.Time) {
 	if f.Type == frame.Send {
 		c.send(f.Draft, received)
 		return
@@ -129,14 +144,6 @@ func (c *Conn) limit(l *rate.Limiter) time.Duration {
 func (c *Conn) complain(err error) {
 	p := im.ProblemOf(err)
 	c.write(frame.FromServer{Type: frame.Error, Kind: p.Kind, Detail: p.Detail, RetryAfterMS: retryAfter(err).Milliseconds()}.Encode())
-}
-
-// isBad counts a frame that made no sense. Too many of them in a row close the
-// connection.
-func (c *Conn) isBad() {
-	if c.bad++; c.bad >= maxBad {
-		c.Close(frame.CloseProtocol, 0)
-	}
 }
 
 // refuse answers a message that goes no further.

@@ -62,7 +62,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}, expires)
 	s.handle(c.onPing, c.onPong)
 	// Not in this goroutine, which keeps the buffers of the request.
-	go h.serve(c)
+	go h.begin(c)
 }
 
 func no401(msg string) *refusal { return no(http.StatusUnauthorized, im.Unauthenticated, msg) }
@@ -128,49 +128,33 @@ func (h *Hub) hasEnded(ctx context.Context, session string) bool {
 	return ended[session]
 }
 
-// serve is the life of a connection.
+// begin lets a connection in, and starts reading from it.
 //
-// It is pushed to before its user's presence is known, and its presence is
-// known before its head is read, so that a message is either pushed to it or
-// within the head that it is welcomed with. What is pushed meanwhile waits
-// behind the welcome.
-func (h *Hub) serve(c *Conn) {
+// It is pushed to before its presence is known, and its presence is known
+// before its head is read, so that a message is either pushed to it or within
+// the head that it is welcomed with. What is pushed meanwhile waits behind the
+// welcome.
+func (h *Hub) begin(c *Conn) {
 	h.add(c)
 	if h.draining.Load() {
 		c.Close(frame.CloseDraining, spread(0, h.Spread))
 	}
 	h.join(c)
-	expires := time.Unix(0, c.expires.Load())
 	c.welcome(frame.FromServer{
 		Type: frame.Welcome, User: c.who.User, Device: c.who.Device, Conn: c.who.ID,
 		IdleSecs: int(math.Ceil(h.Idle.Seconds())), Head: h.headOf(c.who.User),
-		Time: im.Now(), Expires: im.TimeOf(expires),
+		Time: im.Now(), Expires: im.TimeOf(time.Unix(0, c.expires.Load())),
 	})
+	// In a goroutine whose stack has not grown yet: it is there as long as the
+	// connection is.
+	go h.serve(c)
+}
+
+// serve reads from a connection until it ends, and undoes what begin did.
+func (h *Hub) serve(c *Conn) {
 	c.finish(c.read())
 	h.remove(c)
 	h.leave(c)
 	h.count.Add(-1)
 	c.end()
-}
-
-// headOf returns the head of a user's inbox as a welcome tells it.
-func (h *Hub) headOf(user string) int64 {
-	users := []string{user}
-	if !h.redis.open() {
-		ctx, cancel := context.WithTimeout(context.Background(), redisWait)
-		heads, err := h.Heads.Hints(ctx, users)
-		cancel()
-		h.redis.note(err)
-		if head, ok := heads[user]; ok {
-			return head
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), postTimeout)
-	defer cancel()
-	heads, err := h.Heads.Ask(ctx, users, false)
-	if err != nil {
-		h.Log.Warn("asking for a head", "function", "inbox-heads", "user", user, "err", err)
-		return -1
-	}
-	return heads[user]
 }

@@ -105,7 +105,9 @@ const (
 
 	sendWait    = 5 * time.Second  // for room in a lane
 	postTimeout = 5 * time.Second  // for the answer to a batch
+	headWait    = 3 * time.Second  // for the head that a welcome tells
 	writeWait   = 10 * time.Second // for a client to take what is written
+	readWait    = 30 * time.Second // for a frame to come to its end
 	closeWait   = 2 * time.Second  // for a client to answer a close
 	redisWait   = time.Second      // for what is asked while a client connects
 	redisPause  = time.Second      // without asking, after it could not be reached
@@ -120,9 +122,10 @@ const (
 // requests to open one.
 type Hub struct {
 	Config
-	source  string // of its events
-	lanes   []*lane
-	signals *batcher[*event.Event]
+	source   string // of its events
+	lanes    []*lane
+	signals  *batcher[*event.Event]
+	headAsks *batcher[*headAsk]
 
 	count    atomic.Int64
 	draining atomic.Bool
@@ -150,6 +153,7 @@ func New(cfg Config) *Hub {
 		h.lanes = append(h.lanes, newLane(h))
 	}
 	h.signals = &batcher[*event.Event]{in: make(chan *event.Event, laneQueue), size: eventSize, work: h.postSignals}
+	h.headAsks = &batcher[*headAsk]{in: make(chan *headAsk, laneQueue), size: func(*headAsk) int { return 0 }, work: h.askHeads}
 	return h
 }
 
@@ -162,6 +166,7 @@ func (h *Hub) Run(ctx context.Context) {
 		all.Go(func() { l.run(ctx) })
 	}
 	all.Go(func() { h.signals.run(ctx) })
+	all.Go(func() { h.headAsks.run(ctx) })
 	all.Go(func() { h.ring.walk(ctx, h.Ping/5, h.keepAlive) })
 	all.Go(func() { h.ring.walk(ctx, h.Renew, func(conns []*Conn) { h.renew(ctx, conns) }) })
 	all.Go(func() { h.antiEntropy(ctx) })

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -61,8 +63,13 @@ func Parse(b []byte) (FromClient, error) {
 	if !utf8.Valid(b) {
 		return f, im.Errorf(im.Invalid, "the frame is not UTF-8")
 	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return f, &im.Error{Kind: im.Invalid, Msg: "the frame is not a JSON object of the form that its type asks for: " + reason(err), Err: err}
+	// The newer encoding/json takes a quarter of the time; the older one says
+	// better what is wrong, and goes on past it to the id of the message.
+	if jsonv2.Unmarshal(b, &f) != nil {
+		f = FromClient{}
+		if err := json.Unmarshal(b, &f); err != nil {
+			return f, &im.Error{Kind: im.Invalid, Msg: "the frame is not a JSON object of the form that its type asks for: " + reason(err), Err: err}
+		}
 	}
 	switch f.Type {
 	case Send, Ping:

@@ -44,12 +44,20 @@ func run(t testing.TB, name string, start func() (*child.Process, error)) *Proce
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if p.proc != nil && t.Failed() {
-			t.Logf("%s said last:\n%s", name, p.proc.Said())
+		if t.Failed() {
+			p.logSaid()
 		}
 		p.Kill()
 	})
 	return p
+}
+
+func (p *Process) logSaid() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.proc != nil {
+		p.t.Logf("%s said last:\n%s", p.name, p.proc.Said())
+	}
 }
 
 // Pid returns the id of the process, or 0 while it does not run.

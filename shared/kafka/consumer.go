@@ -79,15 +79,10 @@ func (c Consumer) Run(ctx context.Context, env *proc.Env) error {
 		c.FetchBytes = defaultFetchBytes
 	}
 	for _, topic := range c.Topics {
-		// In a group whose topic does not exist kafka-go would join without a pause.
-		for {
-			n, err := cl.awaitPartitions(ctx, topic)
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err == nil && n > 0 {
-				break
-			}
+		// In a group whose topic does not exist kafka-go joins again and again,
+		// without a pause.
+		if _, err := cl.awaitPartitions(ctx, topic); err != nil {
+			return nil // it waits as long as ctx
 		}
 	}
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
@@ -149,7 +144,8 @@ type generation struct {
 
 // run starts a loop for each partition and one that commits. It does not wait;
 // kafka-go does, before it joins again. A generation ends with the first of its
-// functions that returns, so none may return before it is over.
+// functions that returns, so none may return before it is over. One that is
+// started when it is over already is not waited for, so it must do nothing.
 func (g *generation) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	n := 0
@@ -158,7 +154,9 @@ func (g *generation) run(ctx context.Context) {
 			n++
 			g.loops.Add(1)
 			g.Start(func(over context.Context) {
-				g.consume(ctx, topic, a)
+				if over.Err() == nil {
+					g.consume(ctx, topic, a)
+				}
 				g.loops.Done()
 				<-over.Done()
 			})
@@ -166,11 +164,14 @@ func (g *generation) run(ctx context.Context) {
 	}
 	g.log.Info("joined", "group", g.Group, "generation", g.ID, "partitions", n)
 	g.Start(func(over context.Context) {
+		defer cancel()
+		if over.Err() != nil {
+			return
+		}
 		if g.Joined != nil {
 			g.Joined(true)
 			defer g.Joined(false)
 		}
-		defer cancel()
 		g.commitLoop(over, cancel)
 	})
 }

@@ -205,11 +205,12 @@ func TestOnlyWhatIsDoneIsCommitted(t *testing.T) {
 		t.Errorf("%d records from offset %d came, want 5 from 10", n, first)
 	}
 
-	// Done at the very last moment is done.
+	// Done at the very last moment, when the generation is over, is done.
 	publish(15, 16)
 	fourth := read(t, env, group, topic, func(ctx context.Context, records []Record) error {
 		entered <- struct{}{}
 		<-ctx.Done()
+		time.Sleep(200 * time.Millisecond)
 		return nil
 	})
 	<-entered

@@ -65,7 +65,7 @@ func (r *reader) try(ctx context.Context) ([]Record, error) {
 		MinBytes: 1, MaxBytes: int64(r.maxBytes), MaxWait: fetchWait,
 	})
 	if err != nil {
-		return nil, err
+		return nil, r.explain(ctx, err)
 	}
 	switch {
 	case errors.Is(res.Error, kafkago.OffsetOutOfRange):

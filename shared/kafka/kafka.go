@@ -146,6 +146,17 @@ func (c *cluster) offsets(ctx context.Context, topic string, partition int) (fir
 	return 0, 0, fmt.Errorf("no offsets of partition %d of %s in the answer", partition, topic)
 }
 
+// explain returns why no broker is known to lead a partition, if that is what
+// err says: kafka-go then keeps to itself that it reaches none.
+func (c *cluster) explain(ctx context.Context, err error) error {
+	if errors.Is(err, protocol.ErrNoTopic) {
+		if _, why := c.client.Metadata(ctx, &kafkago.MetadataRequest{}); why != nil {
+			return why
+		}
+	}
+	return err
+}
+
 // retriable reports whether the same request may succeed when it is sent
 // again. Errors that are no answer of a broker are of the network or of what is
 // known about the cluster: both may pass.

@@ -77,10 +77,15 @@ func Open(_ context.Context, env *proc.Env) (*Producer, error) {
 		return nil, err
 	}
 	return proc.Share(env, "kafka.Producer", func() (*Producer, func() error, error) {
-		p := &Producer{cluster: c, metrics: newProducerMetrics(env), topics: make(map[string]*topicQueues)}
-		p.ctx, p.cancel = context.WithCancel(context.Background())
+		p := newProducer(c, newProducerMetrics(env))
 		return p, p.Close, nil
 	})
+}
+
+func newProducer(c *cluster, m *producerMetrics) *Producer {
+	p := &Producer{cluster: c, metrics: m, topics: make(map[string]*topicQueues)}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
 }
 
 // Publish writes events and returns when all are acknowledged by all replicas

@@ -200,6 +200,11 @@ func TestABrokerThatIsFrozenIsUnavailableAndThenNot(t *testing.T) {
 		return true
 	})
 	r.inOrder(t, func(key string, _ int) bool { return key != "hasty" })
+	for id := range r.seen {
+		if strings.HasPrefix(id, "hasty") {
+			t.Errorf("%s was written though it was given up before", id)
+		}
+	}
 }
 
 func TestAQueueIsBounded(t *testing.T) {
@@ -239,10 +244,39 @@ func TestAQueueIsBounded(t *testing.T) {
 		t.Errorf("%d of %d were written", written.Load(), maxQueueRecords/each)
 	}
 	q := p.topics[topic].queues.Load().list[0]
-	if q.mu.Lock(); q.records != 0 || q.bytes != 0 || q.running {
-		t.Errorf("an idle queue holds %d records, %d bytes", q.records, q.bytes)
+	eventually(t, 5*time.Second, "the queue is empty", func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.records == 0 && q.bytes == 0 && !q.running
+	})
+}
+
+func TestAQueueHasRoomAgainForThoseWhoWaitWhenOthersGaveUp(t *testing.T) {
+	t.Parallel()
+	broker := imtest.Start(t, "kafka")
+	env := environment(t, broker.URL)
+	p := producer(t, env)
+	topic := newTopic(t, env, 1)
+	if err := p.Publish(t.Context(), topic, []event.Event{say("k", 0)}); err != nil {
+		t.Fatal(err)
 	}
-	q.mu.Unlock()
+	broker.Freeze()
+	events := make([]event.Event, maxQueueRecords/2)
+	for n := range events {
+		events[n] = say("k", n)
+	}
+	for n := range 5 {
+		if n == 4 {
+			broker.Thaw()
+			if err := p.Publish(within(t, 20*time.Second), topic, events); err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		if err := p.Publish(within(t, 2*purgeEvery), topic, events); !errors.Is(err, im.Unavailable) {
+			t.Errorf("try %d: %v", n, err)
+		}
+	}
 }
 
 func TestClosingWritesWhatIsQueued(t *testing.T) {

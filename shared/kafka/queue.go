@@ -22,6 +22,8 @@ const (
 	maxQueueRecords = 10_000
 	maxQueueBytes   = 8 << 20
 
+	purgeEvery = 100 * time.Millisecond
+
 	// maxRecord is the most bytes of a record that a broker is asked to take.
 	maxRecord = 8 << 20
 )
@@ -45,6 +47,7 @@ type queue struct {
 	records int // in items and under way
 	bytes   int // likewise
 	running bool
+	purged  time.Time
 }
 
 // put adds items, all or none of them.
@@ -55,7 +58,10 @@ func (q *queue) put(items []item) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.records > 0 && (q.records+len(items) > maxQueueRecords || q.bytes+size > maxQueueBytes) {
+	if q.full(len(items), size) {
+		q.purge()
+	}
+	if q.full(len(items), size) {
 		q.metrics.overloaded.Add(float64(len(items)))
 		return &im.Error{Kind: im.Overloaded, Msg: "too many messages are waiting to be written: try again", RetryAfter: time.Second}
 	}
@@ -69,6 +75,29 @@ func (q *queue) put(items []item) error {
 	q.records += len(items)
 	q.bytes += size
 	return nil
+}
+
+func (q *queue) full(records, bytes int) bool {
+	return q.records > 0 && (q.records+records > maxQueueRecords || q.bytes+bytes > maxQueueBytes)
+}
+
+// purge drops what nobody waits for any more; otherwise it would fill the
+// queue of a broker that does not answer. It goes through the whole queue, so
+// it does so now and then only.
+func (q *queue) purge() {
+	if time.Since(q.purged) < purgeEvery {
+		return
+	}
+	q.purged = time.Now()
+	all := len(q.items)
+	for i := range q.items {
+		q.bytes -= q.items[i].size
+	}
+	q.items = waiting(q.items)
+	for i := range q.items {
+		q.bytes += q.items[i].size
+	}
+	q.records -= all - len(q.items)
 }
 
 // run writes one batch after the other until there is nothing left.
@@ -165,10 +194,10 @@ func (q *queue) produce(batch []item) error {
 		Topic: q.topic, Partition: q.partition, RequiredAcks: kafkago.RequireAll,
 		Records: kafkago.NewRecordReader(records...),
 	})
-	if err == nil {
-		err = res.Error
+	if err != nil {
+		return q.explain(ctx, err)
 	}
-	if err == nil {
+	if err = res.Error; err == nil {
 		q.metrics.seconds.Observe(time.Since(start).Seconds())
 		q.metrics.records.Observe(float64(len(batch)))
 	}
@@ -200,6 +229,7 @@ func waiting(batch []item) []item {
 			kept = append(kept, it)
 		}
 	}
+	clear(batch[len(kept):])
 	return kept
 }
 

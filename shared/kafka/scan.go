@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -64,6 +65,9 @@ func Committed(ctx context.Context, env *proc.Env, group, topic string) (map[int
 	res, err := c.client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
 	if err == nil {
 		err = res.Error
+	}
+	if errors.Is(err, kafkago.GroupIdNotFound) {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, im.Wrap(im.Unavailable, err, "reading the offsets of %s", group)

@@ -31,8 +31,7 @@ var (
 
 // DB is the client of one database. It is safe for concurrent use.
 type DB struct {
-	client *mongo.Client
-	inbox  *Inbox
+	inbox *Inbox
 }
 
 // Open returns the process's client of the database at MONGODB_URL. Nothing is
@@ -66,18 +65,13 @@ func Open(_ context.Context, env *proc.Env) (*DB, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("opening MongoDB: %w", err)
 		}
-		db := &DB{client: client, inbox: &Inbox{entries: client.Database(parsed.Database).Collection("inbox")}}
+		db := &DB{inbox: &Inbox{entries: client.Database(parsed.Database).Collection("inbox")}}
 		return db, func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
 			return client.Disconnect(ctx)
 		}, nil
 	})
-}
-
-// Ping reports whether the primary answers.
-func (db *DB) Ping(ctx context.Context) error {
-	return failed(db.client.Ping(ctx, nil), "reaching MongoDB")
 }
 
 // Inbox returns the inboxes in db.

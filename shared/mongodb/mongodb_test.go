@@ -72,7 +72,7 @@ func TestOpen(t *testing.T) {
 	}
 	t.Run("a server that is down fails the calls, not the start", func(t *testing.T) {
 		db := open(t, map[string]string{"MONGODB_URL": "mongodb://127.0.0.1:1/d", "MONGODB_CONNECT_TIMEOUT": "100ms"})
-		if err := db.Ping(t.Context()); im.KindOf(err) != im.Unavailable {
+		if _, err := db.Inbox().Heads(t.Context(), []string{im.NewID()}); im.KindOf(err) != im.Unavailable {
 			t.Errorf("error = %v, want kind %s", err, im.Unavailable)
 		}
 		_, err := db.Inbox().Insert(t.Context(), []im.Entry{{User: im.NewID(), Seq: 1, ID: im.NewMessageID(1)}})

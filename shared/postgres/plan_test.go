@@ -25,7 +25,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO sessions SELECT 'sess' || right(id, 12), id, 'd', 'web', now() FROM users`,
 		`INSERT INTO refresh_tokens SELECT sha256(id::bytea), id, now() + interval '1 day' FROM sessions`,
 		`INSERT INTO inbox SELECT id, s, gen_random_uuid(), '{}' FROM users, generate_series(1, 5) s`,
-		`INSERT INTO messages SELECT 'g:' || g.id, now() + s * interval '1 day', gen_random_uuid(), g.owner_id, 'c', 'text', 'x' FROM groups g, generate_series(1, 60) s`,
+		`INSERT INTO messages SELECT 'g:' || g.id, now() + s * interval '1 day', gen_random_uuid(), g.owner_id, 'c', 'text', 'x' FROM groups g, generate_series(-60, 60) s`,
 		`ANALYZE`,
 	} {
 		if _, err := db.pool.Exec(ctx, sql); err != nil {

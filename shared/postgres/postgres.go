@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -21,7 +22,7 @@ import (
 )
 
 var (
-	settingURL     = proc.Setting{Name: "POSTGRES_URL", Doc: "PostgreSQL, such as postgres://user:password@host:5432/tidings; pgx's own parameters may follow", Need: true, Secret: true}
+	settingURL     = proc.Setting{Name: "POSTGRES_URL", Doc: "PostgreSQL, such as postgres://user:password@host:5432/tidings; parameters of pgx and of the session may follow (a pooler has to let statement_timeout and synchronous_commit pass)", Need: true, Secret: true}
 	settingPool    = proc.Setting{Name: "POSTGRES_POOL", Default: "10", Doc: "most connections that a process holds to PostgreSQL"}
 	settingTimeout = proc.Setting{Name: "POSTGRES_TIMEOUT", Default: "10s", Doc: "how long PostgreSQL works at one statement before it gives up (statement_timeout); migrations are exempt"}
 	settingConnect = proc.Setting{Name: "POSTGRES_CONNECT_TIMEOUT", Default: "3s", Doc: "how long connecting to PostgreSQL may take"}
@@ -67,11 +68,14 @@ func settings(env *proc.Env) (*pgxpool.Config, error) {
 	config.MaxConnLifetime = time.Hour
 	config.MaxConnLifetimeJitter = 10 * time.Minute
 	config.ConnConfig.ConnectTimeout = connect
-	if _, set := config.ConnConfig.RuntimeParams["statement_timeout"]; !set {
-		config.ConnConfig.RuntimeParams["statement_timeout"] = fmt.Sprint(statement.Milliseconds())
-	}
-	if _, set := config.ConnConfig.RuntimeParams["application_name"]; !set {
-		config.ConnConfig.RuntimeParams["application_name"] = "tidings"
+	for name, value := range map[string]string{
+		"application_name":   "tidings",
+		"statement_timeout":  strconv.FormatInt(statement.Milliseconds(), 10),
+		"synchronous_commit": "on", // what is committed may be gone after a crash otherwise, whatever the server's own default
+	} {
+		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
+			config.ConnConfig.RuntimeParams[name] = value
+		}
 	}
 	return config, nil
 }
@@ -88,9 +92,4 @@ func observe(env *proc.Env, pool *pgxpool.Pool) error {
 		gauge("tidings_postgres_pool_acquired", "Connections to PostgreSQL that are in use.", func(s *pgxpool.Stat) float64 { return float64(s.AcquiredConns()) }),
 		gauge("tidings_postgres_pool_waits_total", "Times that a call had to wait for a connection to PostgreSQL.", func(s *pgxpool.Stat) float64 { return float64(s.EmptyAcquireCount()) }),
 	)
-}
-
-// Ping reports whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	return failed(db.pool.Ping(ctx), "reaching PostgreSQL")
 }

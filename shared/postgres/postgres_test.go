@@ -98,7 +98,7 @@ func TestOpen(t *testing.T) {
 
 	t.Run("a database that is down fails the calls, not the start", func(t *testing.T) {
 		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": "postgres://u:" + secret + "@127.0.0.1:1/d"}))
-		err := db.Ping(t.Context())
+		_, _, err := db.UserByAccount(t.Context(), "ann")
 		wants(t, err, im.Unavailable)
 		if strings.Contains(err.Error(), secret) {
 			t.Errorf("the error holds the password: %v", err)
@@ -110,6 +110,32 @@ func TestOpen(t *testing.T) {
 			t.Error("two pools were opened")
 		}
 	})
+}
+
+func TestP1CommitsAreOnDiskWhateverTheServersDefault(t *testing.T) {
+	url := imtest.Postgres(t)
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url}))
+	if _, err := db.pool.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ params, want string }{
+		{"", "on"},
+		{"synchronous_commit=remote_apply", "remote_apply"}, // a site may know better
+	} {
+		at := url
+		if tt.params != "" {
+			sep := "?"
+			if strings.Contains(url, "?") {
+				sep = "&"
+			}
+			at += sep + tt.params
+		}
+		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": at}))
+		var got string
+		if err := db.pool.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&got); err != nil || got != tt.want {
+			t.Errorf("synchronous_commit with %q is %q, %v; want %q", tt.params, got, err, tt.want)
+		}
+	}
 }
 
 func TestWhatPassesIsUnavailable(t *testing.T) {

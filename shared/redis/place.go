@@ -28,9 +28,10 @@ func (c *Client) PlaceWindow() time.Duration { return c.window }
 //
 // KEYS: the last time given; the places of this period; those of the period
 // before. A place is a field of a hash, named by a hash of sender and client
-// id, which takes a fifth of the memory of a key of its own. When the current
-// hash is older than a period it becomes the one before, so that a place is
-// kept for one period at least and two at most.
+// id: 76 to 126 bytes where a conversation has five messages or more in a
+// period, and a key of its own would be 272. When the current hash is older
+// than a period it becomes the one before, so that a place is kept for one
+// period at least and two at most.
 //
 // ARGV: now and the period in µs, then for each message its field, its random
 // bits and its digest. The answer has for each 0 or 1 (given before), followed

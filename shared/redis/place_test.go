@@ -127,7 +127,6 @@ func TestP4TimesGrowInTheOrderAskedFor(t *testing.T) {
 					}
 					got := c.Place(t.Context(), reqs)
 					mu.Lock()
-					defer mu.Unlock()
 					last := map[im.Conversation]im.Time{}
 					for i, r := range got {
 						conv := reqs[i].Conversation
@@ -137,6 +136,7 @@ func TestP4TimesGrowInTheOrderAskedFor(t *testing.T) {
 						last[conv] = r.Time
 						seen[conv] = append(seen[conv], r.Time)
 					}
+					mu.Unlock()
 				}
 			})
 		}

@@ -2,9 +2,10 @@ package chat
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -81,7 +82,7 @@ func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[ev
 // read decodes a message and refuses what can be seen to be wrong with it.
 func (in *ingest) read(e *event.Event) *message {
 	m := &message{traceParent: e.TraceParent}
-	if err := json.Unmarshal(e.Data, &m.Submitted); err != nil {
+	if err := jsonv2.Unmarshal(e.Data, &m.Submitted); err != nil {
 		m.err = im.Wrap(im.Invalid, err, "the data of the event is not a submitted message")
 		return m
 	}

@@ -60,8 +60,13 @@ type appender struct {
 	store store
 	hints hints
 	log   *slog.Logger
+	turns turns
 	rows  int // most entries in one insert
 	pause func(context.Context, time.Duration) error
+}
+
+func newAppender(s store, h hints, log *slog.Logger) *appender {
+	return &appender{store: s, hints: h, log: log, rows: maxInsertRows, pause: sleep}
 }
 
 // append gives each entry its seq, in the order given, and returns the seqs.
@@ -73,6 +78,11 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 	// so that each user's stay in the order given.
 	slices.SortStableFunc(rest, func(x, y im.Entry) int { return strings.Compare(x.User, y.User) })
 
+	end, err := a.turns.take(ctx, users(rest))
+	defer end()
+	if err != nil {
+		return nil, im.Wrap(im.Unavailable, err, "the inboxes were too busy for the time there was; try again")
+	}
 	heads, err := a.heads(ctx, rest)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -48,7 +49,7 @@ type persister struct {
 
 func newPersister(s store, h hints, m members, p publisher, seal func(*event.Event), log *slog.Logger) *persister {
 	return &persister{
-		appender: &appender{store: s, hints: h, log: log, rows: maxInsertRows, pause: sleep},
+		appender: newAppender(s, h, log),
 		members:  m,
 		publish:  p,
 		seal:     seal,
@@ -176,10 +177,8 @@ func decode(e *event.Event) (job, error) {
 		Message    json.RawMessage `json:"message"`
 		Recipients []string        `json:"recipients"`
 	}
-	if !utf8.Valid(e.Data) {
-		return job{}, im.Errorf(im.Invalid, "the message is not UTF-8")
-	}
-	if err := json.Unmarshal(e.Data, &accepted); err != nil {
+	// What is not UTF-8 is not JSON to this reader.
+	if err := jsonv2.Unmarshal(e.Data, &accepted); err != nil {
 		return job{}, im.Wrap(im.Invalid, err, "the data is not that of an accepted message")
 	}
 	var head struct {
@@ -187,7 +186,7 @@ func decode(e *event.Event) (job, error) {
 		Conversation im.Conversation `json:"conversation"`
 		From         string          `json:"from"`
 	}
-	if err := json.Unmarshal(accepted.Message, &head); err != nil {
+	if err := jsonv2.Unmarshal(accepted.Message, &head); err != nil {
 		return job{}, im.Wrap(im.Invalid, err, "the data holds no message")
 	}
 	j := job{

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
@@ -34,7 +36,7 @@ func fanout(to *delivery) func(context.Context, []event.Event) error {
 // appended reads an event of a message that came into inboxes.
 func appended(e *event.Event) (push, error) {
 	var a event.Appended
-	if err := json.Unmarshal(e.Data, &a); err != nil {
+	if err := jsonv2.Unmarshal(e.Data, &a); err != nil {
 		return push{}, im.Wrap(im.Invalid, err, "the data of the event does not tell of a message in inboxes")
 	}
 	if len(a.Message) == 0 {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -110,7 +109,7 @@ func (t *terminal) secret(prompt string) (string, error) { return t.ReadPassword
 func (t *terminal) prompt(s string) { t.SetPrompt(s) }
 
 func (t *terminal) print(line string) {
-	fmt.Fprintf(t.Terminal, "%s\r\n", strings.ReplaceAll(line, "\n", "\r\n"))
+	fmt.Fprintln(t.Terminal, line)
 }
 
 func (t *terminal) close() { t.restore() }

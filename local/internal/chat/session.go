@@ -23,6 +23,8 @@ type session struct {
 	screen  screen
 	quiet   bool // what was typed here stands on the screen already
 
+	lost bool // the connection was; of onEvent
+
 	partner string // account, or name of the group; "" is nobody yet
 	to      string // of im.Draft; "" if partner was not looked up yet
 
@@ -235,9 +237,13 @@ func (s *session) onMessage(_ context.Context, c *client.Client, m client.Messag
 func (s *session) onEvent(e client.Event) {
 	switch e := e.(type) {
 	case client.Offline:
+		s.lost = true
 		s.screen.print(fmt.Sprintf("(the connection is lost; trying again in %s)", e.Wait.Round(100*time.Millisecond)))
 	case client.Online:
-		s.screen.print("(connected)")
+		if s.lost {
+			s.screen.print("(connected again)")
+		}
+		s.lost = false
 	case client.Resent:
 		if e.Err != nil {
 			s.screen.print(fmt.Sprintf("! not sent, from before: %s (%s)", clean(e.Draft.Text), e.Err))

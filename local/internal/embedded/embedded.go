@@ -32,6 +32,7 @@ type Config struct {
 type Server struct {
 	URL     string
 	Name    string // what it is, with its version where that is known
+	Dir     string // where its data is, which may not be where it was asked to be; "" is nowhere
 	StandIn bool   // whether it only speaks like what it is used as
 
 	proc *child.Process // nil for one inside this process

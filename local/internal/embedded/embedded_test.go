@@ -198,7 +198,7 @@ func TestPostgresKeepsItsDataBesideAFolderThatItsUserCannotReach(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "data") // below a folder of mode 0700
 	conf := Config{Addr: "127.0.0.1:0", Dir: dir, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	for range 2 {
+	for start := range 2 {
 		s, err := Postgres(t.Context(), conf)
 		if err != nil {
 			t.Fatal(err)
@@ -216,7 +216,12 @@ func TestPostgresKeepsItsDataBesideAFolderThatItsUserCannotReach(t *testing.T) {
 		if err := conn.QueryRow(t.Context(), "select count(*) from a").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d rows", n)
+		if n != start+1 {
+			t.Errorf("after start %d there are %d rows", start+1, n)
+		}
+		if strings.HasPrefix(s.Dir, dir) {
+			t.Errorf("it says that its data is in %s", s.Dir)
+		}
 		conn.Close(t.Context())
 		s.Close()
 	}

@@ -39,7 +39,7 @@ func Kafka(ctx context.Context, c Config) (*Server, error) {
 		release()
 		return nil, fmt.Errorf("starting kfake on %s: %w", addr, err)
 	}
-	return &Server{URL: addr, Name: "kfake", StandIn: true, stop: func() error {
+	return &Server{URL: addr, Name: "kfake", Dir: c.Dir, StandIn: true, stop: func() error {
 		cluster.Close()
 		return release()
 	}}, nil

@@ -105,7 +105,7 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 		if err != nil {
 			return nil, err
 		}
-		s := &Server{URL: url, Name: name, proc: proc, end: syscall.SIGINT}
+		s := &Server{URL: url, Name: name, Dir: dir, proc: proc, end: syscall.SIGINT}
 		err = started(ctx, s, log, func(ctx context.Context) error { return makeDatabase(ctx, url) })
 		if err == nil {
 			return s, nil
@@ -174,15 +174,26 @@ func initPostgres(ctx context.Context, pg installation, as *syscall.Credential, 
 			return fmt.Errorf("giving the data folder to PostgreSQL's user: %w", err)
 		}
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(pg.bin, "initdb"), "-D", part,
+	cmd := exec.Command(filepath.Join(pg.bin, "initdb"), "-D", part,
 		"-U", database, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	cmd.Dir = part
 	cmd.Env = cleanEnv()
 	if as != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("making a database with initdb of PostgreSQL %d: %w\n%s", pg.major, err, strings.TrimSpace(string(out)))
+	p, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+		err = p.Err()
+	case <-ctx.Done():
+		p.Kill()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("making a database with initdb of PostgreSQL %d: %w\n%s", pg.major, err, p.Said())
 	}
 	if err := os.Rename(part, data); err != nil {
 		return fmt.Errorf("making the data folder of PostgreSQL: %w", err)

@@ -65,7 +65,7 @@ func startRedis(ctx context.Context, c Config, bin, dir string) (*Server, error)
 		return nil, err
 	}
 	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	s := &Server{URL: "redis://" + addr, Name: "redis-server", proc: proc, end: syscall.SIGTERM}
+	s := &Server{URL: "redis://" + addr, Name: "redis-server", Dir: dir, proc: proc, end: syscall.SIGTERM}
 	if err := started(ctx, s, log, func(context.Context) error { return ping(addr) }); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/url"
@@ -14,8 +15,10 @@ import (
 	"github.com/tidings-im/tidings/functions"
 )
 
-// describe says what runs where, and what to try.
-func (s *system) describe(out io.Writer, took time.Duration) {
+// describe says what runs where, and what to try, in one piece.
+func (s *system) describe(to io.Writer, took time.Duration) {
+	out := new(bytes.Buffer)
+	defer out.WriteTo(to)
 	fmt.Fprintf(out, "Tidings is ready on http://%s, after %.1f s. Ctrl-C stops it.\n\n", s.opt.addr, took.Seconds())
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(what, where, remark string) { fmt.Fprintf(w, "  %s\t%s\t%s\n", what, where, remark) }
@@ -29,6 +32,9 @@ func (s *system) describe(out io.Writer, took time.Duration) {
 		remark := svc.server.Name
 		if svc.server.StandIn {
 			remark += ", a stand-in"
+		}
+		if rel, err := filepath.Rel(s.home.dir, svc.server.Dir); svc.server.Dir != "" && (err != nil || !filepath.IsLocal(rel)) {
+			remark += ", its data in " + svc.server.Dir
 		}
 		line(label[svc.name], address(svc.server.URL), remark)
 	}

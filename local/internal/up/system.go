@@ -67,13 +67,17 @@ func (s *system) start(ctx context.Context) error {
 	if s.vars, err = s.home.secrets(); err != nil {
 		return err
 	}
-	if os.Getenv("SEAL_KEYS") != "" || os.Getenv("SEAL_KEYS_FILE") != "" {
+	if given("SEAL_KEYS") {
 		delete(s.vars, "SEAL_KEYS")
+	}
+	if given("TOKEN_PRIVATE_KEY") || given("TOKEN_PUBLIC_KEYS") { // they belong together
+		delete(s.vars, "TOKEN_PRIVATE_KEY")
+		delete(s.vars, "TOKEN_PUBLIC_KEYS")
 	}
 	if err := s.startServices(ctx, ports); err != nil {
 		return err
 	}
-	if os.Getenv("INBOX_STORE") == "" && os.Getenv("MONGODB_URL") == "" {
+	if !given("INBOX_STORE") && !given("MONGODB_URL") {
 		s.vars["INBOX_STORE"] = "postgres"
 	}
 	functionsAddr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports["functions"]))
@@ -88,7 +92,7 @@ func (s *system) start(ctx context.Context) error {
 
 	// Nobody balances load over this one gateway, and nobody is far away.
 	for k, v := range map[string]string{"DRAIN": "1ms", "DRAIN_SPREAD": "100ms"} {
-		if os.Getenv(k) == "" {
+		if !given(k) {
 			s.vars[k] = v
 		}
 	}
@@ -97,14 +101,19 @@ func (s *system) start(ctx context.Context) error {
 		return fmt.Errorf("starting the functions: %w", err)
 	}
 	connectorEnv := s.env("connector")
-	s.part("connector", connectorEnv, func(ctx context.Context) error { return relay.Run(ctx, connectorEnv) })
+	s.part("connector", func(ctx context.Context) error { return relay.Run(ctx, connectorEnv) })
 	gatewayEnv := s.env("gateway")
 	gateway, err := server.Open(context.WithoutCancel(ctx), gatewayEnv)
 	if err != nil {
 		return fmt.Errorf("starting the gateway: %w", err)
 	}
-	s.part("gateway", gatewayEnv, gateway.Serve)
+	s.part("gateway", gateway.Serve)
 	return s.answers(ctx, gateway.URL+"/readyz")
+}
+
+// given reports whether the environment has a setting.
+func given(setting string) bool {
+	return os.Getenv(setting) != "" || os.Getenv(setting+"_FILE") != ""
 }
 
 // startFunctions prepares tables and topics and serves all functions at addr.
@@ -126,7 +135,7 @@ func (s *system) startFunctions(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	s.part("functions", env, func(ctx context.Context) error { return env.Serve(ctx, ln, handler) })
+	s.part("functions", func(ctx context.Context) error { return env.Serve(ctx, ln, handler) })
 	return nil
 }
 
@@ -136,7 +145,7 @@ func (s *system) startServices(ctx context.Context, ports map[string]int) error 
 	var g errgroup.Group
 	for i, svc := range services {
 		s.services[i].service = svc
-		if os.Getenv(svc.setting) != "" || os.Getenv(svc.setting+"_FILE") != "" {
+		if given(svc.setting) {
 			continue
 		}
 		g.Go(func() error {
@@ -187,7 +196,7 @@ func (s *system) env(part string) *proc.Env {
 
 // part runs a part until the system stops. It is stopped, and waited for,
 // before what was started earlier.
-func (s *system) part(name string, env *proc.Env, run func(context.Context) error) {
+func (s *system) part(name string, run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -198,7 +207,6 @@ func (s *system) part(name string, env *proc.Env, run func(context.Context) erro
 		ended <- err
 	}()
 	s.onStop(func() error {
-		env.Drain()
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("stopping the %s: %w", name, err)

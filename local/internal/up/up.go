@@ -32,25 +32,19 @@ func Command(args []string) error {
 		return fmt.Errorf("there is no command %q (local help lists them)", f.Arg(0))
 	}
 
-	ctx, stop := context.WithCancelCause(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
 		fmt.Fprintln(os.Stderr, "\nstopping; once more to stop at once")
-		stop(errTold)
+		stop()
 		<-signals
 		os.Exit(130) // the services that are processes of their own are ended by the kernel
 	}()
-	err := run(ctx, opt, os.Stdout, os.Stderr)
-	if errors.Is(err, errTold) {
-		return nil
-	}
-	return err
+	return run(ctx, opt, os.Stdout, os.Stderr)
 }
-
-// errTold is why a system stopped that was told to.
-var errTold = errors.New("told to stop")
 
 const (
 	defaultAddr = "127.0.0.1:8080"
@@ -63,7 +57,7 @@ type options struct {
 	fsync bool
 }
 
-// run runs Tidings until ctx is done or a part of it fails.
+// run runs Tidings until ctx is done, which is no error, or a part of it fails.
 func run(ctx context.Context, opt options, out, warnings io.Writer) (err error) {
 	begin := time.Now()
 	h, err := openHome(opt.dir, 3*time.Second)
@@ -85,23 +79,20 @@ func run(ctx context.Context, opt options, out, warnings io.Writer) (err error) 
 	))
 	s := &system{home: h, opt: opt, log: log, failed: make(chan error, 1)}
 	defer func() {
-		// It goes on even if ctx is done: that is what it is for.
-		if stopErr := s.stop(); stopErr != nil {
-			err = errors.Join(err, stopErr)
-		}
-		log.Info("stopped", "why", err)
+		err = errors.Join(err, s.stop())
+		log.Info("stopped", "err", err)
 	}()
 	log.Info("starting", "data", h.dir)
 	if err := s.start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil // that is why
 		}
 		return err
 	}
 	s.describe(out, time.Since(begin))
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil
 	case err := <-s.failed:
 		return fmt.Errorf("%w\n(the log is %s)", err, h.path("log.jsonl"))
 	}

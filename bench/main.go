@@ -1,0 +1,129 @@
+// Bench drives a running Tidings and measures it: how much it delivers, how
+// long that takes, what it costs, and beside it, in the same run, what this
+// machine does at most of each thing that a message needs. It checks what it
+// measured: nothing lost, doubled or out of order, in what was pushed and in
+// what the inboxes hold; if something was, it says so and exits with status 1.
+//
+//	go run ./bench -url http://127.0.0.1:8080
+//
+// A server's limits are set for people, not for a load: start it with
+// SEND_RATE, SEND_BURST and SIGN_INS_PER_MINUTE at 1000000.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tidings-im/tidings/client"
+)
+
+type options struct {
+	url, pids, state, note, only string
+	brokers, postgres, metrics   string
+	quick                        bool
+	duration                     time.Duration
+	pairs, group, idle           int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080", "`URL` of the gateway")
+	flag.StringVar(&o.only, "only", "", "run only what is named, of: "+strings.Join(stages(), ", "))
+	flag.BoolVar(&o.quick, "quick", false, "a smoke test: 3 s each, fewer users")
+	flag.DurationVar(&o.duration, "for", 15*time.Second, "how long each load is measured")
+	flag.IntVar(&o.pairs, "pairs", 50, "pairs of users who chat")
+	flag.IntVar(&o.group, "group", 1000, "members of the group, all online")
+	flag.IntVar(&o.idle, "idle", 2000, "idle connections")
+	flag.StringVar(&o.pids, "pid", "", "processes whose use of processors is shown, as `name=pid,…`, the gateway's first; found by the port of -url if left out")
+	flag.StringVar(&o.state, "state", defaultState(), "`file` for the users that were made, which a second run uses again")
+	flag.StringVar(&o.brokers, "brokers", os.Getenv("KAFKA_BROKERS"), "Kafka, to measure its limit")
+	flag.StringVar(&o.postgres, "postgres", os.Getenv("POSTGRES_URL"), "`URL` of PostgreSQL, to measure its limit")
+	flag.StringVar(&o.metrics, "metrics", "", "`URL` of the gateway's metrics, to read its heap")
+	flag.StringVar(&o.note, "note", "", "what to say about the system in the header")
+	server := flag.Bool("serve", false, "be the server that the limits are measured against (the benchmark starts it itself)")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if *server {
+		err = serve()
+	} else {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func defaultState() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "tidings-bench.json")
+}
+
+// bench is one run of the benchmark.
+type bench struct {
+	options
+	warmUp   time.Duration
+	patience time.Duration
+	api      *client.API
+	crew     *crew
+	use      *usage
+	found    findings
+	report   report
+}
+
+func run(ctx context.Context, o options) error {
+	o.url = strings.TrimSuffix(o.url, "/")
+	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second}
+	if o.quick {
+		b.duration, b.warmUp = 3*time.Second, 500*time.Millisecond
+		b.group, b.idle = min(b.group, 100), min(b.idle, 200)
+	}
+	b.api = &client.API{URL: o.url, HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	var err error
+	if b.crew, err = openCrew(b.api, o.state); err != nil {
+		return err
+	}
+	if b.use, err = openUsage(o.pids, o.url); err != nil {
+		return err
+	}
+	ran := 0
+	for _, s := range scenarios {
+		if o.only != "" && !strings.Contains(","+o.only+",", ","+s.name+",") {
+			continue
+		}
+		ran++
+		fmt.Fprintln(os.Stderr, s.name)
+		if err := s.run(b, ctx); err != nil {
+			return errors.Join(err, b.verdict())
+		}
+	}
+	if ran == 0 {
+		return fmt.Errorf("there is no %q: choose of %s", o.only, strings.Join(stages(), ", "))
+	}
+	header(os.Stdout, o.url, describeServices(ctx, o.brokers, o.postgres), o.note)
+	b.report.print(os.Stdout)
+	return b.verdict()
+}
+
+// verdict returns what was found to be wrong.
+func (b *bench) verdict() error {
+	if b.found.n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d VIOLATIONS of what the system promises, the first of them:\n  %s", b.found.n, strings.Join(b.found.first, "\n  "))
+}

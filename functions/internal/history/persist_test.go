@@ -1,0 +1,145 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// shelf is a history in memory.
+type shelf struct {
+	messages []im.Message
+	err      error
+	refuse   string // text of a message that it cannot keep
+	calls    int
+}
+
+func (s *shelf) AppendHistory(_ context.Context, messages []im.Message) error {
+	s.calls++
+	if s.err != nil {
+		return s.err
+	}
+	for _, m := range messages {
+		if s.refuse != "" && m.Text == s.refuse {
+			return im.Errorf(im.Invalid, "cannot hold it")
+		}
+	}
+	for _, m := range messages {
+		if !slices.ContainsFunc(s.messages, func(had im.Message) bool { return had.ID == m.ID }) {
+			s.messages = append(s.messages, m)
+		}
+	}
+	return nil
+}
+
+func (s *shelf) History(_ context.Context, c im.Conversation, from im.Place, backwards bool, limit int) ([]im.Message, error) {
+	var out []im.Message
+	for _, m := range s.messages {
+		if m.Conversation == c && (!backwards && from.Less(m.Place()) || backwards && m.Place().Less(from)) {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b im.Message) int {
+		if a.Place().Less(b.Place()) == backwards {
+			return 1
+		}
+		return -1
+	})
+	return out[:min(limit, len(out))], s.err
+}
+
+const (
+	ann = "aaaaaaaaaaaaaaaa"
+	bob = "bbbbbbbbbbbbbbbb"
+	cem = "cccccccccccccccc"
+)
+
+func said(at im.Time, text string) im.Message {
+	return im.Message{ID: im.NewMessageID(at), Conversation: im.Direct(ann, bob), Time: at, From: ann, ClientID: "c", Kind: im.KindText, Text: text}
+}
+
+func TestPersist(t *testing.T) {
+	hello, bye := said(1, "hello"), said(2, "bye")
+	spoilt := func(f func(*im.Message)) im.Message {
+		m := said(3, "bad")
+		f(&m)
+		return m
+	}
+	for _, tt := range []struct {
+		name   string
+		batch  []im.Message
+		err    error
+		refuse string
+		want   []string // texts
+		errs   []im.Kind
+	}{
+		{name: "kept, in one write", batch: []im.Message{hello, bye}, want: []string{"hello", "bye"}},
+		{name: "delivered twice, kept once", batch: []im.Message{hello, hello}, want: []string{"hello"}},
+		{name: "database down", batch: []im.Message{hello, bye}, err: im.Errorf(im.Unavailable, "down"), errs: []im.Kind{im.Unavailable, im.Unavailable}},
+		{name: "an error of no kind comes again", batch: []im.Message{hello}, err: errors.New("what"), errs: []im.Kind{im.Internal}},
+		{name: "what the database cannot hold is given up alone", batch: []im.Message{hello, said(3, "bad"), bye}, refuse: "bad",
+			want: []string{"hello", "bye"}, errs: []im.Kind{"", im.Invalid, ""}},
+		{name: "a notice without text", batch: []im.Message{spoilt(func(m *im.Message) { m.Kind, m.Text, m.Data = im.KindNotice, "", json.RawMessage(`{"a":1}`) })}, want: []string{""}},
+		{name: "what can never be kept is refused by itself",
+			batch: []im.Message{
+				{},
+				spoilt(func(m *im.Message) { m.ID = "7" }),
+				spoilt(func(m *im.Message) { m.From = "" }),
+				spoilt(func(m *im.Message) { m.Time = 0 }),
+				spoilt(func(m *im.Message) { m.Conversation = "x" }),
+				spoilt(func(m *im.Message) { m.Kind = "" }),
+				spoilt(func(m *im.Message) { m.Text = "\xff" }),
+				spoilt(func(m *im.Message) { m.Text = "a\x00" }),
+				spoilt(func(m *im.Message) { m.Text = strings.Repeat("x", maxData+1) }),
+				spoilt(func(m *im.Message) { m.ReplyTo = "x" }),
+				spoilt(func(m *im.Message) { m.ClientID = strings.Repeat("x", im.MaxClientID+1) }),
+				spoilt(func(m *im.Message) { m.Data = json.RawMessage(`{`) }),
+				hello,
+			},
+			want: []string{"hello"},
+			errs: []im.Kind{im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.TooLarge, im.Invalid, im.Invalid, im.Invalid, ""},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &shelf{err: tt.err, refuse: tt.refuse}
+			batch := make([]event.Accepted, len(tt.batch))
+			for i, m := range tt.batch {
+				batch[i].Message = m
+			}
+			err := persist(s)(t.Context(), batch)
+			var each fn.Each
+			if err != nil && (!errors.As(err, &each) || len(each) != len(batch)) {
+				t.Fatalf("error = %v, want one for each event", err)
+			}
+			for i := range batch {
+				var got, want im.Kind
+				if each != nil && each[i] != nil {
+					got = im.KindOf(each[i])
+				}
+				if tt.errs != nil {
+					want = tt.errs[i]
+				}
+				if got != want {
+					t.Errorf("event %d: kind %q, want %q", i, got, want)
+				}
+			}
+			var texts []string
+			for _, m := range s.messages {
+				texts = append(texts, m.Text)
+			}
+			if !slices.Equal(texts, tt.want) {
+				t.Errorf("kept %q, want %q", texts, tt.want)
+			}
+			if tt.errs == nil && s.calls != 1 {
+				t.Errorf("%d writes, want one", s.calls)
+			}
+		})
+	}
+}

@@ -1,0 +1,202 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+type roster struct {
+	groups map[string][]string
+	err    error
+}
+
+func (r roster) IsMember(_ context.Context, group, user string) (bool, error) {
+	return slices.Contains(r.groups[group], user), r.err
+}
+
+const (
+	staff = "ssssssssssssssss"
+	gone  = "zzzzzzzzzzzzzzzz"
+)
+
+func TestRead(t *testing.T) {
+	s := &shelf{}
+	var cursors []string
+	for i := range 300 {
+		m := said(im.Time(1000+i/3), fmt.Sprint(i)) // three of the same time
+		m.ID = fmt.Sprintf("01890000-0000-7000-8000-%012d", i)
+		s.messages = append(s.messages, m)
+		cursors = append(cursors, formatCursor(m.Place()))
+	}
+	c := im.Direct(ann, bob)
+	for _, tt := range []struct {
+		name       string
+		in         readRequest
+		first, n   int
+		prev, next string
+		err        im.Kind
+	}{
+		{name: "the newest, 50 unless said otherwise", first: 250, n: 50, prev: cursors[250], next: cursors[299]},
+		{name: "what precedes a cursor", in: readRequest{Before: cursors[250], Limit: 10}, first: 240, n: 10, prev: cursors[240], next: cursors[249]},
+		{name: "the first page has none before it", in: readRequest{Before: cursors[5], Limit: 10}, first: 0, n: 5, next: cursors[4]},
+		{name: "what precedes the first", in: readRequest{Before: cursors[0]}, next: cursors[0]},
+		{name: "what follows a cursor", in: readRequest{After: cursors[9], Limit: 200}, first: 10, n: 200, prev: cursors[10], next: cursors[209]},
+		{name: "what follows the newest, now and later", in: readRequest{After: cursors[299]}, prev: cursors[299], next: cursors[299]},
+		{name: "the last page can be followed later", in: readRequest{After: cursors[289], Limit: 50}, first: 290, n: 10, prev: cursors[290], next: cursors[299]},
+		{name: "too many", in: readRequest{Limit: 201}, err: im.Invalid},
+		{name: "a negative number", in: readRequest{Limit: -1}, err: im.Invalid},
+		{name: "both directions", in: readRequest{Before: cursors[0], After: cursors[1]}, err: im.Invalid},
+		{name: "what is no cursor", in: readRequest{Before: "x"}, err: im.Invalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.in.Conversation = c
+			page, err := read(s, roster{})(t.Context(), im.Caller{User: ann}, tt.in)
+			if tt.err != "" {
+				if im.KindOf(err) != tt.err {
+					t.Errorf("error = %v, want kind %s", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Messages) != tt.n || page.Prev != tt.prev || page.Next != tt.next {
+				t.Errorf("%d messages, prev %q, next %q; want %d, %q, %q", len(page.Messages), page.Prev, page.Next, tt.n, tt.prev, tt.next)
+			}
+			for i, m := range page.Messages {
+				if m.Text != fmt.Sprint(tt.first+i) {
+					t.Fatalf("message %d is %s, want %d", i, m.Text, tt.first+i)
+				}
+			}
+			if b, err := json.Marshal(page); err != nil || strings.Contains(string(b), "null") {
+				t.Errorf("written %s, %v", b, err)
+			}
+		})
+	}
+
+	t.Run("paging either way sees each message once", func(t *testing.T) {
+		var back, forth []im.Message
+		in := readRequest{Conversation: c, Limit: 7}
+		for {
+			page, err := read(s, roster{})(t.Context(), im.Caller{User: bob}, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back = append(slices.Clone(page.Messages), back...)
+			if page.Prev == "" {
+				break
+			}
+			in.Before = page.Prev
+		}
+		in = readRequest{Conversation: c, Limit: 7, After: formatCursor(im.Place{ID: "00000000-0000-0000-0000-000000000000"})}
+		for {
+			page, err := read(s, roster{})(t.Context(), im.Caller{User: bob}, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Messages) == 0 {
+				break
+			}
+			forth = append(forth, page.Messages...)
+			in.After = page.Next
+		}
+		same := func(a, b im.Message) bool { return a.ID == b.ID }
+		if !slices.EqualFunc(back, s.messages, same) || !slices.EqualFunc(forth, s.messages, same) {
+			t.Errorf("backwards %d messages, forwards %d, want the %d", len(back), len(forth), len(s.messages))
+		}
+	})
+}
+
+func TestP7PagesAreBoundedInBytes(t *testing.T) {
+	s := &shelf{}
+	for i := range 10 {
+		s.messages = append(s.messages, said(im.Time(i+1), strings.Repeat("x", maxReadBytes/4+1)))
+	}
+	s.messages[4].Text = strings.Repeat("x", maxReadBytes+1)
+	n := 0
+	for in := (readRequest{Conversation: im.Direct(ann, bob)}); ; {
+		page, err := read(s, roster{})(t.Context(), im.Caller{User: ann}, in)
+		if err != nil || len(page.Messages) == 0 || len(page.Messages) > 4 {
+			t.Fatalf("%d messages, %v", len(page.Messages), err)
+		}
+		n += len(page.Messages)
+		if page.Prev == "" {
+			break
+		}
+		in.Before = page.Prev
+	}
+	if n != len(s.messages) {
+		t.Errorf("%d messages were read, want %d", n, len(s.messages))
+	}
+}
+
+func TestP6HistoryIsForMembers(t *testing.T) {
+	down := im.Errorf(im.Unavailable, "down")
+	for _, tt := range []struct {
+		name string
+		c    im.Conversation
+		user string
+		err  error // of the members
+		want im.Kind
+	}{
+		{name: "either user of a conversation", c: im.Direct(ann, bob), user: bob},
+		{name: "a third one", c: im.Direct(ann, bob), user: cem, want: im.Denied},
+		{name: "a member of a group", c: im.Group(staff), user: ann},
+		{name: "one who is none", c: im.Group(staff), user: cem, want: im.Denied},
+		{name: "a group that there is not", c: im.Group(gone), user: ann, want: im.Denied},
+		{name: "nobody", c: im.Group(staff), user: "", want: im.Denied},
+		{name: "what is no conversation", c: "d:" + ann + ":" + bob + ":" + cem, user: ann, want: im.Invalid},
+		{name: "a conversation with oneself", c: "d:" + ann + ":" + ann, user: ann, want: im.Invalid},
+		{name: "members that cannot be read", c: im.Group(staff), user: ann, err: down, want: im.Unavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			secret := said(1, "secret")
+			secret.Conversation = tt.c
+			s := &shelf{messages: []im.Message{secret}}
+			page, err := read(s, roster{map[string][]string{staff: {ann, bob}}, tt.err})(t.Context(), im.Caller{User: tt.user}, readRequest{Conversation: tt.c})
+			if tt.want == "" {
+				if err != nil || len(page.Messages) != 1 {
+					t.Errorf("page = %v, %v", page, err)
+				}
+				return
+			}
+			if im.KindOf(err) != tt.want || len(page.Messages) > 0 {
+				t.Errorf("page = %v, error = %v, want kind %s", page, err, tt.want)
+			}
+		})
+	}
+
+	t.Run("and a stranger is told the same whether there is a group or not", func(t *testing.T) {
+		r := roster{groups: map[string][]string{staff: {ann}}}
+		_, one := read(&shelf{}, r)(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Group(staff)})
+		_, other := read(&shelf{}, r)(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Group(gone)})
+		if im.ProblemOf(one) != im.ProblemOf(other) {
+			t.Errorf("%v is not %v", one, other)
+		}
+	})
+}
+
+func FuzzCursor(f *testing.F) {
+	f.Add(formatCursor(last))
+	f.Add(formatCursor(said(1, "x").Place()))
+	f.Add("")
+	f.Add("AAAA")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := parseCursor(s)
+		if err != nil {
+			if im.KindOf(err) != im.Invalid {
+				t.Errorf("error = %v", err)
+			}
+			return
+		}
+		if !im.IsMessageID(p.ID) || p.Time < 0 || formatCursor(p) != s {
+			t.Errorf("%q is read as %v, which is written %q", s, p, formatCursor(p))
+		}
+	})
+}

@@ -1,0 +1,439 @@
+package ws
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/frame"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+func TestPingsAndIdleConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+		silent, alive := connect(h, "ann", time.Hour), connect(h, "bob", time.Hour)
+		for range 10 {
+			settle(30 * time.Second)
+			alive.in <- "pong"
+		}
+		if got := alive.pings; got < 11 || got > 12 {
+			t.Errorf("pinged %d times in 5 minutes, want every 25 s", got)
+		}
+		if alive.isClosed() {
+			t.Error("a connection that answers was closed")
+		}
+		if got := types(silent.frames()); got != "welcome bye close" || !silent.isClosed() {
+			t.Errorf("a silent connection was told %q", got)
+		}
+		if silent.pings < 2 || silent.pings > 3 {
+			t.Errorf("a silent connection was pinged %d times, want 2 or 3", silent.pings)
+		}
+	})
+}
+
+func TestAnIdleConnectionLastsAsLongAsItWasTold(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+		c := connect(h, "ann", time.Hour)
+		settle(60 * time.Second)
+		if c.isClosed() {
+			t.Fatal("closed too early")
+		}
+		settle(6*time.Second + closeWait)
+		if frames := c.frames(); types(frames) != "welcome bye close" || frames[1].Reason != "idle" || !c.isClosed() {
+			t.Errorf("told %+v", frames)
+		}
+	})
+}
+
+func TestP7AFrameThatDoesNotEndIsNotWaitedForEver(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+		c := connect(h, "ann", time.Hour)
+		c.in <- "stall"
+		for range 3 {
+			settle(9 * time.Second)
+			c.in <- "pong"
+		}
+		if c.isClosed() {
+			t.Error("closed too early")
+		}
+		settle(10*time.Second + closeWait)
+		if got := types(c.frames()); got != "welcome bye close" || !c.isClosed() {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
+func TestAnExpiredTokenEndsTheConnectionUnlessAnotherComes(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+		expires, refreshed := connect(h, "ann", 30*time.Second), connect(h, "ann", 30*time.Second)
+		for _, c := range []*client{expires, refreshed} {
+			c.frames()
+		}
+		settle(29 * time.Second)
+		refreshed.in <- `{"type":"token","token":"1m"}`
+		expires.in <- "pong"
+		settle(3 * time.Second) // within the grace
+		synctest.Wait()
+		if expires.isClosed() {
+			t.Error("closed without grace")
+		}
+		settle(8*time.Second + closeWait)
+		if frames := expires.frames(); types(frames) != "bye close" || frames[0].Code != frame.CloseExpired.Code || frames[0].Reconnect != frame.ReconnectRefresh {
+			t.Errorf("told %+v", frames)
+		}
+		if got := types(refreshed.frames()); got != "token" {
+			t.Errorf("told %q", got)
+		}
+		refreshed.in <- "pong"
+		settle(60 * time.Second)
+		if !refreshed.isClosed() {
+			t.Error("the second token never expires")
+		}
+	})
+}
+
+// A push that comes while a connection is being set up is neither lost nor
+// written before the welcome.
+func TestTheWelcomeComesFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		w.hints["ann"] = 3
+		release := make(chan struct{})
+		w.connect = func() { <-release }
+		c := connect(h, "ann", time.Hour)
+		push(t, h, "ann", 4)
+		synctest.Wait()
+		if got := types(c.frames()); got != "" {
+			t.Fatalf("told %q before the welcome", got)
+		}
+		close(release)
+		synctest.Wait()
+		frames := c.frames()
+		if types(frames) != "welcome message" || frames[0].Head != 3 || frames[1].Seq != 4 {
+			t.Errorf("told %+v", frames)
+		}
+		w.mu.Lock()
+		w.hints["ann"] = 4
+		w.mu.Unlock()
+		settle(time.Minute)
+		if got := types(c.frames()); strings.Contains(got, "behind") {
+			t.Errorf("was told that it is behind what was pushed: %q", got)
+		}
+	})
+}
+
+func push(t *testing.T, h *Hub, user string, seq int64) {
+	t.Helper()
+	data, err := json.Marshal(event.Pushed{Message: []byte(`{}`), To: []event.Recipient{{User: user, Seq: seq}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Receive(t.Context(), []event.Event{{Type: event.Push, Data: data}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestP7WhatWaitsToBeWrittenIsBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		size int // of a frame
+		fits int
+	}{
+		{name: "in frames", size: 10, fits: maxQueue},
+		{name: "in bytes", size: 64 << 10, fits: 16},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+				c := connect(h, "ann", time.Hour)
+				c.frames()
+				c.block()
+				b := []byte(`"` + strings.Repeat("x", tt.size-2) + `"`)
+				for range tt.fits {
+					c.write(b)
+				}
+				synctest.Wait()
+				if c.ending() {
+					t.Fatal("closed too early")
+				}
+				c.write(b)
+				if !c.ending() {
+					t.Fatal("not closed")
+				}
+				c.write(b) // goes nowhere
+				if frames, bytes := c.waiting(); bytes > 1<<20+1024 || frames > maxQueue+2 {
+					t.Errorf("%d bytes in %d frames wait", bytes, frames)
+				}
+				// A client that still reads nothing holds it up for a moment only.
+				settle(closeWait + time.Second)
+				if !c.isClosed() {
+					t.Error("the connection is there still")
+				}
+			})
+		})
+	}
+	t.Run("a client that catches up is told why", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+			c := connect(h, "ann", time.Hour)
+			c.frames()
+			release := c.block()
+			for range maxQueue + 1 {
+				c.write([]byte(`{"type":"x"}`))
+				synctest.Wait() // so that the first is being written
+			}
+			close(release)
+			synctest.Wait()
+			frames := c.frames()
+			if n := len(frames); n != 3 || frames[1].Reason != "slow" || frames[2].Type != "close" {
+				t.Errorf("told %+v", frames)
+			}
+		})
+	})
+}
+
+func TestAConnectionThatCannotBeWrittenToEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		c := connect(h, "ann", time.Hour)
+		c.block()
+		c.write([]byte(`{}`))
+		settle(writeWait + time.Second)
+		if !c.isClosed() || len(h.Users()) != 0 || len(w.connected) != 0 || h.count.Load() != 0 {
+			t.Errorf("closed %v; left are users %v, present %v, %d counted", c.isClosed(), h.Users(), w.connected, h.count.Load())
+		}
+	})
+}
+
+func TestMessagesThatAreNotAnsweredInTimeAreRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		w.submit = func(ctx context.Context, _ []event.Event) ([]fn.Result, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		c := connect(h, "ann", time.Hour)
+		c.frames()
+		start := time.Now()
+		c.in <- fmt.Sprintf(`{"type":"send","id":"m1","to":"u:%s","text":"x"}`, im.NewID())
+		settle(postTimeout)
+		frames := c.frames()
+		if types(frames) != "refused" || frames[0].ID != "m1" || frames[0].Kind != im.Unavailable || frames[0].RetryAfterMS < 200 {
+			t.Errorf("after %s told %+v", time.Since(start), frames)
+		}
+	})
+}
+
+func TestP7WhatFindsNoRoomInALaneIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		release := make(chan struct{})
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			<-release
+			return acceptAll(ctx, events)
+		}
+		first := connect(h, "bob", time.Hour)
+		first.in <- fmt.Sprintf(`{"type":"send","id":"m1","to":"u:%s","text":"x"}`, im.NewID())
+		synctest.Wait()
+		for range laneQueue {
+			h.lanes[0].in <- &submission{stream: stream{conn: first.Conn}}
+		}
+		c := connect(h, "ann", time.Hour)
+		c.frames()
+		c.in <- fmt.Sprintf(`{"type":"send","id":"m1","to":"u:%s","text":"x"}`, im.NewID())
+		synctest.Wait()
+		if got := types(c.frames()); got != "" {
+			t.Errorf("did not wait for room, was told %q", got)
+		}
+		settle(sendWait)
+		if frames := c.frames(); types(frames) != "refused" || frames[0].Kind != im.Overloaded {
+			t.Errorf("told %+v", frames)
+		}
+		for range laneQueue {
+			<-h.lanes[0].in
+		}
+		close(release)
+	})
+}
+
+func TestEachLeaseIsRenewedInTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		var all []*client
+		for i := range 250 {
+			all = append(all, connect(h, fmt.Sprint("user-", i), time.Hour))
+			time.Sleep(7 * time.Millisecond)
+		}
+		settle(40 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, c := range all {
+			if n := w.refreshed[c.who.ID]; n < 4 || n > 5 {
+				t.Errorf("renewed %d times in 40 s, want every 10 s", n)
+			}
+		}
+	})
+}
+
+func TestConnectionsMadeWithoutRedisArePresentLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		w.down = true
+		c := connect(h, "ann", time.Hour)
+		if got := types(c.frames()); got != "welcome" {
+			t.Fatalf("told %q", got)
+		}
+		settle(15 * time.Second)
+		w.mu.Lock()
+		w.down = false
+		w.mu.Unlock()
+		settle(11 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.connected[c.who.ID] {
+			t.Error("it is not present")
+		}
+	})
+}
+
+func TestTheHeadsOfManyWhoConnectAtOnceAreAskedForTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		w.askTakes = 900 * time.Millisecond
+		var all []*client
+		for i := range 300 {
+			all = append(all, connect(h, fmt.Sprint("user-", i), time.Hour))
+		}
+		settle(4 * time.Second)
+		for i, c := range all {
+			if frames := c.frames(); types(frames) != "welcome" || frames[0].Head != 0 {
+				t.Fatalf("client %d was told %+v", i, frames)
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n := len(w.roughly); n != 3 {
+			t.Errorf("300 heads were asked for in %d requests, want 1 for the first, 256 and the rest", n)
+		}
+	})
+}
+
+func TestHeadsAreAskedForInChunks(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		const n = 1200
+		for i := range n {
+			user := fmt.Sprint("user-", i)
+			if i%2 == 0 {
+				w.hints[user] = 0
+			}
+			connect(h, user, time.Hour)
+		}
+		w.mu.Lock()
+		w.hinted, w.asked = nil, nil
+		w.mu.Unlock()
+		settle(30 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for what, chunks := range map[string][][]string{"of Redis": w.hinted, "of the store": w.asked} {
+			all := slices.Concat(chunks...)
+			slices.Sort(all)
+			want := n
+			if what == "of the store" {
+				want = n / 2
+			}
+			if len(slices.Compact(all)) != want || len(chunks) != 3 {
+				t.Errorf("%s: %d users in %d chunks, want each of %d once in 3", what, len(all), len(chunks), want)
+			}
+		}
+	})
+}
+
+func TestWithoutRedisTheStoreIsAskedWhoIsBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		connect(h, "ann", time.Hour)
+		w.mu.Lock()
+		w.down, w.asked = true, nil
+		w.mu.Unlock()
+		settle(31 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.asked) == 0 {
+			t.Error("the store was not asked")
+		}
+	})
+}
+
+func TestDrainingDoesNotWaitForEver(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		release := make(chan struct{})
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			<-release // however long
+			return acceptAll(ctx, events)
+		}
+		c, frozen := connect(h, "ann", time.Hour), connect(h, "bob", time.Hour)
+		frozen.block()
+		frozen.write([]byte(`{}`))
+		c.in <- fmt.Sprintf(`{"type":"send","id":"m1","to":"u:%s","text":"x"}`, im.NewID())
+		synctest.Wait()
+		start := time.Now()
+		if err := h.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > settleWait+closeWait+time.Second {
+			t.Errorf("draining took %s", d)
+		}
+		if got := types(c.frames()); got != "welcome bye close" {
+			t.Errorf("told %q", got)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
+func TestDrainingGivesUpInTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+		frozen := connect(h, "ann", time.Hour)
+		frozen.block()
+		frozen.write([]byte(`{}`))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := h.Drain(ctx); err == nil {
+			t.Error("it says that all is well")
+		}
+		settle(writeWait)
+	})
+}
+
+func TestTheRingMeetsEachConnectionOnceInAPeriod(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *world, _ *Hub) {
+		var r ring
+		conns := make([]*Conn, 1010)
+		for i := range conns {
+			conns[i] = &Conn{}
+			r.add(conns[i])
+		}
+		for i := 0; i < len(conns); i += 2 {
+			r.remove(conns[i])
+		}
+		met := map[*Conn]int{}
+		ctx, cancel := context.WithCancel(t.Context())
+		go r.walk(ctx, 10*time.Second, func(some []*Conn) {
+			for _, c := range some {
+				met[c]++
+			}
+			time.Sleep(150 * time.Millisecond) // slower than its turns
+		})
+		settle(45 * time.Second)
+		cancel()
+		settle(time.Second)
+		for i, c := range conns {
+			switch {
+			case i%2 == 0 && met[c] != 0:
+				t.Fatalf("met a connection that is gone")
+			case i%2 == 1 && (met[c] < 2 || met[c] > 5):
+				t.Fatalf("met a connection %d times in 45 s", met[c])
+			}
+		}
+		if got := len(r.all()); got != 505 {
+			t.Errorf("there are %d connections, want 505", got)
+		}
+	})
+}

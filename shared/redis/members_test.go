@@ -1,0 +1,203 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
+)
+
+// groups is a MemberSource.
+type groups struct {
+	mu    sync.Mutex
+	of    map[string]im.Members
+	err   error
+	reads atomic.Int32
+	read  func() // called in the middle of each read
+}
+
+func (g *groups) set(group string, version int64, users ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of == nil {
+		g.of = map[string]im.Members{}
+	}
+	g.of[group] = im.Members{Version: version, Users: users}
+}
+
+func (g *groups) GroupMembers(_ context.Context, ask []string) (map[string]im.Members, error) {
+	g.reads.Add(1)
+	g.mu.Lock()
+	found := map[string]im.Members{}
+	for _, id := range ask {
+		if m, ok := g.of[id]; ok {
+			found[id] = im.Members{Version: m.Version, Users: slices.Clone(m.Users)}
+		}
+	}
+	err := g.err
+	g.mu.Unlock()
+	if g.read != nil {
+		g.read()
+	}
+	return found, err
+}
+
+func (g *groups) expect(t *testing.T, reads int32) {
+	t.Helper()
+	if n := g.reads.Swap(0); n != reads {
+		t.Errorf("the source was read %d times, want %d", n, reads)
+	}
+}
+
+func members1(t *testing.T, m *Members, group string) string {
+	t.Helper()
+	got, err := m.Members(t.Context(), group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(got)
+}
+
+func TestMembersAreReadOnceForAllProcesses(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		var src groups
+		src.set("x", 1, "cleo", "ann")
+		a, b := open(t, url).NewMembers(&src), open(t, url).NewMembers(&src)
+		for _, m := range []*Members{a, a, b, b} {
+			if got := members1(t, m, "x"); got != "[ann cleo]" {
+				t.Errorf("members = %s", got)
+			}
+		}
+		src.expect(t, 1)
+		ask := []im.Membership{{Group: "x", User: "ann"}, {Group: "none", User: "ann"}, {Group: "x", User: "bob"}, {Group: "x", User: "cleo"}}
+		are, err := b.AreMembers(t.Context(), ask)
+		if err != nil || !slices.Equal(are, []bool{true, false, false, true}) {
+			t.Errorf("AreMembers = %v, %v", are, err)
+		}
+		src.expect(t, 1) // the group that there is not
+		of, err := b.Groups(t.Context(), []string{"x", "none", "x"})
+		if err != nil || len(of) != 1 || !slices.Equal(of["x"], []string{"ann", "cleo"}) {
+			t.Errorf("Groups = %v, %v", of, err)
+		}
+		if _, err := a.Members(t.Context(), "none"); !errors.Is(err, im.NotFound) {
+			t.Errorf("the members of no group: %v", err)
+		}
+	})
+}
+
+func TestMembersThatChangeAreReadAgainByAll(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		var src groups
+		src.set("x", 1, "ann")
+		a, b := open(t, url).NewMembers(&src), open(t, url).NewMembers(&src)
+		members1(t, a, "x")
+		members1(t, b, "x")
+		src.expect(t, 1)
+		src.set("x", 2, "ann", "bob")
+		if err := a.Invalidate(t.Context(), "x", 2); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*Members{b, a} {
+			if got := members1(t, m, "x"); got != "[ann bob]" {
+				t.Errorf("members = %s", got)
+			}
+		}
+		src.expect(t, 1)
+		if err := b.Invalidate(t.Context(), "x", 2); err != nil { // again, and late
+			t.Fatal(err)
+		}
+		members1(t, a, "x")
+		src.expect(t, 0)
+	})
+}
+
+func TestASlowReaderDoesNotBringBackOldMembers(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		var src groups
+		src.set("x", 1, "ann")
+		c := open(t, url)
+		slow, fast := c.NewMembers(&src), c.NewMembers(&src)
+		src.read = func() { // the change comes between the read and the write of the slow one
+			src.read = nil
+			src.set("x", 2, "ann", "bob")
+			if err := fast.Invalidate(t.Context(), "x", 2); err != nil {
+				t.Error(err)
+			}
+		}
+		members1(t, slow, "x")
+		for _, m := range []*Members{slow, fast} {
+			if got := members1(t, m, "x"); got != "[ann bob]" {
+				t.Errorf("members = %s", got)
+			}
+		}
+	})
+}
+
+func TestMembersAreReadOnceForManyWhoAskAtOnce(t *testing.T) {
+	var src groups
+	src.set("x", 1, "ann")
+	m := open(t, imtest.Redis(t)).NewMembers(&src)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	src.read = func() { close(begun); <-goOn }
+	var wg sync.WaitGroup
+	ctx, giveUp := context.WithCancel(t.Context())
+	wg.Go(func() {
+		if _, err := m.Members(ctx, "x"); !errors.Is(err, context.Canceled) {
+			t.Errorf("who gave up got %v", err)
+		}
+	})
+	<-begun
+	for range 20 {
+		wg.Go(func() {
+			if got, err := m.Members(t.Context(), "x"); err != nil || len(got) != 1 {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
+	}
+	giveUp() // the first, for whom it is read
+	close(goOn)
+	wg.Wait()
+	if n := src.reads.Load(); n > 2 { // one who came when the read was over finds it in Redis
+		t.Errorf("the source was read %d times", n)
+	}
+}
+
+func TestMembersWithoutRedisComeFromTheSource(t *testing.T) {
+	s := imtest.Start(t, "redis")
+	var src groups
+	src.set("x", 1, "ann")
+	m := open(t, s.URL).NewMembers(&src)
+	members1(t, m, "x")
+	s.Kill()
+	src.reads.Store(0)
+	src.set("x", 2, "ann", "bob")
+	if got := members1(t, m, "x"); got != "[ann bob]" {
+		t.Errorf("members = %s: they are those of before", got)
+	}
+	src.expect(t, 1)
+	src.err = im.Unavailable
+	if _, err := m.Members(t.Context(), "x"); !errors.Is(err, im.Unavailable) {
+		t.Errorf("without the source, too: %v", err)
+	}
+}
+
+func BenchmarkAreMembersOfAGroupOf2000(b *testing.B) {
+	var src groups
+	var users []string
+	for range im.MaxGroup {
+		users = append(users, im.NewID())
+	}
+	src.set("x", 1, users...)
+	m := open(b, imtest.Redis(b)).NewMembers(&src)
+	for b.Loop() {
+		if are, err := m.AreMembers(b.Context(), []im.Membership{{Group: "x", User: users[7]}}); err != nil || !are[0] {
+			b.Fatal(are, err)
+		}
+	}
+}
