@@ -276,7 +276,7 @@ func (o *outbox) next(now time.Time) (b []byte, wait time.Duration, late bool) {
 	if wait <= 0 {
 		return nil, 0, true
 	}
-	if first == nil {
+	if first == nil || o.window > 0 && written >= o.window {
 		return nil, wait, false
 	}
 	if left := o.pause.Sub(now); left > 0 {

@@ -246,7 +246,9 @@ func TestAnswersArePassedOn(t *testing.T) {
 		{name: "too much", answer: func(w http.ResponseWriter, _ *http.Request) {
 			fn.WriteProblem(w, 429, &im.Error{Kind: im.Overloaded, Msg: "slowly", RetryAfter: 7e9})
 		}, status: 429, body: "slowly", retryAfter: "7"},
-		{name: "a redirect is not followed", answer: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect) }, status: 503, body: `"unavailable"`},
+		{name: "a redirect is not followed", answer: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, status: 503, body: `"unavailable"`},
 		{name: "a proxy that does not know the function", answer: http.NotFound, status: 503, body: `"unavailable"`},
 		{name: "a proxy that cannot reach it", answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, status: 503, body: `"unavailable"`},
 		{name: "a proxy that has too much to do", answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, status: 429, body: `"overloaded"`, retryAfter: "1"},

@@ -168,11 +168,12 @@ func (g *generation) run(ctx context.Context) {
 		if over.Err() != nil {
 			return
 		}
+		context.AfterFunc(over, cancel)
 		if g.Joined != nil {
 			g.Joined(true)
 			defer g.Joined(false)
 		}
-		g.commitLoop(over, cancel)
+		g.commitLoop(over)
 	})
 }
 
@@ -216,7 +217,7 @@ func (g *generation) handle(ctx context.Context, topic string, partition int, re
 
 // commitLoop commits what is done, all partitions in one request, until the
 // generation is over and its loops have ended.
-func (g *generation) commitLoop(over context.Context, cancel func()) {
+func (g *generation) commitLoop(over context.Context) {
 	for over.Err() == nil {
 		select {
 		case <-g.done.marked:
@@ -234,7 +235,6 @@ func (g *generation) commitLoop(over context.Context, cancel func()) {
 		}
 		sleep(over, commitEvery)
 	}
-	cancel()
 	g.loops.Wait()
 	if err := g.CommitOffsets(g.done.take()); err != nil {
 		g.log.Info("done but not committed", "group", g.Group, "err", err)

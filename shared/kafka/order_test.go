@@ -121,6 +121,7 @@ func (u *unreliable) produce(ctx context.Context, req *produce.Request) (kafkago
 // Against any broker, what is acknowledged is in the log, in the order in which
 // it was handed over, as those see it who pass over what they have seen before.
 func TestOrderOfAcknowledgedRecordsHoldsWhateverTheBrokerDoes(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	if s := os.Getenv("TIDINGS_TEST_SEED"); s != "" {
 		var err error
