@@ -19,6 +19,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
+	"github.com/tidings-im/tidings"
 	"github.com/tidings-im/tidings/functions"
 )
 
@@ -179,6 +182,36 @@ func TestEveryFunctionHasAFolder(t *testing.T) {
 	slices.Sort(names)
 	if !slices.Equal(folders, names) {
 		t.Errorf("folders %q\nfunctions.All %q", folders, names)
+	}
+}
+
+// The contract has an operation for each public function, and for no other.
+func TestEveryPublicFunctionIsInTheContract(t *testing.T) {
+	var spec struct {
+		Paths map[string]map[string]struct {
+			OperationID string `yaml:"operationId"`
+		} `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(tidings.OpenAPI, &spec); err != nil {
+		t.Fatal(err)
+	}
+	var operations, public []string
+	for _, methods := range spec.Paths {
+		for _, op := range methods {
+			if op.OperationID != "" {
+				operations = append(operations, op.OperationID)
+			}
+		}
+	}
+	for _, f := range functions.All {
+		if f.Public {
+			public = append(public, f.Name)
+		}
+	}
+	slices.Sort(operations)
+	slices.Sort(public)
+	if !slices.Equal(operations, public) {
+		t.Errorf("openapi.yaml has %q\npublic functions are %q", operations, public)
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *Client) run() {
 			failures = backoff{}
 		}
 		wait, jitter := end.wait, failures.next()
-		if true { // a bye's wait is spread by the server already
+		if wait == 0 || end.close.Code == 0 { // a bye's wait is spread by the server already
 			wait += jitter
 		}
 		if end.reconnect == frame.ReconnectRefresh {

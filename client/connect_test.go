@@ -362,6 +362,23 @@ func TestOneRefreshForAll(t *testing.T) {
 	})
 }
 
+func TestATokenThatExpiredMeanwhileIsNotTried(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		c, s := f.connect(f.options(&g), 0)
+		defer c.Close()
+		f.set(func() { f.down = true })
+		s.close(0, nil)
+		time.Sleep(f.life + time.Minute)
+		f.set(func() { f.down = false })
+		s = f.next()
+		s.welcome(0)
+		if s.token != "Bearer access-2" {
+			t.Errorf("came back with %s", s.token)
+		}
+	})
+}
+
 func TestSilence(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fake) {
 		var g got
@@ -370,13 +387,17 @@ func TestSilence(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s.keepAlive(ctx)
 		time.Sleep(10 * time.Minute)
-		if f.seen().dials != 1 {
-			t.Errorf("a connection with pings was left")
-		}
 		cancel()
+		for range 20 {
+			time.Sleep(30 * time.Second)
+			s.write(frame.FromServer{Type: frame.Pong})
+		}
+		if f.seen().dials != 1 {
+			t.Errorf("a connection with pings, and then frames, was left")
+		}
 		start := time.Now()
 		s = f.next()
-		if took := time.Since(start); took < 40*time.Second || took > 67*time.Second {
+		if took := time.Since(start); took < 65*time.Second || took > 67*time.Second {
 			t.Errorf("a silent connection was left after %s", took)
 		}
 		s.welcome(0)

@@ -45,6 +45,7 @@ type fake struct {
 	pulling   int
 	mostPulls int // at a time
 	pullDelay time.Duration
+	overlap   int64 // entries too many at the beginning of a page
 	pullErr   im.Kind
 	refreshes int
 	refuse    im.Kind // answer to a refresh
@@ -182,7 +183,7 @@ func (f *fake) routes() http.Handler {
 		page := InboxPage{Entries: []im.Entry{}}
 		for _, e := range f.inbox {
 			page.Head = e.Seq
-			if e.Seq <= after {
+			if e.Seq <= after-f.overlap {
 				continue
 			}
 			if len(page.Entries) == limit {

@@ -54,9 +54,6 @@ func (in *inbox) offer(m Message) {
 
 // handled moves the cursor past seq.
 func (in *inbox) handled(seq int64) {
-	if seq <= in.cursor {
-		return
-	}
 	if seq == in.cursor+1 {
 		delete(in.ahead, seq)
 	} else { // over what was trimmed
@@ -101,7 +98,6 @@ func (c *Client) pushed(seq int64, raw json.RawMessage) {
 	c.mu.Lock()
 	c.in.offer(m)
 	c.mu.Unlock()
-	c.settleOwn(m)
 	wake(c.wakeInbox)
 }
 
@@ -154,7 +150,6 @@ func (c *Client) deliver() {
 			c.events = c.events[1:]
 		}
 		m, ok := c.in.ahead[c.in.cursor+1]
-		ok = ok && !c.in.skip
 		wait := time.Duration(-1)
 		if c.live {
 			wait = c.in.wants(time.Now())
@@ -194,6 +189,9 @@ func (c *Client) handle(m Message) {
 }
 
 func (c *Client) moveCursor(seq int64) {
+	if seq <= c.Cursor() {
+		return
+	}
 	if err := c.store.SaveCursor(context.WithoutCancel(c.ctx), seq); err != nil {
 		c.stop(fmt.Errorf("%w: keeping the cursor: %w", errStore, err))
 		return
@@ -217,12 +215,17 @@ func (c *Client) pull(wait *backoff) {
 		c.pullLater(max(retryAfter(err), wait.next()))
 		return
 	}
+	c.mu.Lock()
 	if skip {
 		page.Entries = nil
 		cursor = page.Head
+		for seq := range c.in.ahead { // what was pushed is new
+			cursor = min(cursor, seq-1)
+		}
+		c.mu.Unlock()
 		c.moveCursor(cursor)
+		c.mu.Lock()
 	}
-	c.mu.Lock()
 	c.in.check, c.in.skip = false, false
 	rewound := page.Head < cursor && len(page.Entries) == 0
 	if rewound {

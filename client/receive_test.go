@@ -78,8 +78,8 @@ func TestReceiving(t *testing.T) {
 				if len(f.pulled()) != tt.pulls {
 					t.Errorf("pulled after %v, want %d pulls", f.pulled(), tt.pulls)
 				}
-				if c.Cursor() != tt.last {
-					t.Errorf("cursor %d, want %d", c.Cursor(), tt.last)
+				if c.Cursor() != tt.last || len(c.in.ahead) != 0 {
+					t.Errorf("cursor %d, want %d; %d messages wait still", c.Cursor(), tt.last, len(c.in.ahead))
 				}
 			})
 		})
@@ -212,6 +212,17 @@ func TestWhatWasTrimmedIsPassedOver(t *testing.T) {
 	})
 }
 
+func TestAPageThatReachesBackRepeatsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		f.overlap = 5
+		f.fill(350)
+		c, _ := f.connect(f.options(&g), 350)
+		defer c.Close()
+		g.want(t, 1, 350)
+	})
+}
+
 func TestAMessageThatCannotBeReadHoldsUpNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fake) {
 		var g got
@@ -266,12 +277,28 @@ func TestANewStoreMayStartAtTheNewest(t *testing.T) {
 				g.want(t, 251, 251)
 				c.Close()
 
-				c, s = f.connect(opt, 252) // no longer new
+				c, _ = f.connect(opt, 252) // no longer new
 				defer c.Close()
 				g.want(t, 251, 252)
 			})
 		})
 	}
+}
+
+func TestWhatIsPushedWhileTheNewestIsLookedForIsNew(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		f.fill(250)
+		f.pullDelay = time.Second
+		opt := f.options(&g)
+		opt.FromNewest = true
+		c, s := f.connect(opt, -1)
+		defer c.Close()
+		f.fill(252)
+		s.push(251, 252)
+		time.Sleep(time.Minute / 2)
+		g.want(t, 251, 252)
+	})
 }
 
 func TestAMessageThatWasNotHandledComesAgain(t *testing.T) {

@@ -11,8 +11,11 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +40,8 @@ type Config struct {
 	Spec      []byte                       // openapi.yaml
 	Functions func(function string) string // URL of a function
 	Client    *http.Client                 // follows no redirects
+	Ring      *event.Keyring               // seals calls, so that functions believe the client's address
+	Forwarded string                       // header in which a balancer says who the client is; "" if there is none
 	Origins   origin.List                  // of pages that may call
 	Log       *slog.Logger
 	Tracer    trace.Tracer
@@ -177,7 +182,7 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	if err != nil {
 		return statusOf(err), err
 	}
-	resp, err := a.post(ctx, op.Function, data, r.Header.Get("Authorization"))
+	resp, err := a.post(ctx, op.Function, a.address(r), data, r.Header.Get("Authorization"))
 	if err != nil {
 		return http.StatusServiceUnavailable, im.Wrap(im.Unavailable, err, "this part of the service does not answer: try again")
 	}
@@ -198,12 +203,36 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	return resp.StatusCode, nil
 }
 
-// post calls a function by a CloudEvent in binary mode.
-func (a *api) post(ctx context.Context, function string, data json.RawMessage, authorization string) (*http.Response, error) {
-	e, err := event.New(event.CallType(function), "gateway", "", data)
+// address returns the network address of who sent r: of an IPv6 one the first
+// 64 bits, which is what one customer has. Of a list that a balancer wrote, the
+// last is the only one that it saw itself.
+func (a *api) address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if a.Forwarded != "" {
+		list := strings.Split(strings.Join(r.Header.Values(a.Forwarded), ","), ",")
+		host = strings.TrimSpace(list[len(list)-1])
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		return ""
+	case ip.Unmap().Is4():
+		return ip.Unmap().String()
+	}
+	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().Addr().String()
+}
+
+// post calls a function by a CloudEvent in binary mode, whose subject is the
+// address of the client.
+func (a *api) post(ctx context.Context, function, address string, data json.RawMessage, authorization string) (*http.Response, error) {
+	e, err := event.New(event.CallType(function), "gateway", address, data)
 	if err != nil {
 		return nil, err
 	}
+	a.Ring.Sign(&e)
 	e.TraceParent = fn.TraceParent(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.Functions(function), bytes.NewReader(e.Data))
 	if err != nil {

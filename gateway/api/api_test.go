@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tidings-im/tidings"
 	"github.com/tidings-im/tidings/gateway/origin"
+	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -30,7 +32,13 @@ type asked struct {
 // gateway serves the API of a contract on functions at a URL.
 func gateway(t *testing.T, spec []byte, functions string, origins ...string) (url string) {
 	t.Helper()
+	ring, err := event.ParseKeyring("k1:" + base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	h, err := New(Config{
+		Ring:      ring,
+		Forwarded: "X-Forwarded-For",
 		Spec:      spec,
 		Functions: func(name string) string { return functions + "/" + name },
 		Client:    fn.NewHTTPClient(0),
@@ -61,6 +69,23 @@ func serve(t *testing.T, spec []byte, answer http.HandlerFunc, origins ...string
 	}))
 	t.Cleanup(functions.Close)
 	return gateway(t, spec, functions.URL, origins...), calls
+}
+
+func TestAFunctionIsToldWhereACallComesFrom(t *testing.T) {
+	url, calls := serve(t, tidings.OpenAPI, yes)
+	for header, want := range map[string]string{
+		"192.0.2.7":                       "192.0.2.7",
+		"203.0.113.9, 192.0.2.7":          "192.0.2.7", // the first is the client's own claim
+		"::ffff:192.0.2.7":                "192.0.2.7",
+		"2001:db8:1:2:3:4:5:6":            "2001:db8:1:2::",
+		"not an address; drop the tables": "",
+	} {
+		*calls = nil
+		do(t, "POST", url+"/v1/sessions", `{"account":"ann"}`, "Content-Type", "application/json", "X-Forwarded-For", header)
+		if len(*calls) != 1 || (*calls)[0].header.Get("Ce-Subject") != want || (*calls)[0].header.Get("Ce-Seal") == "" {
+			t.Errorf("%s: %+v", header, *calls)
+		}
+	}
 }
 
 func yes(w http.ResponseWriter, _ *http.Request) {
@@ -122,7 +147,7 @@ func TestEachOperationReachesItsFunction(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"Ce-Type": "dev.tidings.call." + tt.function + ".v1", "Ce-Specversion": "1.0", "Ce-Source": "gateway",
-			"Content-Type": "application/json", "Authorization": "Bearer abc", "Cookie": "", "X-Forwarded-For": "", "Ce-Seal": "",
+			"Content-Type": "application/json", "Authorization": "Bearer abc", "Cookie": "", "X-Forwarded-For": "",
 		} {
 			if got.header.Get(name) != want {
 				t.Errorf("%s %s: %s is %q, want %q", tt.method, tt.path, name, got.header.Get(name), want)

@@ -40,6 +40,7 @@ type Server struct {
 	id       string
 	env      *proc.Env
 	settings settings
+	ring     *event.Keyring
 	redis    *redis.Client
 	hub      *ws.Hub
 	public   endpoint
@@ -79,7 +80,7 @@ func Open(ctx context.Context, env *proc.Env) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{id: im.NewID(), env: env, settings: set, redis: client}
+	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, redis: client}
 	post := &poster{client: fn.NewHTTPClient(set.timeout), functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways()}
 	s.hub = ws.New(ws.Config{
 		Gateway: s.id, Log: env.Log, Tracer: env.Tracer, Metrics: metrics, Ring: ring,
@@ -129,6 +130,8 @@ func (s *Server) publicHandler() (http.Handler, error) {
 		Spec:      tidings.OpenAPI,
 		Functions: s.settings.functions,
 		Client:    fn.NewHTTPClient(s.settings.timeout),
+		Ring:      s.ring,
+		Forwarded: s.settings.forwarded,
 		Origins:   s.settings.origins,
 		Log:       s.env.Log,
 		Tracer:    s.env.Tracer,

@@ -17,6 +17,7 @@ var (
 	settingInternalURL  = proc.Setting{Name: "GATEWAY_INTERNAL_URL", Doc: "URL at which the other parts reach the internal port of this one gateway; unset, it is made of the machine's first address"}
 	settingFunctions    = proc.Setting{Name: "FUNCTION_URL", Default: "http://{function}:8080/", Doc: "where functions are, with {function} in place of the name of one"}
 	settingTimeout      = proc.Setting{Name: "GATEWAY_CALL_TIMEOUT", Default: "15s", Doc: "how long an API function may take to answer a call"}
+	settingForwarded    = proc.Setting{Name: "CLIENT_ADDRESS_HEADER", Doc: "header in which the balancer before the gateway says who the client is, such as X-Forwarded-For; unset, it is who connects. Set it only if no client can reach the gateway but through the balancer"}
 	settingOrigins      = proc.Setting{Name: "ALLOWED_ORIGINS", Doc: "origins of the pages that may use the gateway, separated by commas, such as https://chat.example.org; * is any; pages of the gateway's own host always may connect to /ws"}
 	settingConnections  = proc.Setting{Name: "MAX_CONNECTIONS", Default: "50000", Doc: "most connections of one gateway; more are told to come back later (503)"}
 	settingRate         = proc.Setting{Name: "SEND_RATE", Default: "20", Doc: "messages per second that one connection may send, and as many other frames"}
@@ -31,7 +32,7 @@ var (
 )
 
 type settings struct {
-	addr, internalAddr, internalURL string
+	addr, internalAddr, internalURL, forwarded string
 
 	functions             func(name string) string
 	origins               origin.List
@@ -49,6 +50,7 @@ func readSettings(env *proc.Env) (settings, error) {
 		addr:         set.String(settingAddr),
 		internalAddr: set.String(settingInternalAddr),
 		internalURL:  strings.TrimSuffix(set.String(settingInternalURL), "/"),
+		forwarded:    set.String(settingForwarded),
 		functions:    func(name string) string { return strings.ReplaceAll(functions, "{function}", name) },
 		origins:      set.List(settingOrigins),
 		timeout:      set.Duration(settingTimeout),

@@ -3,7 +3,7 @@
 // A function is declared once, as a [Func]. [Main] makes a program of one;
 // given several it makes one program of them all, which is how they run on a
 // laptop and in tests. What a function does is written as a plain Go function
-// of the data of events; [On], [Answer], [Call] and [CallAs] put it behind
+// of the data of events; [On], [Answer], [Call], [CallFrom] and [CallAs] put it behind
 // HTTP: single events in binary or structured mode, batches, and plain JSON,
 // which is taken as the data of an event of the type the function accepts.
 //
@@ -53,17 +53,19 @@ type Func struct {
 
 // A Handler handles events. The zero Handler handles none.
 type Handler struct {
-	handle func(context.Context, []call) []reply
-	status func(im.Kind) int
-	sealed bool
-	open   func(*proc.Env) (*token.Verifier, error) // nil if callers need not be known
-	verify *token.Verifier
+	handle  func(context.Context, []call) []reply
+	status  func(im.Kind) int
+	sealed  bool                                     // takes sealed events only
+	vouched bool                                     // wants to know who is vouched for by a seal
+	open    func(*proc.Env) (*token.Verifier, error) // nil if callers need not be known
+	verify  *token.Verifier
 }
 
-// call is one event, and the bearer token of the request it came in.
+// call is one event, and who sent it.
 type call struct {
 	event.Event
-	caller im.Caller
+	caller  im.Caller // as the access token of the request proves it
+	address string    // as a gateway vouches for it
 }
 
 type reply struct {
@@ -149,23 +151,34 @@ func Answer[In, Out any](f func(context.Context, []In) []Reply[Out]) Handler {
 
 // Call answers requests of anybody.
 func Call[In, Out any](f func(context.Context, In) (Out, error)) Handler {
-	return Handler{status: callStatus, handle: oneByOne(func(ctx context.Context, _ im.Caller, in In) (Out, error) {
+	return Handler{status: callStatus, handle: oneByOne(func(ctx context.Context, _ call, in In) (Out, error) {
 		return f(ctx, in)
+	})}
+}
+
+// CallFrom answers requests of anybody, and hands over the network address
+// that they came from: the subject of the event, if a gateway sealed it. It is
+// "" for who calls the function by another way.
+func CallFrom[In, Out any](f func(ctx context.Context, address string, in In) (Out, error)) Handler {
+	return Handler{status: callStatus, vouched: true, handle: oneByOne(func(ctx context.Context, c call, in In) (Out, error) {
+		return f(ctx, c.address, in)
 	})}
 }
 
 // CallAs answers requests of callers who prove by an access token who they are.
 func CallAs[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) Handler {
-	return Handler{status: callStatus, open: token.OpenVerifier, handle: oneByOne(f)}
+	return Handler{status: callStatus, open: token.OpenVerifier, handle: oneByOne(func(ctx context.Context, c call, in In) (Out, error) {
+		return f(ctx, c.caller, in)
+	})}
 }
 
-func oneByOne[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) func(context.Context, []call) []reply {
+func oneByOne[In, Out any](f func(context.Context, call, In) (Out, error)) func(context.Context, []call) []reply {
 	return func(ctx context.Context, calls []call) []reply {
 		replies := make([]reply, len(calls))
 		for i, c := range calls {
 			in, err := decode[In](c.Event, true)
 			if err == nil {
-				replies[i].value, err = f(ctx, c.caller, in)
+				replies[i].value, err = f(ctx, c, in)
 			}
 			replies[i].err = err
 		}

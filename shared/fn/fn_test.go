@@ -344,6 +344,25 @@ func TestP6ACallerIsWhoTheTokenSays(t *testing.T) {
 	}
 }
 
+func TestP6AnAddressIsBelievedOnlyIfAGatewaySealedIt(t *testing.T) {
+	var got string
+	srv := mount(t, newEnv(t, nil), fn.CallFrom(func(_ context.Context, address string, _ ask) (ask, error) { got = address; return ask{}, nil }))
+	e := sealed(t, "1", ask{"x"})
+	e.Subject = "192.0.2.1"
+	ring(t).Sign(&e)
+	post(t, srv, e)
+	if got != "192.0.2.1" {
+		t.Errorf("sealed: address %q", got)
+	}
+	e.Subject = "192.0.2.2" // under the seal of the other
+	if res := post(t, srv, e)[0]; res.Status != 200 || got != "" {
+		t.Errorf("forged: %+v, address %q", res, got)
+	}
+	if resp, body := raw(t, srv, `{}`, "Content-Type", "application/json"); resp.StatusCode != 200 || got != "" {
+		t.Errorf("plain: %s, address %q", body, got)
+	}
+}
+
 func TestP7TooManyRequestsAtOnceAreToldToComeAgain(t *testing.T) {
 	release := make(chan struct{})
 	entered := make(chan struct{}, 1)

@@ -152,7 +152,7 @@ type server struct {
 	Handler
 	limits
 	env      *proc.Env
-	ring     *event.Keyring // nil if events need no seal
+	ring     *event.Keyring // nil if seals do not matter
 	slots    chan struct{}
 	metrics  *metrics
 	observer prometheus.Observer
@@ -168,7 +168,7 @@ func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics)
 	if h.handle == nil {
 		return nil, errors.New("its handler handles nothing")
 	}
-	if h.sealed {
+	if h.sealed || h.vouched {
 		if s.ring, err = Keyring(env); err != nil {
 			return nil, err
 		}
@@ -322,7 +322,7 @@ func (s *server) run(ctx context.Context, r *http.Request, events []event.Event)
 		} else if callerErr != nil {
 			replies[i].err = callerErr
 		} else {
-			calls = append(calls, call{events[i], caller})
+			calls = append(calls, call{Event: events[i], caller: caller, address: s.address(&events[i])})
 			index = append(index, i)
 		}
 	}
@@ -346,12 +346,20 @@ func (s *server) admit(e *event.Event) error {
 	if e.Type != s.Accepts && !slices.Contains(s.Also, e.Type) {
 		return errEnvelope{im.Errorf(im.Invalid, "%s takes events of type %s, not %.80s", s.Name, s.Accepts, e.Type)}
 	}
-	if s.ring != nil {
+	if s.sealed {
 		if err := s.ring.Verify(e); err != nil {
 			return errEnvelope{err}
 		}
 	}
 	return nil
+}
+
+// address returns where a call came from, if a gateway vouches for it.
+func (s *server) address(e *event.Event) string {
+	if !s.vouched || s.ring.Verify(e) != nil {
+		return ""
+	}
+	return e.Subject
 }
 
 // caller returns who sent the request, where the function asks.

@@ -29,10 +29,12 @@ func (c *Client) NewSignIns(env *proc.Env) (*SignIns, error) {
 // empty, an address. The error is Overloaded, and says when to try again, if
 // either has had too many.
 func (s *SignIns) Allow(ctx context.Context, account, address string) error {
-	keys := []string{"sign-in:account:{" + account + "}"}
+	// The address first: one that has had too many locks out no more accounts.
+	var keys []string
 	if address != "" {
 		keys = append(keys, "sign-in:address:{"+address+"}")
 	}
+	keys = append(keys, "sign-in:account:{"+account+"}")
 	for _, key := range keys {
 		got, err := s.limiter.Allow(ctx, key, s.limit)
 		if err != nil {

@@ -53,7 +53,7 @@ var Login = fn.Func{
 			return fn.Handler{}, err
 		}
 		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens}
-		return fn.Call(l.call), nil
+		return fn.CallFrom(l.call), nil
 	},
 }
 

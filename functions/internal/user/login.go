@@ -46,9 +46,9 @@ type login struct {
 	tokens    tokens
 }
 
-// call signs a device in. It takes as long for an account that there is not as
-// for a wrong password.
-func (l *login) call(ctx context.Context, in credentials) (signedIn, error) {
+// call signs a device in that is at a network address, "" if that is not known.
+// It takes as long for an account that there is not as for a wrong password.
+func (l *login) call(ctx context.Context, address string, in credentials) (signedIn, error) {
 	if err := cmp.Or(im.CheckDevice(in.Device), im.CheckPlatform(in.Platform)); err != nil {
 		return signedIn{}, err
 	}
@@ -56,7 +56,7 @@ func (l *login) call(ctx context.Context, in credentials) (signedIn, error) {
 	if im.CheckAccount(account) != nil || im.CheckPassword(in.Password) != nil {
 		return signedIn{}, errCredentials // nobody can have registered with these
 	}
-	if err := l.limit.Allow(ctx, account, ""); err != nil {
+	if err := l.limit.Allow(ctx, account, address); err != nil {
 		return signedIn{}, err
 	}
 	u, hash, err := l.accounts.UserByAccount(ctx, account)

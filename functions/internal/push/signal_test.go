@@ -1,0 +1,108 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+const (
+	staff  = "ssssssssssssssss" // a group of ann, bob and cleo
+	others = "oooooooooooooooo" // a group of bob and cleo
+)
+
+// town knows who is what to whom: ann and bob know each other, ann and cleo do
+// not want to.
+type town struct{ err error }
+
+func (w town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
+	out := map[im.Pair]im.Relation{}
+	for _, p := range pairs {
+		out[p] = im.Relation{
+			Exist:   p.A != dave && p.B != dave,
+			Blocked: p == im.PairOf(ann, cleo),
+		}
+	}
+	return out, w.err
+}
+
+func (w town) Groups(_ context.Context, groups []string) (map[string][]string, error) {
+	out := map[string][]string{}
+	for _, g := range groups {
+		switch g {
+		case staff:
+			out[g] = []string{ann, bob, cleo}
+		case others:
+			out[g] = []string{bob, cleo}
+		}
+	}
+	return out, w.err
+}
+
+func signalEvent(t *testing.T, from, device string, c im.Conversation) event.Event {
+	t.Helper()
+	e, err := event.New(event.Signal, "test", string(c), event.Signalled{From: from, Device: device, Conversation: c, Frame: []byte(`{"type":"typing"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestSignals(t *testing.T) {
+	const frame = `{"type":"typing"}`
+	for _, tt := range []struct {
+		name     string
+		from     string
+		in       im.Conversation
+		policy   string
+		one, two []string // what the gateways get
+		want     error
+	}{
+		{name: "to a user and the other devices of one's own", from: ann, in: im.Direct(ann, bob),
+			one: []string{frame + " except phone a:0"}, two: []string{frame + " b:0", frame + " except phone a:0"}},
+		{name: "to a group one is in", from: bob, in: im.Group(staff),
+			one: []string{frame + " a:0 c:0"}, two: []string{frame + " a:0", frame + " except phone b:0"}},
+		{name: "to a user with whom there is a block", from: ann, in: im.Direct(ann, cleo), want: im.Denied},
+		{name: "to a user that there is not", from: ann, in: im.Direct(ann, dave), want: im.NotFound},
+		{name: "to a stranger where only friends may", from: ann, in: im.Direct(ann, bob), policy: im.DirectFriends, want: im.Denied},
+		{name: "to a group one is not in", from: ann, in: im.Group(others), want: im.Denied},
+		{name: "to a group that there is not", from: ann, in: im.Group(dave), want: im.Denied},
+		{name: "to a conversation of others", from: ann, in: im.Direct(bob, cleo), want: im.Denied},
+		{name: "to nowhere", from: ann, in: "x", want: im.Invalid},
+		{name: "from nobody", from: "", in: im.Group(staff), want: im.Invalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.policy == "" {
+				tt.policy = im.DirectOpen
+			}
+			good := signalEvent(t, cleo, "web", im.Group(others)) // beside it in the batch
+			err := signal(w.delivery(), town{}, town{}, tt.policy)(t.Context(), []event.Event{good, signalEvent(t, tt.from, "phone", tt.in)})
+			var each fn.Each
+			if tt.want == nil && err != nil || tt.want != nil && (!errors.As(err, &each) || each[0] != nil || !errors.Is(each[1], tt.want)) {
+				t.Errorf("error = %v, want %v", err, tt.want)
+			}
+			for gateway, want := range map[string][]string{
+				"one": append([]string{frame + " except web c:0"}, tt.one...),
+				"two": append([]string{frame + " b:0"}, tt.two...),
+			} {
+				if got := w.at(gateway); !slices.Equal(got, want) {
+					t.Errorf("%s got %q, want %q", gateway, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestASignalGoesNowhereIfItCannotBeToldWhoMay(t *testing.T) {
+	w := newWorld(t)
+	err := signal(w.delivery(), town{err: down}, town{}, im.DirectOpen)(t.Context(), []event.Event{signalEvent(t, ann, "phone", im.Direct(ann, bob))})
+	if im.KindOf(err) != im.Unavailable || len(w.requests) > 0 {
+		t.Errorf("error = %v, requests %q", err, w.requests)
+	}
+}

@@ -1,0 +1,157 @@
+package user
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+const (
+	ann  = "aaaaaaaaaaaaaaaa"
+	bob  = "bbbbbbbbbbbbbbbb"
+	sess = "ssssssssssssssss"
+)
+
+var down = &im.Error{Kind: im.Unavailable, Msg: "it is down", Err: errors.New("dial tcp: refused")}
+
+// directory keeps users and sessions in memory.
+type directory struct {
+	users    map[string]im.User // by account
+	hashes   map[string]string  // by account
+	sessions []im.Session
+	refresh  map[string]string // hash of a refresh token → session, "" if it is used up
+	ended    []string
+	err      error
+}
+
+func newDirectory() *directory {
+	return &directory{users: map[string]im.User{}, hashes: map[string]string{}, refresh: map[string]string{}}
+}
+
+func (d *directory) CreateUser(_ context.Context, u im.User, hash string) error {
+	if _, ok := d.users[u.Account]; ok {
+		return im.Errorf(im.Conflict, "the account %q is taken", u.Account)
+	}
+	d.users[u.Account], d.hashes[u.Account] = u, hash
+	return d.err
+}
+
+func (d *directory) UserByAccount(_ context.Context, account string) (im.User, string, error) {
+	if d.err != nil {
+		return im.User{}, "", d.err
+	}
+	u, ok := d.users[account]
+	if !ok {
+		return im.User{}, "", im.Errorf(im.NotFound, "no such account")
+	}
+	return u, d.hashes[account], nil
+}
+
+func (d *directory) CreateSession(_ context.Context, s im.Session, hash []byte, _ time.Time) error {
+	d.sessions = append(d.sessions, s)
+	d.refresh[string(hash)] = s.ID
+	return d.err
+}
+
+func (d *directory) RotateRefresh(_ context.Context, old, next []byte, _ time.Time) (im.Session, error) {
+	if d.err != nil {
+		return im.Session{}, d.err
+	}
+	id, ok := d.refresh[string(old)]
+	if !ok {
+		return im.Session{}, im.Errorf(im.Unauthenticated, "not known")
+	}
+	if id == "" {
+		return d.sessions[0], im.Errorf(im.Denied, "used before")
+	}
+	d.refresh[string(old)], d.refresh[string(next)] = "", id
+	return d.sessions[0], nil
+}
+
+func (d *directory) EndSession(_ context.Context, session string) error {
+	d.ended = append(d.ended, session)
+	return d.err
+}
+
+// gate counts attempts and refuses when it is closed.
+type gate struct {
+	asked []string
+	err   error
+}
+
+func (g *gate) Allow(_ context.Context, account, address string) error {
+	g.asked = append(g.asked, account+"@"+address)
+	return g.err
+}
+
+// stamp issues tokens that say who.
+type stamp struct{}
+
+var expiry = time.Date(2026, 1, 31, 12, 15, 0, 0, time.UTC)
+
+func (stamp) Issue(c im.Caller) (string, time.Time, error) {
+	return strings.Join([]string{c.User, c.Session, c.Device, c.Platform}, "/"), expiry, nil
+}
+
+// street is where gateways are, and who is at them.
+type street struct {
+	t                         testing.TB
+	ring                      *event.Keyring
+	marked                    []string
+	markErr, lookupErr, toErr error
+	told                      []string // "<url> <session>"
+}
+
+func newStreet(t testing.TB) (*street, *ender) {
+	t.Helper()
+	ring, err := event.ParseKeyring("k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &street{t: t, ring: ring}
+	return s, &ender{marks: s, conns: s, gateways: s, post: s.post, seal: ring, log: slog.New(slog.DiscardHandler)}
+}
+
+func (s *street) MarkEnded(_ context.Context, session string, ttl time.Duration) error {
+	if ttl < time.Hour {
+		s.t.Errorf("marked for %s", ttl)
+	}
+	s.marked = append(s.marked, session)
+	return s.markErr
+}
+
+func (s *street) Lookup(_ context.Context, users []string) (map[string][]im.Conn, error) {
+	return map[string][]im.Conn{users[0]: {
+		{ID: "1", Gateway: "one", Session: sess},
+		{ID: "2", Gateway: "two", Session: "another"},
+		{ID: "3", Gateway: "gone", Session: sess},
+	}}, s.lookupErr
+}
+
+func (s *street) URLs(_ context.Context, ids []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, id := range ids {
+		if id != "gone" {
+			out[id] = "http://" + id
+		}
+	}
+	return out, nil
+}
+
+func (s *street) post(_ context.Context, url string, events []event.Event) ([]fn.Result, error) {
+	for _, e := range events {
+		if err := s.ring.Verify(&e); err != nil || e.Type != event.SessionEnded {
+			s.t.Errorf("%+v: %v", e, err)
+		}
+		s.told = append(s.told, url+" "+string(e.Data))
+	}
+	return make([]fn.Result, len(events)), s.toErr
+}

@@ -1,0 +1,52 @@
+package user
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+func TestRegister(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		in   registration
+		want im.User // but for its id
+		err  error
+	}{
+		{"with a name", registration{"carl", "Carl the Great", "password"}, im.User{Account: "carl", Name: "Carl the Great"}, nil},
+		{"without a name it is the account", registration{"carl", "", "password"}, im.User{Account: "carl", Name: "carl"}, nil},
+		{"in capitals", registration{"CarL", "", "password"}, im.User{Account: "carl", Name: "carl"}, nil},
+		{"an account that is taken", registration{"ann", "", "password"}, im.User{}, im.Conflict},
+		{"the same in capitals", registration{"ANN", "", "password"}, im.User{}, im.Conflict},
+		{"no account by its form", registration{"a b", "", "password"}, im.User{}, im.Invalid},
+		{"no account", registration{"", "", "password"}, im.User{}, im.Invalid},
+		{"a name with a newline", registration{"carl", "Carl\n", "password"}, im.User{}, im.Invalid},
+		{"too short a password", registration{"carl", "", "passwor"}, im.User{}, im.Invalid},
+		{"too long a password", registration{"carl", "", strings.Repeat("x", 257)}, im.User{}, im.Invalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDirectory()
+			d.users["ann"] = im.User{ID: ann, Account: "ann"}
+			h := newHasher(1, 0)
+			got, err := register(d, h)(t.Context(), tt.in)
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("error = %v, want %v", err, tt.err)
+			}
+			if tt.err != nil {
+				if len(d.users) != 1 {
+					t.Errorf("users: %v", d.users)
+				}
+				return
+			}
+			tt.want.ID = got.ID
+			if got != tt.want || !im.IsID(got.ID) || d.users[got.Account] != got {
+				t.Errorf("registered %+v, kept %+v", got, d.users)
+			}
+			if ok, err := h.verify(t.Context(), d.hashes[got.Account], tt.in.Password); err != nil || !ok {
+				t.Errorf("the hash that is kept is not of the password: %v, %v", ok, err)
+			}
+		})
+	}
+}
