@@ -87,15 +87,34 @@ func (e *Event) Check() error {
 // AppendJSON appends e in the JSON format of CloudEvents (structured mode).
 // Data is written byte for byte, so that the seal over it holds.
 func (e *Event) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	for name, value := range e.Attributes {
-		b = append(b, '"')
-		b = append(b, name...)
-		b = append(b, `":`...)
-		b = appendString(b, value)
-		b = append(b, ',')
+	b = append(b, `{"specversion":"1.0","id":`...)
+	b = appendString(b, e.ID)
+	b = append(b, `,"type":`...)
+	b = appendString(b, e.Type)
+	b = append(b, `,"source":`...)
+	b = appendString(b, e.Source)
+	if e.Subject != "" {
+		b = append(b, `,"subject":`...)
+		b = appendString(b, e.Subject)
 	}
-	b = append(b, `"datacontenttype":"application/json"`...)
+	if e.Time != 0 {
+		b = append(b, `,"time":"`...)
+		b, _ = e.Time.AppendText(b) // never fails
+		b = append(b, '"')
+	}
+	if e.PartitionKey != "" {
+		b = append(b, `,"partitionkey":`...)
+		b = appendString(b, e.PartitionKey)
+	}
+	if e.TraceParent != "" {
+		b = append(b, `,"traceparent":`...)
+		b = appendString(b, e.TraceParent)
+	}
+	if e.Seal != "" {
+		b = append(b, `,"seal":`...)
+		b = appendString(b, e.Seal)
+	}
+	b = append(b, `,"datacontenttype":"application/json"`...)
 	if len(e.Data) > 0 {
 		b = append(b, `,"data":`...)
 		b = append(b, e.Data...)

@@ -155,3 +155,18 @@ func BenchmarkParseBatchOf50(b *testing.B) {
 		}
 	}
 }
+
+// Whoever reads events into a buffer uses it again.
+func TestParsedEventsKeepNothingOfTheBuffer(t *testing.T) {
+	want := []Event{sample(t), sample(t)}
+	keyring(t, "k1:"+secret(1)).Sign(&want[0])
+	b := AppendBatch(nil, want)
+	got, err := ParseBatch(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,11 +1,11 @@
 package fn
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -215,7 +216,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // read returns the events of a request and whether they came as a batch.
 func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Event, batch bool, err error) {
-	r.Body = http.MaxBytesReader(w, r.Body, s.body)
+	r.Body = http.MaxBytesReader(w, r.Body, s.limits.body)
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil && r.Header.Get("Content-Type") != "" {
 		return nil, false, im.Errorf(im.Unsupported, "the content type of the request cannot be read")
@@ -226,41 +227,50 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Ev
 	binary := r.Header.Get("Ce-Id") != "" || r.Header.Get("Ce-Specversion") != "" || r.Header.Get("Ce-Type") != ""
 	switch {
 	case media == event.Batch:
-		b, err := s.body1(r)
-		if err != nil {
-			return nil, true, err
-		}
-		events, err = event.ParseBatch(b)
+		err := s.body(r, func(b []byte) (err error) { events, err = event.ParseBatch(b); return err })
 		return events, true, err
 	case media == event.Structured:
-		b, err := s.body1(r)
-		if err != nil {
-			return nil, false, err
-		}
-		e, err := event.Parse(b)
+		var e event.Event
+		err := s.body(r, func(b []byte) (err error) { e, err = event.Parse(b); return err })
 		return []event.Event{e}, false, err
 	case binary && (media == event.JSON || media == ""):
 		e, err := readBinary(r)
 		return []event.Event{e}, false, err
 	case media == event.JSON:
-		b, err := s.body1(r)
-		if err != nil {
-			return nil, false, err
-		}
-		e, err := event.New(s.Accepts, "plain", "", json.RawMessage(b))
-		if err != nil {
-			return nil, false, &im.Error{Kind: im.Invalid, Msg: "the body is not JSON", Err: err}
-		}
+		var e event.Event
+		err := s.body(r, func(b []byte) (err error) {
+			e, err = event.New(s.Accepts, "plain", "", json.RawMessage(b))
+			return im.Wrap(im.Invalid, err, "the body is not JSON")
+		})
 		e.TraceParent = r.Header.Get("Traceparent")
-		return []event.Event{e}, false, nil
+		return []event.Event{e}, false, err
 	}
 	return nil, false, im.Errorf(im.Unsupported, "%.60q is not spoken here: send %s, or a CloudEvent in binary mode, as %s or as %s",
 		media, event.JSON, event.Structured, event.Batch)
 }
 
-func (s *server) body1(r *http.Request) ([]byte, error) {
-	b, err := io.ReadAll(r.Body)
-	return b, bodyError(err)
+// bodies lends buffers to who reads a body. One that has grown beyond
+// maxPooled is not kept.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const maxPooled = 1 << 20
+
+// body reads the body of r and hands it to parse, which keeps none of it.
+func (s *server) body(r *http.Request, parse func([]byte) error) error {
+	buf := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= maxPooled {
+			buf.Reset()
+			bodies.Put(buf)
+		}
+	}()
+	if n := r.ContentLength; n > 0 && n <= s.limits.body {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(r.Body); err != nil {
+		return bodyError(err)
+	}
+	return parse(buf.Bytes())
 }
 
 func bodyError(err error) error {

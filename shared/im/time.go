@@ -23,10 +23,11 @@ func (t Time) Std() time.Time { return time.UnixMicro(int64(t)).UTC() }
 
 func (t Time) String() string { return t.Std().Format(timeLayout) }
 
+// AppendText appends t in RFC 3339.
+func (t Time) AppendText(b []byte) ([]byte, error) { return t.Std().AppendFormat(b, timeLayout), nil }
+
 // MarshalText writes t in RFC 3339.
-func (t Time) MarshalText() ([]byte, error) {
-	return t.Std().AppendFormat(make([]byte, 0, len(timeLayout)), timeLayout), nil
-}
+func (t Time) MarshalText() ([]byte, error) { return t.AppendText(nil) }
 
 // MarshalJSON writes t in RFC 3339.
 func (t Time) MarshalJSON() ([]byte, error) {

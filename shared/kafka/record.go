@@ -1,11 +1,11 @@
 package kafka
 
 import (
-	"encoding/json"
 	"mime"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -66,7 +66,7 @@ func RecordOf(e *event.Event) Record {
 // sent on. The event shares r's value.
 func (r *Record) Event() (event.Event, error) {
 	media := event.JSON
-	if ct := r.Header(contentTypeHeader); ct != "" {
+	if ct := r.Header(contentTypeHeader); ct != "" && ct != event.JSON {
 		var err error
 		if media, _, err = mime.ParseMediaType(ct); err != nil {
 			return event.Event{}, im.Errorf(im.Unsupported, "the content type %.60q of the record cannot be read", ct)
@@ -100,7 +100,7 @@ func (r *Record) binary() (event.Event, error) {
 		}
 	}
 	// One that is not JSON would spoil the batch it is sent in.
-	if len(e.Data) > 0 && !json.Valid(e.Data) {
+	if len(e.Data) > 0 && !jsontext.Value(e.Data).IsValid() {
 		return e, im.Errorf(im.Invalid, "the data of the event is not JSON")
 	}
 	if err := e.Check(); err != nil {
