@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -269,6 +270,7 @@ func (k *conn) welcome(f frame.FromServer) error {
 	}
 	c.user = f.User
 	c.live = true
+	c.in.settles = c.out.triedAfter() < math.MaxInt64 // before deliver looks whether to pull
 	c.mu.Unlock()
 
 	k.began = time.Now()

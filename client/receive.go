@@ -98,6 +98,7 @@ func (c *Client) pushed(seq int64, raw json.RawMessage) {
 	c.mu.Lock()
 	c.in.offer(m)
 	c.mu.Unlock()
+	c.settleOwn(m)
 	wake(c.wakeInbox)
 }
 
@@ -271,18 +272,9 @@ func (c *Client) pullLater(wait time.Duration) {
 // accepted before the connection was lost: they must not be sent again, for the
 // server remembers their ids only for a time.
 func (c *Client) settlePending(ctx context.Context) error {
-	after := int64(math.MaxInt64)
 	c.mu.Lock()
-	for _, s := range c.out.list {
-		if s.tried {
-			after = min(after, s.after)
-		}
-	}
-	c.in.settles = after < math.MaxInt64
+	after := c.out.triedAfter()
 	c.mu.Unlock()
-	if after == math.MaxInt64 {
-		return nil
-	}
 	defer func() {
 		c.mu.Lock()
 		c.in.settles = false
@@ -290,7 +282,7 @@ func (c *Client) settlePending(ctx context.Context) error {
 		wake(c.wakeInbox)
 	}()
 	var wait backoff
-	for {
+	for after < math.MaxInt64 {
 		page, err := c.inbox(ctx, after, pageSize)
 		if err != nil {
 			c.log.Info("pulling the inbox did not work", "err", err)
@@ -313,9 +305,10 @@ func (c *Client) settlePending(ctx context.Context) error {
 		}
 		wake(c.wakeInbox)
 		if !page.More || len(page.Entries) == 0 {
-			return nil
+			break
 		}
 	}
+	return nil
 }
 
 func (c *Client) inbox(ctx context.Context, after int64, limit int) (p InboxPage, err error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -247,6 +248,18 @@ func (o *outbox) remove(id string) *Sending {
 		o.window, o.careful = 0, false
 	}
 	return s
+}
+
+// triedAfter returns the seq after which all messages that were written before
+// stand in the inbox, if they were accepted; math.MaxInt64 if there are none.
+func (o *outbox) triedAfter() int64 {
+	after := int64(math.MaxInt64)
+	for _, s := range o.list {
+		if s.tried {
+			after = min(after, s.after)
+		}
+	}
+	return after
 }
 
 // next returns the frame to be written now, or nil and when to look again. late

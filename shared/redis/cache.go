@@ -31,7 +31,7 @@ var fill = redis.NewScript(`
 local had = redis.call('HGET', KEYS[1], 'version')
 if had then
   local diff = tonumber(had) - tonumber(ARGV[1])
-  if diff > 0 or (diff == 0 and (#ARGV == 2 or redis.call('HEXISTS', KEYS[1], 'data') == 1)) then
+  if diff > 0 or (diff == 0 and redis.call('HEXISTS', KEYS[1], 'data') == 1) then
     return 0
   end
 end

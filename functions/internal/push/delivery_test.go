@@ -99,7 +99,12 @@ func (w *world) post(_ context.Context, url string, events []event.Event) ([]fn.
 		return nil, down
 	}
 	out := make([]fn.Result, len(events))
+	ids := map[string]bool{}
 	for i, e := range events {
+		if ids[e.ID] {
+			w.t.Errorf("two events of a request have the id %s", e.ID)
+		}
+		ids[e.ID] = true
 		if err := w.ring.Verify(&e); err != nil || e.Type != event.Push {
 			w.t.Errorf("%+v: %v", e, err)
 		}
