@@ -48,7 +48,7 @@ func (b *batcher[T]) put(v T, wait time.Duration) bool {
 	}
 }
 
-// run works until ctx is done, and once more on what is in the queue then.
+// run works until ctx is done, and then on what is in the queue.
 func (b *batcher[T]) run(ctx context.Context) {
 	var next []T // what did not fit into the batch before
 	for {
@@ -58,7 +58,12 @@ func (b *batcher[T]) run(ctx context.Context) {
 			case v := <-b.in:
 				batch = append(batch, v)
 			case <-ctx.Done():
-				return
+				select {
+				case v := <-b.in:
+					batch = append(batch, v)
+				default:
+					return
+				}
 			}
 		}
 		batch, next = b.fill(batch)

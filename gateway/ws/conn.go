@@ -46,6 +46,7 @@ type Conn struct {
 	head     int64 // the client has been told that its inbox reaches to here
 
 	// The reader's own.
+	sent   int64 // messages that the client has sent
 	sends  *rate.Limiter
 	others *rate.Limiter
 	flood  *rate.Limiter // of what went beyond the other two; nil until then

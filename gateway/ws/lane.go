@@ -42,6 +42,7 @@ type submission struct {
 	event.Event
 	stream
 	id    string // the client's
+	nth   int64  // of the messages of its connection
 	start time.Time
 	span  trace.Span
 }
@@ -52,9 +53,11 @@ type stream struct {
 	conversation im.Conversation
 }
 
-// hold says which message is to come before any other of its stream.
+// hold says which message is to come before any other of its stream that was
+// sent after it.
 type hold struct {
 	id    string
+	nth   int64
 	until time.Time
 }
 
@@ -82,7 +85,7 @@ func (h *Hub) laneOf(conn string) *lane {
 // room if the lane is full. Each message that is submitted is answered.
 func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h := l.hub
-	s := &submission{id: d.ClientID, start: time.Now()}
+	s := &submission{id: d.ClientID, nth: c.sent, start: time.Now()}
 	s.conn = c
 	s.conversation, _ = d.Conversation(c.who.User) // was checked
 	ctx, span := h.Tracer.Start(context.Background(), "send", trace.WithSpanKind(trace.SpanKindProducer))
@@ -98,7 +101,7 @@ func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h.Ring.Sign(&e)
 	s.Event = e
 	if !l.put(s, sendWait) {
-		l.hold(c, s.conversation, s.id)
+		l.hold(s.stream, s.id, s.nth)
 		l.refuse(s, &im.Error{Kind: im.Overloaded, Msg: "too many messages are waiting here: send it again, with the same id", RetryAfter: comeAgain()})
 	}
 }
@@ -164,7 +167,7 @@ func verdict(r fn.Result) (event.Placed, error) {
 // fail refuses a message that chat-ingest did not take.
 func (l *lane) fail(s *submission, err error) {
 	if im.KindOf(err).Transient() {
-		l.hold(s.conn, s.conversation, s.id)
+		l.hold(s.stream, s.id, s.nth)
 	}
 	l.refuse(s, err)
 }
@@ -176,21 +179,23 @@ func (l *lane) refuse(s *submission, err error) {
 	s.conn.answer(frame.NewRefused(s.id, im.ProblemOf(err), retryAfter(err)).Encode())
 }
 
-// hold keeps back what c says in a conversation until a message comes again.
-// If one is waited for already, it is the earlier.
-func (l *lane) hold(c *Conn, conv im.Conversation, id string) {
+// hold keeps back what comes in a stream after its nth message until that one
+// comes again. If another is waited for already, it is the earlier of the two
+// that counts: a message that was refused as it came can precede the failure of
+// one that was still in the lane.
+func (l *lane) hold(of stream, id string, nth int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	key := stream{c, conv}
-	if h, ok := l.holds[key]; ok && now.Before(h.until) {
+	h, ok := l.holds[of]
+	if ok && now.Before(h.until) && h.nth <= nth {
 		return
 	}
-	if len(l.holds) >= maxHolds {
+	if !ok && len(l.holds) >= maxHolds {
 		l.sweep(now)
 	}
-	if len(l.holds) < maxHolds {
-		l.holds[key] = hold{id, now.Add(holdFor)}
+	if ok || len(l.holds) < maxHolds {
+		l.holds[of] = hold{id, nth, now.Add(holdFor)}
 	}
 }
 
@@ -208,7 +213,7 @@ func (l *lane) release(batch []*submission) []*submission {
 	for _, s := range batch {
 		h, ok := l.holds[s.stream]
 		switch {
-		case !ok:
+		case !ok, s.nth < h.nth:
 			free = append(free, s)
 		case h.id == s.id:
 			delete(l.holds, s.stream)

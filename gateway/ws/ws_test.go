@@ -257,6 +257,60 @@ func TestP7WhatFindsNoRoomInALaneIsRefused(t *testing.T) {
 	})
 }
 
+// What is over the rate limit is refused as it comes, while earlier messages may
+// still wait in the lane. Those are no reason to be sent again behind it.
+func TestP4AMessageRefusedAsItCameHoldsUpLaterOnesOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		h.SendRate, h.SendBurst = 1, 3
+		release := make(chan struct{})
+		var order []string
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			<-release
+			for _, e := range events {
+				var s event.Submitted
+				if err := json.Unmarshal(e.Data, &s); err != nil {
+					t.Error(err)
+				}
+				order = append(order, s.ClientID)
+			}
+			return acceptAll(ctx, events)
+		}
+		c, to := connect(h, "ann", time.Hour), im.NewID()
+		c.frames()
+		send := func(id string) { c.in <- fmt.Sprintf(`{"type":"send","id":%q,"to":"u:%s","text":"x"}`, id, to) }
+		for _, id := range []string{"m1", "m2", "m3", "m4"} {
+			send(id)
+			synctest.Wait()
+		}
+		if frames := c.frames(); types(frames) != "refused" || frames[0].ID != "m4" || frames[0].Kind != im.Overloaded {
+			t.Errorf("told %+v", frames)
+		}
+		close(release)
+		synctest.Wait()
+		if got := types(c.frames()); got != "accepted accepted accepted" {
+			t.Errorf("of those before it told %q", got)
+		}
+		settle(time.Second)
+		send("m5")
+		synctest.Wait()
+		if frames := c.frames(); types(frames) != "refused" || frames[0].ID != "m5" || frames[0].Kind != im.Unavailable {
+			t.Errorf("of one behind it told %+v", frames)
+		}
+		settle(900 * time.Millisecond)
+		h.SendRate = 1e6
+		for range 2 { // m4 finds a token at the second try
+			send("m4")
+			settle(100 * time.Millisecond)
+		}
+		settle(time.Second)
+		send("m5")
+		synctest.Wait()
+		if want := []string{"m1", "m2", "m3", "m4", "m5"}; !slices.Equal(slices.Compact(order), want) {
+			t.Errorf("went on in the order %q, want %q", order, want)
+		}
+	})
+}
+
 func TestEachLeaseIsRenewedInTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, h *Hub) {
 		var all []*client

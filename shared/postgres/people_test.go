@@ -55,7 +55,8 @@ func TestSessions(t *testing.T) {
 	open := func(t *testing.T, device, token string, expires time.Time) im.Session {
 		t.Helper()
 		s := im.Session{ID: im.NewID(), User: user, Device: device, Platform: "web", Created: im.Now()}
-		wants(t, db.CreateSession(ctx, s, hash(token), expires), "")
+		_, err := db.CreateSession(ctx, s, hash(token), expires)
+		wants(t, err, "")
 		return s
 	}
 
@@ -140,7 +141,19 @@ func TestSessions(t *testing.T) {
 	})
 	t.Run("nobody has no session", func(t *testing.T) {
 		s := im.Session{ID: im.NewID(), User: im.NewID(), Device: "x", Platform: "web", Created: im.Now()}
-		wants(t, db.CreateSession(ctx, s, hash("x1"), later), im.NotFound)
+		_, err := db.CreateSession(ctx, s, hash("x1"), later)
+		wants(t, err, im.NotFound)
+	})
+	t.Run("a device that signs in again ends the session that it had", func(t *testing.T) {
+		first := open(t, "twice", "t1", later)
+		for _, want := range []string{first.ID, ""} {
+			s := im.Session{ID: im.NewID(), User: user, Device: "twice", Platform: "web", Created: im.Now()}
+			ended, err := db.CreateSession(ctx, s, hash("t-"+s.ID), later)
+			if err != nil || ended != want {
+				t.Errorf("ended %q, %v; want %q", ended, err, want)
+			}
+			wants(t, db.EndSession(ctx, s.ID), "")
+		}
 	})
 }
 

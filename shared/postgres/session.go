@@ -11,11 +11,17 @@ import (
 )
 
 // CreateSession adds a session and the hash of its first refresh token, which
-// is good until expires. A session that the device still has is ended by it.
-func (db *DB) CreateSession(ctx context.Context, s im.Session, refreshHash []byte, expires time.Time) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+// is good until expires. A session that the device still has is ended by it:
+// its id is returned, "" if there is none, for its sockets to be closed.
+func (db *DB) CreateSession(ctx context.Context, s im.Session, refreshHash []byte, expires time.Time) (ended string, err error) {
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		ended = ""
 		batch := &pgx.Batch{}
-		batch.Queue(`UPDATE sessions SET ended = now() WHERE user_id = $1 AND device = $2 AND ended IS NULL`, s.User, s.Device)
+		batch.Queue(`UPDATE sessions SET ended = now() WHERE user_id = $1 AND device = $2 AND ended IS NULL RETURNING id`, s.User, s.Device).
+			Query(func(rows pgx.Rows) error {
+				_, err := pgx.ForEachRow(rows, []any{&ended}, func() error { return nil })
+				return err
+			})
 		batch.Queue(`INSERT INTO sessions (id, user_id, device, platform, created) VALUES ($1, $2, $3, $4, $5)`,
 			s.ID, s.User, s.Device, s.Platform, s.Created.Std())
 		batch.Queue(`INSERT INTO refresh_tokens (hash, session_id, expires) VALUES ($1, $2, $3)`, refreshHash, s.ID, expires)
@@ -23,11 +29,13 @@ func (db *DB) CreateSession(ctx context.Context, s im.Session, refreshHash []byt
 	})
 	switch {
 	case violates(err, "sessions_device"):
-		return im.Wrap(im.Conflict, err, "this device is signing in twice at once; try again")
+		return "", im.Wrap(im.Conflict, err, "this device is signing in twice at once; try again")
 	case violates(err, "sessions_user_id_fkey"):
-		return im.Wrap(im.NotFound, err, "there is no such user")
+		return "", im.Wrap(im.NotFound, err, "there is no such user")
+	case err != nil:
+		return "", failed(err, "creating a session of %s", s.User)
 	}
-	return failed(err, "creating a session of %s", s.User)
+	return ended, nil
 }
 
 // RotateRefresh takes the refresh token of one hash out of use and puts that

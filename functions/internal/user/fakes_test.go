@@ -55,10 +55,15 @@ func (d *directory) UserByAccount(_ context.Context, account string) (im.User, s
 	return u, d.hashes[account], nil
 }
 
-func (d *directory) CreateSession(_ context.Context, s im.Session, hash []byte, _ time.Time) error {
+func (d *directory) CreateSession(_ context.Context, s im.Session, hash []byte, _ time.Time) (ended string, err error) {
+	for _, had := range d.sessions {
+		if had.User == s.User && had.Device == s.Device {
+			ended = had.ID
+		}
+	}
 	d.sessions = append(d.sessions, s)
 	d.refresh[string(hash)] = s.ID
-	return d.err
+	return ended, d.err
 }
 
 func (d *directory) RotateRefresh(_ context.Context, old, next []byte, _ time.Time) (im.Session, error) {

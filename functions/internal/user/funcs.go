@@ -49,10 +49,11 @@ var Login = fn.Func{
 		limit, limitErr := openSignIns(ctx, env)
 		passwords, hashErr := openHasher(env)
 		tokens, tokenErr := openTokens(env)
-		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr); err != nil {
+		end, endErr := openEnder(ctx, env)
+		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
-		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens}
+		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens, end: end}
 		return fn.CallFrom(l.call), nil
 	},
 }

@@ -18,8 +18,9 @@ type accounts interface {
 }
 
 type sessionCreator interface {
-	// CreateSession adds a session and ends an earlier one of the device.
-	CreateSession(ctx context.Context, s im.Session, refreshHash []byte, expires time.Time) error
+	// CreateSession adds a session, and ends and returns an earlier one of the
+	// device.
+	CreateSession(ctx context.Context, s im.Session, refreshHash []byte, expires time.Time) (ended string, err error)
 }
 
 type limiter interface {
@@ -44,6 +45,7 @@ type login struct {
 	limit     limiter
 	passwords *hasher
 	tokens    tokens
+	end       *ender
 }
 
 // call signs a device in that is at a network address, "" if that is not known.
@@ -76,8 +78,14 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 	}
 	s := im.Session{ID: im.NewID(), User: u.ID, Device: in.Device, Platform: in.Platform, Created: im.Now()}
 	refresh := l.tokens.newRefresh()
-	if err := l.sessions.CreateSession(ctx, s, refresh.hash, refresh.expires); err != nil {
+	ended, err := l.sessions.CreateSession(ctx, s, refresh.hash, refresh.expires)
+	if err != nil {
 		return signedIn{}, fmt.Errorf("signing in: %w", err)
+	}
+	if ended != "" {
+		if err := l.end.session(ctx, u.ID, ended); err != nil {
+			return signedIn{}, fmt.Errorf("ending the session that the device had: %w", err)
+		}
 	}
 	t, err := l.tokens.issue(s, refresh)
 	return signedIn{User: u, issued: t}, err

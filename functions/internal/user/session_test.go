@@ -143,6 +143,23 @@ func TestP6ASignInDoesNotSayWhetherThereIsAnAccount(t *testing.T) {
 	}
 }
 
+func TestADeviceThatSignsInAgainEndsTheSessionThatItHad(t *testing.T) {
+	l, d, _ := newLogin(t)
+	var s *street
+	s, l.end = newStreet(t)
+	in := credentials{Account: "ann", Password: "correct horse", Device: "phone", Platform: "ios"}
+	if _, err := l.call(t.Context(), "", in); err != nil || len(s.marked) > 0 {
+		t.Fatalf("at first: %v, marked %q", err, s.marked)
+	}
+	d.sessions[0].ID = sess
+	if _, err := l.call(t.Context(), "", in); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.marked) != 1 || s.marked[0] != sess || len(s.told) == 0 {
+		t.Errorf("marked %q, told %q", s.marked, s.told)
+	}
+}
+
 func TestRefresh(t *testing.T) {
 	l, d, _ := newLogin(t)
 	in, err := l.call(t.Context(), "192.0.2.1", credentials{Account: "ann", Password: "correct horse", Device: "phone", Platform: "ios"})

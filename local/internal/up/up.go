@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -30,6 +31,12 @@ func Command(args []string) error {
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("there is no command %q (local help lists them)", f.Arg(0))
+	}
+
+	// All parts in one process make much garbage and keep little: to collect it
+	// a quarter as often costs some memory and saves a fifth of the work.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
