@@ -13,6 +13,11 @@ import (
 // before one asks the store, in case Redis missed something.
 const exactEvery = 10
 
+// doubtRounds is how many rounds ask the store after Redis could not be
+// reached: heads may not have come to it meanwhile, or it may have come back
+// with what it knew long ago. The first of them may come before it is back.
+const doubtRounds = 2
+
 // antiEntropy finds, round by round, what no push has told: clients that are
 // behind, and sessions that have ended.
 //
@@ -30,7 +35,11 @@ func (h *Hub) antiEntropy(ctx context.Context) {
 			return
 		}
 		start := time.Now()
-		h.compareHeads(ctx, round%exactEvery == 0)
+		doubtful := h.redis.doubt.Load() > 0
+		if doubtful {
+			h.redis.doubt.Add(-1)
+		}
+		h.compareHeads(ctx, doubtful || round%exactEvery == 0)
 		h.checkSessions(ctx)
 		wait = max(0, h.AntiEntropy-time.Since(start))
 	}

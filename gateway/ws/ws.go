@@ -249,12 +249,16 @@ var errPaused = errors.New("redis could not be reached a moment ago")
 
 // breaker remembers for a moment that something could not be reached, so that
 // not everybody who needs it waits to find out.
-type breaker struct{ until atomic.Int64 }
+type breaker struct {
+	until atomic.Int64
+	doubt atomic.Int32 // rounds of anti-entropy that are not to go by it
+}
 
 func (b *breaker) open() bool { return time.Now().UnixNano() < b.until.Load() }
 
 func (b *breaker) note(err error) {
 	if err != nil {
 		b.until.Store(time.Now().Add(redisPause).UnixNano())
+		b.doubt.Store(doubtRounds)
 	}
 }

@@ -71,7 +71,9 @@ func newAppender(s store, h hints, log *slog.Logger) *appender {
 
 // append gives each entry its seq, in the order given, and returns the seqs.
 // Entries that are there already keep theirs, so that appending again is safe.
-// If it fails, any of them may be there.
+// If it fails, any of them may be there. That includes that the hints could not
+// be raised: gateways tell by them who is behind, so that until they are raised
+// nobody would hear of an entry whose push is lost, too.
 func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.EntryKey]int64, error) {
 	rest := unique(entries)
 	// By user, so that no two transactions wait for each other's rows; stable,
@@ -135,7 +137,7 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 		maps.Copy(sure, fresh)
 	}
 	if err := a.hints.RaiseHeads(ctx, sure); err != nil {
-		a.log.WarnContext(ctx, "raising inbox hints", "err", err)
+		return nil, fmt.Errorf("raising inbox hints: %w", err)
 	}
 	return seqs, nil
 }

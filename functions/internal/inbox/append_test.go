@@ -207,11 +207,12 @@ func TestAppend(t *testing.T) {
 			calls:  []string{"heads 1", "insert 2"},
 		},
 		{
-			name:   "hints that are down are done without",
+			name:   "hints that are down are not read, but have to be raised",
 			held:   at(ann, 1),
 			down:   errLost,
 			append: to(ann, 2),
 			want:   map[string][]int{ann: {1, 2}},
+			err:    im.Unavailable,
 		},
 		{
 			name:   "hints that are behind cost a read",
@@ -330,7 +331,7 @@ func TestAppend(t *testing.T) {
 					}
 				}
 				for _, e := range tt.append {
-					if tt.down == nil && h.heads[e.User] != s.head(e.User) {
+					if h.heads[e.User] != s.head(e.User) {
 						t.Errorf("the hint of %s is %d, the head %d", e.User, h.heads[e.User], s.head(e.User))
 					}
 				}
