@@ -110,28 +110,39 @@ func (p *Producer) Publish(ctx context.Context, topic string, events []event.Eve
 // the queue is full), and Unavailable, which leaves open whether the event was
 // written. It ends with ctx, or after 30 s if that has no deadline.
 func (p *Producer) PublishEach(ctx context.Context, topic string, events []event.Event) []error {
+	return p.Enqueue(ctx, topic, events)()
+}
+
+// Enqueue is PublishEach in two steps: it returns when the events have their
+// turn in the order of writing, before any later call's, and what it returns
+// waits for them to be acknowledged. That has to be called.
+func (p *Producer) Enqueue(ctx context.Context, topic string, events []event.Event) (wait func() []error) {
 	records := make([]Record, len(events))
 	for i := range events {
 		records[i] = RecordOf(&events[i])
 	}
-	return p.Write(ctx, topic, records)
+	return p.enqueue(ctx, topic, records)
 }
 
 // Write is PublishEach for records.
 func (p *Producer) Write(ctx context.Context, topic string, records []Record) []error {
+	return p.enqueue(ctx, topic, records)()
+}
+
+func (p *Producer) enqueue(ctx context.Context, topic string, records []Record) (wait func() []error) {
 	if len(records) == 0 {
-		return nil
+		return func() []error { return nil }
 	}
+	cancel := func() {}
 	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, publishTimeout)
-		defer cancel()
 	}
 	c := newCall(len(records))
 	qs, err := p.queues(ctx, topic)
 	if err != nil {
+		cancel()
 		c.abandon(err)
-		return c.errs
+		return func() []error { return c.errs }
 	}
 	for q, items := range route(c, qs, records) {
 		if err := q.put(items); err != nil {
@@ -140,12 +151,15 @@ func (p *Producer) Write(ctx context.Context, topic string, records []Record) []
 			}
 		}
 	}
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-		c.abandon(ctx.Err())
+	return func() []error {
+		defer cancel()
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			c.abandon(ctx.Err())
+		}
+		return c.errs
 	}
-	return c.errs
 }
 
 // route calls yield with what each queue gets of records, in order.

@@ -24,9 +24,10 @@ type places interface {
 }
 
 type log interface {
-	// PublishEach writes events and returns an error for each, in order, nil
-	// where it is durable.
-	PublishEach(ctx context.Context, topic string, events []event.Event) []error
+	// Enqueue returns when events have their turn in the order of writing.
+	// What it returns waits, and returns an error for each, in order, nil where
+	// it is durable.
+	Enqueue(ctx context.Context, topic string, events []event.Event) (wait func() []error)
 }
 
 type ingest struct {
@@ -34,6 +35,7 @@ type ingest struct {
 	places places
 	log    log
 	seal   *event.Keyring
+	turns  turns
 	window time.Duration // for which a place is kept
 	now    func() im.Time
 }
@@ -65,8 +67,8 @@ func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[ev
 		messages[i] = in.read(&events[i])
 	}
 	in.guard.check(ctx, messages)
-	in.place(ctx, messages)
-	in.publish(ctx, messages)
+
+	in.placeInTurn(ctx, messages)()
 
 	replies := make([]fn.Reply[event.Placed], len(events))
 	for i, m := range messages {
@@ -77,6 +79,16 @@ func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[ev
 		replies[i].Value = event.Placed{ID: m.place.ID, Conversation: m.conversation, Time: m.place.Time}
 	}
 	return replies
+}
+
+// placeInTurn places messages and hands them to the log, and returns what waits
+// until they are durable. As far as one process can see to it, messages of a
+// conversation are written in the order of their places: no other batch gets
+// places in these conversations until this one has its turn to be written.
+func (in *ingest) placeInTurn(ctx context.Context, messages []*message) (wait func()) {
+	defer in.turns.take(messages)()
+	in.place(ctx, messages)
+	return in.publish(ctx, messages)
 }
 
 // read decodes a message and refuses what can be seen to be wrong with it.
@@ -129,12 +141,20 @@ func (in *ingest) place(ctx context.Context, messages []*message) {
 	if len(reqs) == 0 {
 		return
 	}
+	if ctx.Err() != nil { // waiting for a turn took all the time there was
+		for _, m := range of {
+			m.err = im.Wrap(im.Unavailable, ctx.Err(), "too many messages at once: try again")
+		}
+		return
+	}
 	for i, r := range in.places.Place(ctx, reqs) {
 		of[i].place, of[i].err = r.Place, r.Err
 	}
 }
 
-func (in *ingest) publish(ctx context.Context, messages []*message) {
+// publish hands placed messages to the log, and returns what waits until it is
+// known which of them are durable.
+func (in *ingest) publish(ctx context.Context, messages []*message) (wait func()) {
 	var events []event.Event
 	var of []*message
 	for _, m := range messages {
@@ -148,11 +168,14 @@ func (in *ingest) publish(ctx context.Context, messages []*message) {
 		}
 	}
 	if len(events) == 0 {
-		return
+		return func() {}
 	}
-	for i, err := range in.log.PublishEach(ctx, event.TopicMessages, events) {
-		if err != nil {
-			of[i].err = fmt.Errorf("publishing message %s: %w", of[i].place.ID, err)
+	acknowledged := in.log.Enqueue(ctx, event.TopicMessages, events)
+	return func() {
+		for i, err := range acknowledged() {
+			if err != nil {
+				of[i].err = fmt.Errorf("publishing message %s: %w", of[i].place.ID, err)
+			}
 		}
 	}
 }

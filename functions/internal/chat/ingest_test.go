@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,11 +34,11 @@ var down = &im.Error{Kind: im.Unavailable, Msg: "it is down", Err: errors.New("d
 // town knows who is what to whom.
 type town struct {
 	relationsErr, membersErr error
-	asked                    int
+	asked                    atomic.Int64
 }
 
 func (w *town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
-	w.asked++
+	w.asked.Add(1)
 	all := map[im.Pair]im.Relation{
 		im.PairOf(ann, bob):  {Exist: true},
 		im.PairOf(ann, cleo): {Exist: true, Blocked: true},
@@ -51,7 +52,7 @@ func (w *town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Rel
 }
 
 func (w *town) AreMembers(_ context.Context, ask []im.Membership) ([]bool, error) {
-	w.asked++
+	w.asked.Add(1)
 	if w.membersErr != nil {
 		return nil, w.membersErr
 	}
@@ -100,7 +101,7 @@ type book struct {
 	before  func() // called when something is to be written
 }
 
-func (b *book) PublishEach(_ context.Context, topic string, events []event.Event) []error {
+func (b *book) Enqueue(_ context.Context, topic string, events []event.Event) func() []error {
 	if b.before != nil {
 		b.before()
 	}
@@ -115,7 +116,7 @@ func (b *book) PublishEach(_ context.Context, topic string, events []event.Event
 			b.written = append(b.written, e)
 		}
 	}
-	return errs
+	return func() []error { return errs }
 }
 
 type fixture struct {
@@ -428,8 +429,8 @@ func TestABatchIsAnsweredOneByOneWithOneQuestionEach(t *testing.T) {
 			t.Errorf("%d: accepted, want %v", i, want[i])
 		}
 	}
-	if f.town.asked != 2 || len(f.desk.calls) != 1 || len(f.desk.calls[0]) != 3 {
-		t.Errorf("asked %d times who may, placed %v", f.town.asked, f.desk.calls)
+	if f.town.asked.Load() != 2 || len(f.desk.calls) != 1 || len(f.desk.calls[0]) != 3 {
+		t.Errorf("asked %d times who may, placed %v", f.town.asked.Load(), f.desk.calls)
 	}
 	if n := len(f.batch(t.Context(), nil)); n != 0 {
 		t.Errorf("no events have %d answers", n)
