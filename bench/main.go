@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,12 +47,14 @@ func main() {
 	flag.IntVar(&o.idle, "idle", 2000, "idle connections")
 	flag.StringVar(&o.pids, "pid", "", "processes whose use of processors is shown, as `name=pid,…`, the gateway's first; found by the port of -url if left out")
 	flag.StringVar(&o.state, "state", defaultState(), "`file` for the users that were made, which a second run uses again")
-	flag.StringVar(&o.brokers, "brokers", os.Getenv("KAFKA_BROKERS"), "Kafka, to measure its limit")
-	flag.StringVar(&o.postgres, "postgres", os.Getenv("POSTGRES_URL"), "`URL` of PostgreSQL, to measure its limit")
+	flag.StringVar(&o.brokers, "brokers", "", "`addresses` of Kafka, to measure its limit; KAFKA_BROKERS if left out")
+	flag.StringVar(&o.postgres, "postgres", "", "`URL` of PostgreSQL, to measure its limit; POSTGRES_URL if left out")
 	flag.StringVar(&o.metrics, "metrics", "", "`URL` of the gateway's metrics, to read its heap")
 	flag.StringVar(&o.note, "note", "", "what to say about the system in the header")
 	server := flag.Bool("serve", false, "be the server that the limits are measured against (the benchmark starts it itself)")
 	flag.Parse()
+	o.brokers = cmp.Or(o.brokers, os.Getenv("KAFKA_BROKERS"))
+	o.postgres = cmp.Or(o.postgres, os.Getenv("POSTGRES_URL"))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -87,6 +91,13 @@ type bench struct {
 }
 
 func run(ctx context.Context, o options) error {
+	if o.pairs < 1 || o.idle < 1 || o.group <= groupSenders || o.duration <= 0 {
+		return fmt.Errorf("there is nothing to measure: -pairs, -idle and -for are positive, and -group is more than %d", groupSenders)
+	}
+	chosen, err := choose(o.only)
+	if err != nil {
+		return err
+	}
 	o.url = strings.TrimSuffix(o.url, "/")
 	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second}
 	if o.quick {
@@ -94,30 +105,39 @@ func run(ctx context.Context, o options) error {
 		b.group, b.idle = min(b.group, 100), min(b.idle, 200)
 	}
 	b.api = &client.API{URL: o.url, HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
-	var err error
 	if b.crew, err = openCrew(b.api, o.state); err != nil {
 		return err
 	}
 	if b.use, err = openUsage(o.pids, o.url); err != nil {
 		return err
 	}
-	ran := 0
-	for _, s := range scenarios {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+s.name+",") {
-			continue
-		}
-		ran++
+	for _, s := range chosen {
 		fmt.Fprintln(os.Stderr, s.name)
-		if err := s.run(b, ctx); err != nil {
-			return errors.Join(err, b.verdict())
+		if err = s.run(b, ctx); err != nil {
+			break
 		}
 	}
-	if ran == 0 {
-		return fmt.Errorf("there is no %q: choose of %s", o.only, strings.Join(stages(), ", "))
+	if len(b.report.rows) > 0 {
+		header(os.Stdout, o.url, describeServices(context.WithoutCancel(ctx), o.brokers, o.postgres), o.note)
+		b.report.print(os.Stdout)
 	}
-	header(os.Stdout, o.url, describeServices(ctx, o.brokers, o.postgres), o.note)
-	b.report.print(os.Stdout)
-	return b.verdict()
+	return errors.Join(err, b.verdict())
+}
+
+// choose returns the scenarios that are named, separated by commas, or all.
+func choose(only string) ([]scenario, error) {
+	if only == "" {
+		return scenarios, nil
+	}
+	var chosen []scenario
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no %q: choose of %s", name, strings.Join(stages(), ", "))
+		}
+		chosen = append(chosen, scenarios[i])
+	}
+	return chosen, nil
 }
 
 // verdict returns what was found to be wrong.

@@ -143,6 +143,7 @@ func TestConnecting(t *testing.T) {
 		{"where it may not", func(f *fake, o *Options) {
 			f.upgrade = func(w http.ResponseWriter) bool { f.problem(w, im.Denied); return true }
 		}, im.Denied, 1},
+		{"where another protocol is spoken", func(f *fake, o *Options) { f.plain = true }, im.Unsupported, 1},
 		{"with the store of another", func(f *fake, o *Options) { o.Store = &Memory{state: State{User: bob}} }, im.Conflict, 1},
 		{"to what is not a URL", func(f *fake, o *Options) { o.URL = "fake" }, im.Invalid, 0},
 		{"to what is no server's URL", func(f *fake, o *Options) { o.URL = "ws://fake" }, im.Invalid, 0},
@@ -157,7 +158,7 @@ func TestConnecting(t *testing.T) {
 					for {
 						select {
 						case s := <-f.socks:
-							s.welcome(0)
+							s.tryWrite(frame.FromServer{Type: frame.Welcome, User: ann}.Encode()) // the client may have left
 						case <-t.Context().Done():
 							return
 						}
@@ -375,6 +376,28 @@ func TestATokenThatExpiredMeanwhileIsNotTried(t *testing.T) {
 		s.welcome(0)
 		if s.token != "Bearer access-2" {
 			t.Errorf("came back with %s", s.token)
+		}
+	})
+}
+
+func TestARefreshIsNotCutOff(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		c, _ := f.connect(f.options(&g), 0)
+		defer c.Close()
+		f.set(func() { f.revoked["access-1"], f.slow = true, time.Second })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		err := c.Do(ctx, func(api *API, token string) error {
+			_, err := api.Inbox(ctx, token, 0, 1)
+			return err
+		})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the call: %v", err)
+		}
+		time.Sleep(time.Second)
+		if st, _ := c.store.Load(t.Context()); st.RefreshToken != "refresh-2" {
+			t.Errorf("the store has %s, which is spent", st.RefreshToken)
 		}
 	})
 }

@@ -48,7 +48,9 @@ type fake struct {
 	overlap   int64 // entries too many at the beginning of a page
 	pullErr   im.Kind
 	refreshes int
-	refuse    im.Kind // answer to a refresh
+	refuse    im.Kind       // answer to a refresh
+	slow      time.Duration // to answer it
+	plain     bool          // agrees to no subprotocol
 	life      time.Duration
 	tokens    int
 	revoked   map[string]bool // access tokens
@@ -148,11 +150,12 @@ func (f *fake) routes() http.Handler {
 		json.NewDecoder(r.Body).Decode(&in)
 		f.mu.Lock()
 		f.refreshes++
-		refuse := f.refuse
+		refuse, slow := f.refuse, f.slow
 		if refuse == "" && in.RefreshToken != "refresh-"+strconv.Itoa(f.tokens) {
 			refuse = im.Unauthenticated // spent
 		}
 		f.mu.Unlock()
+		time.Sleep(slow)
 		if refuse != "" {
 			f.problem(w, refuse)
 			return
@@ -238,6 +241,9 @@ func (f *fake) socket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	u := websocket.Upgrader{Subprotocols: []string{frame.Subprotocol}}
+	if f.plain {
+		u.Subprotocols = nil
+	}
 	ws, err := u.Upgrade(w, r, nil)
 	if err != nil {
 		return

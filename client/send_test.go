@@ -142,6 +142,11 @@ func TestAfterARefusalTheWindowOpensSlowly(t *testing.T) {
 		if !slices.Equal(bursts, []int{1, 2, 4, 8, 16, 32, 1}) {
 			t.Errorf("bursts of %v", bursts)
 		}
+		sendAll(t, c, texts...)
+		synctest.Wait()
+		if n := len(s.frames); n != len(texts) {
+			t.Errorf("a window of %d after all were accepted", n)
+		}
 	})
 }
 
@@ -161,8 +166,8 @@ func TestP5AMessageWhoseAnswerWasLostIsFoundInTheInbox(t *testing.T) {
 		before := len(f.pulled())
 		s.welcome(4)
 		again := s.read()
-		if pulls := f.pulled(); len(pulls) != before+1 {
-			t.Errorf("%d syncs before it was sent again", len(pulls)-before)
+		if pulls := f.pulled(); len(pulls) != before+1 || pulls[before] != 3 {
+			t.Errorf("synced after %v before it was sent again", pulls[before:])
 		}
 		if again.Draft != lost.Draft {
 			t.Errorf("sent %+v again", again.Draft)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,13 +18,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/local/internal/embedded"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/imtest/child"
 )
 
 // The test binary is the program under test too.
 func TestMain(m *testing.M) {
-	if os.Getenv("RUN_LOCAL") != "" {
+	if how := os.Getenv("RUN_LOCAL"); how != "" {
+		if how == "as if PostgreSQL were not installed" {
+			embedded.Packaged = nil
+		}
 		main()
 		os.Exit(0)
 	}
@@ -564,7 +567,7 @@ func TestASecondInterruptEndsItAtOnce(t *testing.T) {
 
 func TestItEndsAndSaysWhyWhenAServiceDies(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed: Redis is no process of its own")
+		t.Fatal("needs redis-server on the PATH (Debian, Ubuntu: apt-get install redis-server)")
 	}
 	l := newTidings(t)
 	l.up()
@@ -613,24 +616,16 @@ func TestWhatKeepsItFromStartingIsSaid(t *testing.T) {
 	})
 	t.Run("no PostgreSQL", func(t *testing.T) {
 		l := newTidings(t)
-		args := []string{"--addr", l.addr, "--data", filepath.Join(l.dir, "data")}
-		// In a namespace of mounts where the packages of PostgreSQL are not seen.
-		script := `for d in /usr/lib/postgresql /usr/libexec; do [ -d $d ] && mount -t tmpfs none $d; done; PATH=` + t.TempDir() + ` exec "$0" "$@"`
-		cmd := local(args...)
-		cmd.Args = append([]string{"unshare", "--map-root-user", "--mount", "sh", "-c", script, cmd.Path}, args...)
-		var err error
-		if cmd.Path, err = exec.LookPath("unshare"); err != nil || exec.Command(cmd.Path, "--map-root-user", "--mount", "true").Run() != nil {
-			t.Skip("needs unshare and user namespaces, to hide PostgreSQL")
+		cmd := local("--addr", l.addr, "--data", filepath.Join(l.dir, "data"))
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(cmd.Env, "RUN_LOCAL=as if PostgreSQL were not installed", "PATH="+cmd.Dir)
+		out := new(strings.Builder)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		context.AfterFunc(ctx, func() {
-			if cmd.Process != nil {
-				cmd.Process.Kill()
-			}
-		})
-		out, err := cmd.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "sudo apt-get install postgresql") {
+		defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop()
+		if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "sudo apt-get install postgresql") {
 			t.Errorf("it ended with %v and said:\n%s", err, out)
 		}
 	})

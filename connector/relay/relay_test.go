@@ -40,7 +40,6 @@ type site struct {
 // function1 is a function behind HTTP, and what it has been sent.
 type function1 struct {
 	name string
-	url  string
 	srv  *httptest.Server
 
 	mu       sync.Mutex

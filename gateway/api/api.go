@@ -31,7 +31,7 @@ import (
 const (
 	problemJSON = "application/problem+json"
 
-	maxCalls  = 1024     // under way at a time
+	maxCalls  = 1024     // of functions under way at a time
 	maxAnswer = 16 << 20 // bytes
 )
 
@@ -152,13 +152,6 @@ func notAllowed(w http.ResponseWriter, r *http.Request, allow string) {
 
 // call hands a request to its function.
 func (a *api) call(w http.ResponseWriter, r *http.Request, op *operation) {
-	select {
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
-	default:
-		fn.WriteProblem(w, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many calls at once: come again", RetryAfter: time.Second})
-		return
-	}
 	start := time.Now()
 	ctx, span := a.Tracer.Start(r.Context(), op.Function, trace.WithSpanKind(trace.SpanKindServer))
 	status, err := a.forward(ctx, w, r, op)
@@ -181,6 +174,13 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	data, err := op.fields(w, r)
 	if err != nil {
 		return statusOf(err), err
+	}
+	// Not before the request is read, which may take a slow client long.
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	default:
+		return http.StatusTooManyRequests, errBusy
 	}
 	resp, err := a.post(ctx, op.Function, a.address(r), data, r.Header.Get("Authorization"))
 	if err != nil {
@@ -248,6 +248,8 @@ func (a *api) post(ctx context.Context, function, address string, data json.RawM
 	return a.Client.Do(req)
 }
 
+var errBusy = &im.Error{Kind: im.Overloaded, Msg: "too many calls at once: come again", RetryAfter: time.Second}
+
 // foreign reports whether an answer is not of a function but of something
 // before it, such as a proxy that does not find it. A function answers with
 // JSON, with a problem, or with nothing.
@@ -257,7 +259,7 @@ func foreign(resp *http.Response) error {
 	case ok && (media == event.JSON || resp.StatusCode == http.StatusNoContent), !ok && media == problemJSON:
 		return nil
 	case resp.StatusCode == http.StatusTooManyRequests:
-		return &im.Error{Kind: im.Overloaded, Msg: "too many calls at once: come again", RetryAfter: time.Second}
+		return errBusy
 	}
 	return im.Wrap(im.Unavailable, errForeign(resp.StatusCode), "this part of the service does not answer: try again")
 }

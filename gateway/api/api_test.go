@@ -29,14 +29,14 @@ type asked struct {
 	data     string
 }
 
-// gateway serves the API of a contract on functions at a URL.
-func gateway(t *testing.T, spec []byte, functions string, origins ...string) (url string) {
+// config is of the API of a contract on functions at a URL.
+func config(t *testing.T, spec []byte, functions string, origins ...string) Config {
 	t.Helper()
 	ring, err := event.ParseKeyring("k1:" + base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{
+	return Config{
 		Ring:      ring,
 		Forwarded: "X-Forwarded-For",
 		Spec:      spec,
@@ -46,7 +46,13 @@ func gateway(t *testing.T, spec []byte, functions string, origins ...string) (ur
 		Log:       slog.New(slog.DiscardHandler),
 		Tracer:    noop.NewTracerProvider().Tracer(""),
 		Metrics:   NewMetrics(prometheus.NewRegistry()),
-	})
+	}
+}
+
+// gateway serves the API of a contract on functions at a URL.
+func gateway(t *testing.T, spec []byte, functions string, origins ...string) (url string) {
+	t.Helper()
+	h, err := New(config(t, spec, functions, origins...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,6 +313,40 @@ func TestAFunctionThatIsDownIsUnavailable(t *testing.T) {
 	url := gateway(t, tidings.OpenAPI, "http://127.0.0.1:1")
 	if resp, body := do(t, "GET", url+"/v1/inbox?after=1", ""); resp.StatusCode != 503 || !strings.Contains(body, `"unavailable"`) {
 		t.Errorf("%s %s", resp.Status, body)
+	}
+}
+
+func TestP7ACallThatIsSlowToComeTakesNoPlaceOfOthers(t *testing.T) {
+	functions := httptest.NewServer(http.HandlerFunc(yes))
+	defer functions.Close()
+	paths, err := operations(tidings.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	register := paths["/v1/users"][http.MethodPost]
+	a := &api{Config: config(t, tidings.OpenAPI, functions.URL), slots: make(chan struct{}, 1)}
+	call := func(body io.Reader) int {
+		r := httptest.NewRequest(http.MethodPost, "/v1/users", body)
+		r.Header.Set("Content-Type", event.JSON)
+		w := httptest.NewRecorder()
+		a.call(w, r, &register)
+		return w.Code
+	}
+	body, client := io.Pipe()
+	slow := make(chan int)
+	go func() { slow <- call(body) }()
+	io.WriteString(client, `{"account":`) // returns when that is read
+	if status := call(strings.NewReader(`{}`)); status != http.StatusOK {
+		t.Errorf("while another is on its way: %d", status)
+	}
+	io.WriteString(client, `"ann"}`)
+	client.Close()
+	if status := <-slow; status != http.StatusOK {
+		t.Errorf("the slow one: %d", status)
+	}
+	a.slots <- struct{}{}
+	if status := call(strings.NewReader(`{}`)); status != http.StatusTooManyRequests {
+		t.Errorf("one too many: %d", status)
 	}
 }
 

@@ -1,6 +1,7 @@
 package fn_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -385,6 +387,31 @@ func TestP7TooManyRequestsAtOnceAreToldToComeAgain(t *testing.T) {
 	close(release)
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestP7WhoSendsSlowlyKeepsNobodyOut(t *testing.T) {
+	srv := mount(t, newEnv(t, map[string]string{"FUNCTION_MAX_IN_FLIGHT": "1", "FUNCTION_TIMEOUT": "500ms"}),
+		fn.On(func(context.Context, []ask) error { return nil }))
+	slow, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	// That it is answered 100 Continue shows that its body is being read.
+	io.WriteString(slow, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n")
+	slow.SetReadDeadline(time.Now().Add(10 * time.Second))
+	answer := bufio.NewReader(slow)
+	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	io.WriteString(slow, "{")
+	if got := post(t, srv, sealed(t, "1", ask{}))[0]; got.Status != 204 {
+		t.Errorf("while another sends slowly: %+v", got)
+	}
+	rest, err := io.ReadAll(answer)
+	if err != nil || !strings.Contains(string(rest), "503 Service Unavailable") {
+		t.Errorf("who sends slowly is answered %q, %v", rest, err)
 	}
 }
 

@@ -188,22 +188,27 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "a function is called by POST"))
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		s.refuse(w, r, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many requests at once: come again", RetryAfter: time.Second})
-		return
-	}
 	start := time.Now()
 	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
 
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
+	// Without a slot and not for ever: anybody who reaches the port may begin
+	// a request, and who sends it slowly keeps no slot from others.
+	c := http.NewResponseController(w)
+	c.SetReadDeadline(start.Add(s.timeout)) // only what is no network connection has none
 	events, batch, err := s.read(w, r)
 	if err != nil {
 		// What is no event can be none of a call either.
 		s.refuse(w, r, deliveryStatus(im.KindOf(err)), err)
+		return
+	}
+	c.SetReadDeadline(time.Time{})
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		s.refuse(w, r, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many requests at once: come again", RetryAfter: time.Second})
 		return
 	}
 	results := s.run(ctx, r, events)
@@ -253,7 +258,10 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Ev
 // maxPooled is not kept.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-const maxPooled = 1 << 20
+const (
+	maxPooled  = 1 << 20
+	maxClaimed = 64 << 10 // room for a body that has only been announced
+)
 
 // body reads the body of r and hands it to parse, which keeps none of it.
 func (s *server) body(r *http.Request, parse func([]byte) error) error {
@@ -264,7 +272,7 @@ func (s *server) body(r *http.Request, parse func([]byte) error) error {
 			bodies.Put(buf)
 		}
 	}()
-	if n := r.ContentLength; n > 0 && n <= s.limits.body {
+	if n := min(r.ContentLength, maxClaimed); n > 0 {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	if _, err := buf.ReadFrom(r.Body); err != nil {

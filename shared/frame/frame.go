@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -58,6 +59,9 @@ const MaxSignal = 16 << 10
 // Parse reads a frame of a client. It checks the form of the frame, not
 // whether what it asks is allowed. What it returns beside an error has ID, To
 // and Type as far as they could be read, so that the answer can name them.
+//
+// The data of a signal is I-JSON (RFC 7493), which all parsers read: it travels
+// in one batch with what others send.
 func Parse(b []byte) (FromClient, error) {
 	var f FromClient
 	if !utf8.Valid(b) {
@@ -79,6 +83,9 @@ func Parse(b []byte) (FromClient, error) {
 		}
 		if f.Type == Signal && len(f.Data) == 0 {
 			return f, im.Errorf(im.Invalid, `a signal needs "data"`)
+		}
+		if f.Type == Signal && !jsontext.Value(f.Data).IsValid() {
+			return f, im.Errorf(im.Invalid, "the data of a signal is not I-JSON: an object has a name twice, or a string half a surrogate")
 		}
 		if len(f.Data) > MaxSignal {
 			return f, im.Errorf(im.TooLarge, "the data of a signal has %d bytes; %d are the most", len(f.Data), MaxSignal)

@@ -77,6 +77,8 @@ func TestFramesOfClients(t *testing.T) {
 		{"typing", `{"type":"typing","to":"u:x"}`, FromClient{Type: Typing, Draft: im.Draft{To: "u:x"}}, nil},
 		{"typing to nobody", `{"type":"typing"}`, FromClient{Type: Typing}, im.Invalid},
 		{"a signal without data", `{"type":"signal","to":"u:x"}`, FromClient{Type: Signal, Draft: im.Draft{To: "u:x"}}, im.Invalid},
+		{"a signal with a name twice", `{"type":"signal","to":"u:x","data":{"a":1,"a":2}}`, FromClient{Type: Signal, Draft: im.Draft{To: "u:x"}, Data: json.RawMessage(`{"a":1,"a":2}`)}, im.Invalid},
+		{"a signal with half a surrogate", `{"type":"signal","to":"u:x","data":"\ud800"}`, FromClient{Type: Signal, Draft: im.Draft{To: "u:x"}, Data: json.RawMessage(`"\ud800"`)}, im.Invalid},
 		{"a token that is none", `{"type":"token"}`, FromClient{Type: Token}, im.Invalid},
 		{"an unknown type", `{"type":"shout","id":"7"}`, FromClient{Type: "shout", Draft: im.Draft{ClientID: "7"}}, im.Invalid},
 		{"no type", `{}`, FromClient{}, im.Invalid},

@@ -123,6 +123,9 @@ func (s *store) RemoveUnsettled(_ context.Context, clientID string) error {
 type people struct{ folder string }
 
 func (p people) remember(u im.User) error {
+	if !im.IsID(u.ID) { // it names a file
+		return fmt.Errorf("the server calls %s %.40q, which is not the id of a user", u.Account, u.ID)
+	}
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return fmt.Errorf("making a folder for people: %w", err)
 	}

@@ -42,8 +42,8 @@ type installation struct {
 	major int
 }
 
-// packaged is where packages put PostgreSQL's programs.
-var packaged = []string{
+// Packaged is where packages put PostgreSQL's programs. Only tests change it.
+var Packaged = []string{
 	"/usr/lib/postgresql/*/bin",          // Debian
 	"/usr/pgsql-*/bin",                   // PostgreSQL's own packages for Fedora
 	"/usr/libexec/postgresql*",           // Alpine

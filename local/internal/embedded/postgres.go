@@ -55,7 +55,7 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 	if err != nil {
 		return nil, err
 	}
-	pg, err := choose(dir, installations(packaged, os.Getenv("PATH"), here))
+	pg, err := choose(dir, installations(Packaged, os.Getenv("PATH"), here))
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func openHome(dir string, wait time.Duration) (*home, error) {
 		if time.Now().After(deadline) {
 			pid, _ := os.ReadFile(f.Name())
 			f.Close()
-			return nil, fmt.Errorf("Tidings runs already with the data in %s, as process %s: stop it first, or give this one a folder and an address of its own (--data, --addr)", dir, strings.TrimSpace(string(pid)))
+			return nil, fmt.Errorf("the data in %s is in use by Tidings, as process %s: stop it first, or give this one a folder and an address of its own (--data, --addr)", dir, strings.TrimSpace(string(pid)))
 		}
 	}
 	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
