@@ -601,7 +601,7 @@ func TestWhatKeepsItFromStartingIsSaid(t *testing.T) {
 	t.Run("another that runs with the same data", func(t *testing.T) {
 		l := newTidings(t)
 		l.up()
-		if out := l.fails(); !strings.Contains(out, fmt.Sprintf("runs already with the data in %s/data, as process %d", l.dir, l.Pid)) {
+		if out := l.fails(); !strings.Contains(out, fmt.Sprintf("the data in %s/data is in use by Tidings, as process %d", l.dir, l.Pid)) {
 			t.Errorf("it said:\n%s", out)
 		}
 	})

@@ -174,36 +174,3 @@ func TestP7WhoeverSendsFasterThanIsTakenWaits(t *testing.T) {
 		}
 	}
 }
-
-func TestBatchesGrowWhileARequestIsUnderWay(t *testing.T) {
-	s := newSystem(t)
-	g := s.gateway("LANES", "1")
-	var mu sync.Mutex
-	var sizes []int
-	s.onIngest(func(ctx context.Context, batch []event.Submitted) []fn.Reply[event.Placed] {
-		mu.Lock()
-		sizes = append(sizes, len(batch))
-		mu.Unlock()
-		time.Sleep(20 * time.Millisecond)
-		return accept(ctx, batch)
-	})
-	var peers []*peer
-	for range 8 {
-		peers = append(peers, s.dial(g, someone("web")))
-	}
-	for _, p := range peers {
-		for i := range 50 {
-			p.send(fmt.Sprint(i), im.NewID())
-		}
-	}
-	for _, p := range peers {
-		for range 50 {
-			p.next(frame.Accepted)
-		}
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(sizes) > 30 || slices.Max(sizes) > 256 || slices.Max(sizes) < 20 {
-		t.Errorf("400 messages went in batches of %v", sizes)
-	}
-}

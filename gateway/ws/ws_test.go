@@ -257,6 +257,30 @@ func TestP7WhatFindsNoRoomInALaneIsRefused(t *testing.T) {
 	})
 }
 
+func TestWhatComesWhileARequestIsUnderWayIsTheNextBatch(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		release := make(chan struct{})
+		var sizes []int
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			sizes = append(sizes, len(events))
+			<-release
+			return acceptAll(ctx, events)
+		}
+		for i := range 8 {
+			c := connect(h, fmt.Sprint("user-", i), time.Hour)
+			for n := range 50 {
+				c.in <- fmt.Sprintf(`{"type":"send","id":"%d","to":"u:%s","text":"x"}`, n, im.NewID())
+				synctest.Wait()
+			}
+		}
+		close(release)
+		synctest.Wait()
+		if want := []int{1, batchEvents, 8*50 - 1 - batchEvents}; !slices.Equal(sizes, want) {
+			t.Errorf("400 messages went in batches of %v, want %v", sizes, want)
+		}
+	})
+}
+
 // What is over the rate limit is refused as it comes, while earlier messages may
 // still wait in the lane. Those are no reason to be sent again behind it.
 func TestP4AMessageRefusedAsItCameHoldsUpLaterOnesOnly(t *testing.T) {

@@ -165,14 +165,14 @@ func TestABrokerThatIsFrozenIsUnavailableAndThenNot(t *testing.T) {
 	// One who gives up takes nobody else's records along, nor do those who
 	// came later overtake.
 	patient := make(chan error, 20)
-	var wg sync.WaitGroup
+	var wg, hasty sync.WaitGroup
 	for n := range 20 {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
 			patient <- p.Publish(ctx, topic, []event.Event{say(fmt.Sprint("patient ", n), 0), say(fmt.Sprint("patient ", n), 1)})
 		})
-		wg.Go(func() {
+		hasty.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
 			if err := p.Publish(ctx, topic, []event.Event{say("hasty", n)}); !errors.Is(err, im.Unavailable) {
@@ -180,7 +180,7 @@ func TestABrokerThatIsFrozenIsUnavailableAndThenNot(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(100 * time.Millisecond) // the hasty are gone
+	hasty.Wait()
 	broker.Thaw()
 	wg.Wait()
 	for range 20 {

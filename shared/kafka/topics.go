@@ -16,7 +16,7 @@ import (
 
 var (
 	settingPartitions  = proc.Setting{Name: "KAFKA_PARTITIONS", Default: "8", Doc: "partitions of tidings.messages and tidings.deliveries where they are created: the most instances of a function that can work at a time"}
-	settingReplication = proc.Setting{Name: "KAFKA_REPLICATION", Default: "-1", Doc: "copies of each partition where topics are created; -1 is the broker's default. Set it to 3 with min.insync.replicas=2 on the brokers: what is accepted then survives the loss of a broker"}
+	settingReplication = proc.Setting{Name: "KAFKA_REPLICATION", Default: "-1", Doc: "copies of each partition where topics are created; -1 is the broker's default. Set it to 3: topics then have min.insync.replicas=2, and what is accepted survives the loss of a broker"}
 	settingMessages    = proc.Setting{Name: "KAFKA_RETENTION_MESSAGES", Default: "168h", Doc: "how long tidings.messages keeps accepted messages where it is created: longer than the longest outage of what reads them"}
 	settingDeliveries  = proc.Setting{Name: "KAFKA_RETENTION_DELIVERIES", Default: "24h", Doc: "how long tidings.deliveries keeps what is to be pushed where it is created"}
 	settingDeadLetters = proc.Setting{Name: "KAFKA_RETENTION_DEADLETTERS", Default: "720h", Doc: "how long tidings.deadletters keeps what failed where it is created: the time to look into it and to replay"}
@@ -39,9 +39,9 @@ func EnsureTopics(ctx context.Context, env *proc.Env) error {
 	set := env.Settings()
 	partitions, replication := set.Int(settingPartitions, 1), set.Int(settingReplication, -1)
 	topics := []kafkago.TopicConfig{
-		topicConfig(event.TopicMessages, partitions, maxMessageBytes, set.Duration(settingMessages)),
-		topicConfig(event.TopicDeliveries, partitions, maxMessageBytes, set.Duration(settingDeliveries)),
-		topicConfig(event.TopicDeadLetters, 1, maxDeadLetterBytes, set.Duration(settingDeadLetters)),
+		topicConfig(event.TopicMessages, partitions, replication, maxMessageBytes, set.Duration(settingMessages)),
+		topicConfig(event.TopicDeliveries, partitions, replication, maxMessageBytes, set.Duration(settingDeliveries)),
+		topicConfig(event.TopicDeadLetters, 1, replication, maxDeadLetterBytes, set.Duration(settingDeadLetters)),
 	}
 	if err := set.Err(); err != nil {
 		return err
@@ -54,7 +54,6 @@ func EnsureTopics(ctx context.Context, env *proc.Env) error {
 			return im.Wrap(im.Unavailable, err, "looking for topic %s", t.Topic)
 		}
 		if n == 0 {
-			t.ReplicationFactor = replication
 			missing = append(missing, t)
 		}
 	}
@@ -76,13 +75,19 @@ func EnsureTopics(ctx context.Context, env *proc.Env) error {
 	return im.Wrap(im.Unavailable, errors.Join(errs...), "creating topics")
 }
 
-func topicConfig(name string, partitions, maxBytes int, retention time.Duration) kafkago.TopicConfig {
-	return kafkago.TopicConfig{
-		Topic: name, NumPartitions: partitions,
+func topicConfig(name string, partitions, replication, maxBytes int, retention time.Duration) kafkago.TopicConfig {
+	t := kafkago.TopicConfig{
+		Topic: name, NumPartitions: partitions, ReplicationFactor: replication,
 		ConfigEntries: []kafkago.ConfigEntry{
 			{ConfigName: "cleanup.policy", ConfigValue: "delete"},
 			{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(retention.Milliseconds(), 10)},
 			{ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(maxBytes)},
 		},
 	}
+	if replication >= 3 {
+		// With fewer an acknowledgement of all replicas in sync may be that of
+		// the leader alone, and go with it.
+		t.ConfigEntries = append(t.ConfigEntries, kafkago.ConfigEntry{ConfigName: "min.insync.replicas", ConfigValue: "2"})
+	}
+	return t
 }

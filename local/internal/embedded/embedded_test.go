@@ -227,6 +227,15 @@ func TestPostgresKeepsItsDataWhereItsUserCanReachIt(t *testing.T) {
 			t.Errorf("it says that its data is in %s", s.Dir)
 		}
 		conn.Close(t.Context())
+		stranger, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stranger.User = url.User(stranger.User.Username())
+		if conn, err := pgx.Connect(t.Context(), stranger.String()); err == nil {
+			t.Error("it lets in any user of the machine")
+			conn.Close(t.Context())
+		}
 		s.Close()
 	}
 	moved, err := os.ReadFile(filepath.Join(dir, "moved-to"))

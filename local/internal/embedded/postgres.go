@@ -2,8 +2,12 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
@@ -70,8 +74,15 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil {
-		if err := initPostgres(ctx, pg, as, data); err != nil {
+	_, err = os.Stat(filepath.Join(data, "PG_VERSION"))
+	fresh := err != nil
+	secret := data + ".password"
+	login, err := userOf(secret, fresh, as)
+	if err != nil {
+		return nil, fmt.Errorf("the password of PostgreSQL: %w", err)
+	}
+	if fresh {
+		if err := initPostgres(ctx, pg, as, data, secret); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +101,7 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 		args = append(args, "-c", s)
 	}
 	name := fmt.Sprintf("PostgreSQL %d", pg.major)
-	url := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", database, net.JoinHostPort(host, strconv.Itoa(port)), database)
+	at := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", login, net.JoinHostPort(host, strconv.Itoa(port)), database)
 	log := &logLines{log: c.Log, service: "postgresql"}
 	for try := 0; ; try++ {
 		cmd := exec.Command(filepath.Join(pg.bin, "postgres"), args...)
@@ -105,8 +116,8 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 		if err != nil {
 			return nil, err
 		}
-		s := &Server{URL: url, Name: name, Dir: dir, proc: proc, end: syscall.SIGINT}
-		err = started(ctx, s, log, func(ctx context.Context) error { return makeDatabase(ctx, url) })
+		s := &Server{URL: at, Name: name, Dir: dir, proc: proc, end: syscall.SIGINT}
+		err = started(ctx, s, log, func(ctx context.Context) error { return makeDatabase(ctx, at) })
 		if err == nil {
 			return s, nil
 		}
@@ -159,9 +170,35 @@ func makeDatabase(ctx context.Context, url string) error {
 	return err
 }
 
+// userOf returns as whom to connect, with the password that the file holds.
+// One is made for fresh data, because every user of the machine gets to the
+// port, and whoever owns the database may run programs by it. Data that was
+// made before passwords has none.
+func userOf(file string, fresh bool, as *syscall.Credential) (*url.Userinfo, error) {
+	b, err := os.ReadFile(file)
+	switch {
+	case err == nil && len(b) > 0:
+		return url.UserPassword(database, string(b)), nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case !fresh:
+		return url.User(database), nil
+	}
+	password := rand.Text()
+	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+		return nil, err
+	}
+	if as != nil { // initdb reads it
+		if err := os.Chown(file, int(as.Uid), int(as.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	return url.UserPassword(database, password), nil
+}
+
 // initPostgres makes a new data folder. It is moved to its place when it is
 // whole, so that a crash leaves none that is not.
-func initPostgres(ctx context.Context, pg installation, as *syscall.Credential, data string) error {
+func initPostgres(ctx context.Context, pg installation, as *syscall.Credential, data, secret string) error {
 	part := data + ".new"
 	if err := os.RemoveAll(part); err != nil {
 		return fmt.Errorf("removing what a first start left: %w", err)
@@ -175,7 +212,7 @@ func initPostgres(ctx context.Context, pg installation, as *syscall.Credential, 
 		}
 	}
 	cmd := exec.Command(filepath.Join(pg.bin, "initdb"), "-D", part,
-		"-U", database, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+		"-U", database, "--auth=scram-sha-256", "--pwfile="+secret, "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	cmd.Dir = part
 	cmd.Env = cleanEnv()
 	if as != nil {
