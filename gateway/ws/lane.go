@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -32,29 +32,21 @@ import (
 type lane struct {
 	hub *Hub
 	batcher[*submission]
-
-	mu    sync.Mutex
-	holds map[stream]hold
 }
 
 // submission is a message on its way to chat-ingest.
 type submission struct {
 	event.Event
-	stream
-	id    string // the client's
-	nth   int64  // of the messages of its connection
-	start time.Time
-	span  trace.Span
-}
-
-// stream is what is kept in order.
-type stream struct {
 	conn         *Conn
 	conversation im.Conversation
+	id           string // the client's
+	nth          int64  // of the messages of its connection
+	start        time.Time
+	span         trace.Span
 }
 
-// hold says which message is to come before any other of its stream that was
-// sent after it.
+// hold says which message is to come before any other of its connection and
+// conversation that was sent after it.
 type hold struct {
 	id    string
 	nth   int64
@@ -63,11 +55,11 @@ type hold struct {
 
 const (
 	holdFor  = 2 * time.Second // longer than what was sent before the refusal was read is on its way
-	maxHolds = 4096            // of one lane; beyond, order is kept by clients that wait for answers
+	maxHolds = maxInFlight     // of one connection; beyond, order is kept by clients that wait for answers
 )
 
 func newLane(h *Hub) *lane {
-	l := &lane{hub: h, holds: make(map[stream]hold)}
+	l := &lane{hub: h}
 	l.batcher = batcher[*submission]{
 		in:   make(chan *submission, laneQueue),
 		size: func(s *submission) int { return eventSize(&s.Event) },
@@ -85,8 +77,7 @@ func (h *Hub) laneOf(conn string) *lane {
 // room if the lane is full. Each message that is submitted is answered.
 func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h := l.hub
-	s := &submission{id: d.ClientID, nth: c.sent, start: time.Now()}
-	s.conn = c
+	s := &submission{conn: c, id: d.ClientID, nth: c.sent, start: time.Now()}
 	s.conversation, _ = d.Conversation(c.who.User) // was checked
 	ctx, span := h.Tracer.Start(context.Background(), "send", trace.WithSpanKind(trace.SpanKindProducer))
 	s.span = span
@@ -101,7 +92,7 @@ func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h.Ring.Sign(&e)
 	s.Event = e
 	if !l.put(s, sendWait) {
-		l.hold(s.stream, s.id, s.nth)
+		c.hold(s.conversation, s.id, s.nth)
 		l.refuse(s, &im.Error{Kind: im.Overloaded, Msg: "too many messages are waiting here: send it again, with the same id", RetryAfter: comeAgain()})
 	}
 }
@@ -167,7 +158,7 @@ func verdict(r fn.Result) (event.Placed, error) {
 // fail refuses a message that chat-ingest did not take.
 func (l *lane) fail(s *submission, err error) {
 	if im.KindOf(err).Transient() {
-		l.hold(s.stream, s.id, s.nth)
+		s.conn.hold(s.conversation, s.id, s.nth)
 	}
 	l.refuse(s, err)
 }
@@ -179,63 +170,59 @@ func (l *lane) refuse(s *submission, err error) {
 	s.conn.answer(frame.NewRefused(s.id, im.ProblemOf(err), retryAfter(err)).Encode())
 }
 
-// hold keeps back what comes in a stream after its nth message until that one
-// comes again. If another is waited for already, it is the earlier of the two
-// that counts: a message that was refused as it came can precede the failure of
-// one that was still in the lane.
-func (l *lane) hold(of stream, id string, nth int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// hold keeps back what comes in a conversation after the nth message of c until
+// that one comes again. If another is waited for already, it is the earlier of
+// the two that counts: a message that was refused as it came can precede the
+// failure of one that was still in the lane.
+func (c *Conn) hold(conv im.Conversation, id string, nth int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := time.Now()
-	h, ok := l.holds[of]
+	h, ok := c.holds[conv]
 	if ok && now.Before(h.until) && h.nth <= nth {
 		return
 	}
-	if !ok && len(l.holds) >= maxHolds {
-		l.sweep(now)
+	if !ok && len(c.holds) >= maxHolds {
+		maps.DeleteFunc(c.holds, func(_ im.Conversation, h hold) bool { return !now.Before(h.until) })
+		if len(c.holds) >= maxHolds {
+			return
+		}
 	}
-	if ok || len(l.holds) < maxHolds {
-		l.holds[of] = hold{id, nth, now.Add(holdFor)}
+	if c.holds == nil {
+		c.holds = make(map[im.Conversation]hold)
 	}
+	c.holds[conv] = hold{id, nth, now.Add(holdFor)}
+}
+
+// isHeld reports whether s is held back. A message that was waited for ends
+// the wait.
+func (s *submission) isHeld(now time.Time) bool {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h, ok := c.holds[s.conversation]
+	if !ok || s.nth < h.nth {
+		return false
+	}
+	if h.id != s.id && now.Before(h.until) {
+		return true
+	}
+	delete(c.holds, s.conversation)
+	return false
 }
 
 // release returns those of a batch that are not held back, and refuses the
 // others.
 func (l *lane) release(batch []*submission) []*submission {
-	l.mu.Lock()
-	if len(l.holds) == 0 {
-		l.mu.Unlock()
-		return batch
-	}
-	var free, held []*submission
-	now := time.Now()
-	l.sweep(now)
+	free, now := batch[:0], time.Now()
 	for _, s := range batch {
-		h, ok := l.holds[s.stream]
-		switch {
-		case !ok, s.nth < h.nth:
+		if s.isHeld(now) {
+			l.refuse(s, &im.Error{Kind: im.Unavailable, Msg: "an earlier message of this conversation was refused for a while: send that one again first", RetryAfter: comeAgain()})
+		} else {
 			free = append(free, s)
-		case h.id == s.id:
-			delete(l.holds, s.stream)
-			free = append(free, s)
-		default:
-			held = append(held, s)
 		}
-	}
-	l.mu.Unlock()
-	for _, s := range held {
-		l.refuse(s, &im.Error{Kind: im.Unavailable, Msg: "an earlier message of this conversation was refused for a while: send that one again first", RetryAfter: comeAgain()})
 	}
 	return free
-}
-
-// sweep forgets what is not waited for any longer. l.mu is held.
-func (l *lane) sweep(now time.Time) {
-	for key, h := range l.holds {
-		if !now.Before(h.until) {
-			delete(l.holds, key)
-		}
-	}
 }
 
 // comeAgain returns how long a client is to wait after something of ours

@@ -237,7 +237,7 @@ func TestP7WhatFindsNoRoomInALaneIsRefused(t *testing.T) {
 		first.in <- fmt.Sprintf(`{"type":"send","id":"m1","to":"u:%s","text":"x"}`, im.NewID())
 		synctest.Wait()
 		for range laneQueue {
-			h.lanes[0].in <- &submission{stream: stream{conn: first.Conn}}
+			h.lanes[0].in <- &submission{conn: first.Conn}
 		}
 		c := connect(h, "ann", time.Hour)
 		c.frames()
@@ -324,6 +324,22 @@ func TestP4AMessageRefusedAsItCameHoldsUpLaterOnesOnly(t *testing.T) {
 		}
 		if want := []string{"m1", "m2", "m3", "m4", "m5"}; !slices.Equal(order, want) {
 			t.Errorf("went on in the order %q, want %q", order, want)
+		}
+	})
+}
+
+func TestP7WhatIsHeldBackOfAConnectionIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		h.SendRate, h.SendBurst = 1, 20
+		c := connect(h, "ann", time.Hour)
+		for n := range 2 * maxHolds {
+			c.in <- fmt.Sprintf(`{"type":"send","id":"%d","to":"u:%s","text":"x"}`, n, im.NewID())
+			synctest.Wait()
+		}
+		c.Conn.mu.Lock()
+		defer c.Conn.mu.Unlock()
+		if n := len(c.holds); n != maxHolds {
+			t.Errorf("%d conversations are held back, want %d", n, maxHolds)
 		}
 	})
 }

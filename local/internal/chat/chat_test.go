@@ -89,6 +89,9 @@ func TestPeopleAreKnownByTheirAccount(t *testing.T) {
 	if err := p.remember(ann); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.remember(im.User{ID: "../elsewhere", Account: "eve"}); err == nil {
+		t.Error("a server can have files written anywhere")
+	}
 	stranger := im.NewID()
 	for user, want := range map[string]string{ann.ID: "ann", stranger: "u:" + stranger, "../ann": "../ann"} {
 		if got := p.account(user); got != want {
