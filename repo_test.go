@@ -53,6 +53,7 @@ var layers = []struct {
 	{"functions/internal/*", []string{"shared/*"}},
 	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
+	{"migrate", []string{"shared/postgres", "shared/kafka", "shared/proc"}},
 	{"bench", []string{"client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e", []string{"client", "shared/*"}},

@@ -313,9 +313,6 @@ func TestUsersAreMadeOnce(t *testing.T) {
 }
 
 func TestLimitsOfSockets(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
 	d := 100 * time.Millisecond
 	echo, err := limitEcho(t.Context(), d, 200)
 	if err != nil || echo.count == 0 {

@@ -214,6 +214,9 @@ func (a *api) address(r *http.Request) string {
 	if a.Forwarded != "" {
 		list := strings.Split(strings.Join(r.Header.Values(a.Forwarded), ","), ",")
 		host = strings.TrimSpace(list[len(list)-1])
+		if at, err := netip.ParseAddrPort(host); err == nil { // some balancers write the port too
+			host = at.Addr().String()
+		}
 	}
 	ip, err := netip.ParseAddr(host)
 	switch {

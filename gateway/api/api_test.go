@@ -83,6 +83,7 @@ func TestAFunctionIsToldWhereACallComesFrom(t *testing.T) {
 		"192.0.2.7":                       "192.0.2.7",
 		"203.0.113.9, 192.0.2.7":          "192.0.2.7", // the first is the client's own claim
 		"::ffff:192.0.2.7":                "192.0.2.7",
+		"192.0.2.7:1234":                  "192.0.2.7",
 		"2001:db8:1:2:3:4:5:6":            "2001:db8:1:2::",
 		"not an address; drop the tables": "",
 	} {

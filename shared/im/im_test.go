@@ -152,7 +152,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("account %q: ok is %t", in, !ok)
 		}
 	}
-	for in, ok := range map[string]bool{"Ann 安": true, "": false, " Ann": false, "a\nb": false, "\xff": false, strings.Repeat("x", 65): false} {
+	for in, ok := range map[string]bool{"Ann 安": true, "": false, " Ann": false, "a\nb": false, "\u202eevil": false, "\u200b": false, "👩\u200d🚀": true, "\xff": false, strings.Repeat("x", 65): false} {
 		if (CheckName(in) == nil) != ok {
 			t.Errorf("name %q: ok is %t", in, !ok)
 		}

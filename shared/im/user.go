@@ -84,8 +84,10 @@ func CheckName(s string) error {
 		return Errorf(Invalid, "the name is not UTF-8")
 	case n < 1 || n > 64:
 		return Errorf(Invalid, "a name has 1 to 64 characters")
-	case strings.ContainsFunc(s, unicode.IsControl):
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
 		return Errorf(Invalid, "a name holds no control characters")
+	case !strings.ContainsFunc(s, unicode.IsGraphic):
+		return Errorf(Invalid, "a name has something that can be seen")
 	case strings.TrimSpace(s) != s:
 		return Errorf(Invalid, "a name neither starts nor ends with a space")
 	}

@@ -35,31 +35,46 @@ func TestSignInsAreLimitedByAccountAndByAddress(t *testing.T) {
 				t.Errorf("error = %v (%+v)", err, e)
 			}
 		}
+		// From one address, whatever the accounts, in two processes together.
 		for i := range 3 {
-			for j, s := range []*SignIns{a, b} { // two processes share the limit
-				err := s.Allow(t.Context(), "ann", "")
-				if n := 2*i + j; n < 3 && err != nil {
+			for j, s := range []*SignIns{a, b} {
+				n := 2*i + j
+				err := s.AllowSignIn(t.Context(), fmt.Sprint("victim", n), "192.0.2.1")
+				if n < 3 && err != nil {
 					t.Errorf("attempt %d: %v", n, err)
 				} else if n >= 3 {
 					refused(err)
 				}
 			}
 		}
-		if err := a.Allow(t.Context(), "bob", ""); err != nil {
-			t.Errorf("another account: %v", err)
+		if err := a.AllowSignIn(t.Context(), "victim5", "192.0.2.2"); err != nil {
+			t.Errorf("from another address, after one that counted against no account: %v", err)
 		}
+		// One address does not keep the owner of an account out, many together have an end.
 		for i := range 3 {
-			if err := a.Allow(t.Context(), fmt.Sprint("victim", i), "192.0.2.1"); err != nil {
-				t.Errorf("attempt %d from an address: %v", i, err)
+			if err := a.AllowSignIn(t.Context(), "ann", "192.0.2.3"); err != nil {
+				t.Errorf("attempt %d of a stranger: %v", i, err)
 			}
 		}
-		refused(a.Allow(t.Context(), "victim9", "192.0.2.1"))
-		for range 2 {
-			refused(a.Allow(t.Context(), "victim9", "192.0.2.1"))
+		if err := a.AllowSignIn(t.Context(), "ann", "192.0.2.4"); err != nil {
+			t.Errorf("the owner, from another address: %v", err)
 		}
-		if err := a.Allow(t.Context(), "victim9", "192.0.2.2"); err != nil {
-			t.Errorf("from another address, after three that counted for nothing: %v", err)
+		var err error
+		for i := 0; i < 100 && err == nil; i++ {
+			err = a.AllowSignIn(t.Context(), "ann", fmt.Sprint("198.51.100.", i))
 		}
+		refused(err)
+		// Who is nowhere shares what there is, and registering counts apart.
+		for i := range 3 {
+			if err := a.AllowSignIn(t.Context(), fmt.Sprint("nowhere", i), ""); err != nil {
+				t.Errorf("attempt %d from nowhere: %v", i, err)
+			}
+			if err := a.AllowRegistration(t.Context(), ""); err != nil {
+				t.Errorf("registration %d from nowhere: %v", i, err)
+			}
+		}
+		refused(a.AllowSignIn(t.Context(), "nowhere9", ""))
+		refused(a.AllowRegistration(t.Context(), ""))
 	})
 }
 
@@ -69,7 +84,7 @@ func TestNobodySignsInWithoutTheLimiter(t *testing.T) {
 	s.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if err := l.Allow(ctx, "ann", ""); im.KindOf(err) != im.Unavailable {
+	if err := l.AllowSignIn(ctx, "ann", ""); im.KindOf(err) != im.Unavailable {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -53,7 +53,7 @@ func eachServer(t *testing.T, f func(t *testing.T, url string)) {
 func cluster(t testing.TB) string {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("SKIPPED: a cluster needs redis-server, which is not installed (Debian: redis-server)")
+		t.Fatal("a cluster needs redis-server, which is not installed (Debian: apt-get install redis-server)")
 	}
 	addr, err := startCluster()
 	if err != nil {
@@ -188,10 +188,8 @@ func TestAServerThatIsDownIsUnavailable(t *testing.T) {
 		all(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		begun := time.Now()
-		c.Ping(ctx)
-		if took := time.Since(begun); took > 90*time.Millisecond {
-			t.Errorf("a call with a deadline of 20 ms took %s", took)
+		if err := c.Ping(ctx); err == nil {
+			t.Error("a frozen server answered")
 		}
 	})
 	eventually(t, func() error { return c.RaiseHeads(t.Context(), map[string]int64{"ann": 1}) })

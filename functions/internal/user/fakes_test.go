@@ -92,8 +92,13 @@ type gate struct {
 	err   error
 }
 
-func (g *gate) Allow(_ context.Context, account, address string) error {
+func (g *gate) AllowSignIn(_ context.Context, account, address string) error {
 	g.asked = append(g.asked, account+"@"+address)
+	return g.err
+}
+
+func (g *gate) AllowRegistration(_ context.Context, address string) error {
+	g.asked = append(g.asked, "@"+address)
 	return g.err
 }
 

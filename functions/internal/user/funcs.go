@@ -17,8 +17,8 @@ import (
 
 var (
 	settingRefreshTTL = proc.Setting{Name: "REFRESH_TTL", Default: "720h", Doc: "how long a refresh token is good; each use gives a new one"}
-	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each"}
-	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed; more are told to come again"}
+	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each; as many for signing in as for registering"}
+	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either; more are told to come again"}
 )
 
 // endTimeout bounds telling one gateway that a session has ended.
@@ -31,11 +31,12 @@ var Register = fn.Func{
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
-		passwords, hashErr := openHasher(env)
-		if err := errors.Join(dbErr, hashErr); err != nil {
+		limit, limitErr := openSignIns(ctx, env)
+		passwords, hashErr := openHasher(env, "registering")
+		if err := errors.Join(dbErr, limitErr, hashErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.Call(register(db, passwords)), nil
+		return fn.CallFrom(register(db, limit, passwords)), nil
 	},
 }
 
@@ -47,7 +48,7 @@ var Login = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env)
+		passwords, hashErr := openHasher(env, "signing in")
 		tokens, tokenErr := openTokens(env)
 		end, endErr := openEnder(ctx, env)
 		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr, endErr); err != nil {
@@ -111,9 +112,10 @@ func openSignIns(ctx context.Context, env *proc.Env) (*redis.SignIns, error) {
 	return cache.NewSignIns(env)
 }
 
-// openHasher returns the process's hasher of passwords.
-func openHasher(env *proc.Env) (*hasher, error) {
-	return proc.Share(env, "user.hasher", func() (*hasher, func() error, error) {
+// openHasher returns the process's hasher of passwords for a purpose. Each has
+// a queue of its own, so that many who register keep nobody from signing in.
+func openHasher(env *proc.Env, purpose string) (*hasher, error) {
+	return proc.Share(env, "user.hasher "+purpose, func() (*hasher, func() error, error) {
 		set := env.Settings()
 		parallel, waiting := set.Int(settingHashing, 1), set.Int(settingHashQueue, 0)
 		if err := set.Err(); err != nil {

@@ -24,8 +24,8 @@ type sessionCreator interface {
 }
 
 type limiter interface {
-	// Allow counts an attempt to sign in. Overloaded: there were too many.
-	Allow(ctx context.Context, account, address string) error
+	// AllowSignIn counts an attempt to sign in. Overloaded: there were too many.
+	AllowSignIn(ctx context.Context, account, address string) error
 }
 
 type credentials struct {
@@ -58,7 +58,7 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 	if im.CheckAccount(account) != nil || im.CheckPassword(in.Password) != nil {
 		return signedIn{}, errCredentials // nobody can have registered with these
 	}
-	if err := l.limit.Allow(ctx, account, address); err != nil {
+	if err := l.limit.AllowSignIn(ctx, account, address); err != nil {
 		return signedIn{}, err
 	}
 	u, hash, err := l.accounts.UserByAccount(ctx, account)

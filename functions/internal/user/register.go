@@ -14,18 +14,27 @@ type creator interface {
 	CreateUser(ctx context.Context, u im.User, passwordHash string) error
 }
 
+type registrationLimiter interface {
+	// AllowRegistration counts an attempt. Overloaded: there were too many.
+	AllowRegistration(ctx context.Context, address string) error
+}
+
 type registration struct {
 	Account  string `json:"account"`
 	Name     string `json:"name"` // the account, if it is empty
 	Password string `json:"password"`
 }
 
-// register adds a user. An account is one whether it is written in capitals or not.
-func register(users creator, passwords *hasher) func(context.Context, registration) (im.User, error) {
-	return func(ctx context.Context, in registration) (im.User, error) {
+// register adds a user who is at a network address, "" if that is not known. An
+// account is one whether it is written in capitals or not.
+func register(users creator, limit registrationLimiter, passwords *hasher) func(context.Context, string, registration) (im.User, error) {
+	return func(ctx context.Context, address string, in registration) (im.User, error) {
 		account := strings.ToLower(in.Account)
 		u := im.User{ID: im.NewID(), Account: account, Name: cmp.Or(in.Name, account)}
 		if err := cmp.Or(im.CheckAccount(u.Account), im.CheckName(u.Name), im.CheckPassword(in.Password)); err != nil {
+			return im.User{}, err
+		}
+		if err := limit.AllowRegistration(ctx, address); err != nil {
 			return im.User{}, err
 		}
 		hash, err := passwords.hash(ctx, in.Password)

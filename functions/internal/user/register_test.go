@@ -30,7 +30,7 @@ func TestRegister(t *testing.T) {
 			d := newDirectory()
 			d.users["ann"] = im.User{ID: ann, Account: "ann"}
 			h := newHasher(1, 0)
-			got, err := register(d, h)(t.Context(), tt.in)
+			got, err := register(d, &gate{}, h)(t.Context(), "192.0.2.1", tt.in)
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error = %v, want %v", err, tt.err)
 			}
@@ -48,5 +48,15 @@ func TestRegister(t *testing.T) {
 				t.Errorf("the hash that is kept is not of the password: %v, %v", ok, err)
 			}
 		})
+	}
+}
+
+func TestP7TooManyRegistrationsAreRefusedBeforeAnythingIsHashed(t *testing.T) {
+	d, g := newDirectory(), &gate{err: im.Errorf(im.Overloaded, "wait")}
+	busy := newHasher(1, 0)
+	busy.queue <- struct{}{} // whoever comes to hash would be told so
+	_, err := register(d, g, busy)(t.Context(), "192.0.2.1", registration{"carl", "", "password"})
+	if !errors.Is(err, g.err) || len(g.asked) != 1 || g.asked[0] != "@192.0.2.1" || len(d.users) > 0 {
+		t.Errorf("error = %v, asked %q, users %v", err, g.asked, d.users)
 	}
 }

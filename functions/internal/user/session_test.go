@@ -19,7 +19,7 @@ var passwords = newHasher(2, 64)
 func newLogin(t *testing.T) (*login, *directory, *gate) {
 	t.Helper()
 	d, g := newDirectory(), &gate{}
-	if _, err := register(d, passwords)(t.Context(), registration{Account: "ann", Password: "correct horse"}); err != nil {
+	if _, err := register(d, &gate{}, passwords)(t.Context(), "", registration{Account: "ann", Password: "correct horse"}); err != nil {
 		t.Fatal(err)
 	}
 	return &login{accounts: d, sessions: d, limit: g, passwords: passwords, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}}, d, g
