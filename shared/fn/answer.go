@@ -68,6 +68,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, e event.Event, r
 // nothing to say, else 200 with what there is.
 func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []event.Event, replies []reply) {
 	var out batchAnswer
+	var logged error // of many that failed alike, one line is enough
 	for i, rep := range replies {
 		res := Result{ID: events[i].ID, Status: http.StatusOK}
 		err := classify(rep.err)
@@ -76,7 +77,10 @@ func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []ev
 		}
 		if err != nil {
 			res.Status = s.statusOf(err)
-			s.log(r, events[i].ID, res.Status, err)
+			if logged == nil || logged.Error() != err.Error() {
+				s.log(r, events[i].ID, res.Status, err)
+				logged = err
+			}
 			p := im.ProblemOf(err)
 			res.Error = &p
 			res.RetryAfter = retryAfter(err)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,6 +36,7 @@ type Client struct {
 // Open returns the process's client of the Redis at REDIS_URL. It connects
 // when first used.
 func Open(_ context.Context, env *proc.Env) (*Client, error) {
+	quiet()
 	return proc.Share(env, "redis", func() (*Client, func() error, error) {
 		set := env.Settings()
 		urls, dial, timeout := set.List(settingURL), set.Duration(settingDial), set.Duration(settingTimeout)
@@ -56,6 +58,14 @@ func Open(_ context.Context, env *proc.Env) (*Client, error) {
 		return c, c.rdb.Close, nil
 	})
 }
+
+// quiet keeps go-redis from writing lines of its own to standard error. What
+// they say is in the errors that it returns.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // options reads the URLs of one server, or of several nodes of a cluster, of
 // which the first says user, password and TLS.

@@ -97,6 +97,9 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 	if !c.Sync {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
+	// What a statement says and whom a conflict is about are nobody's business
+	// who reads a log.
+	settings = append(settings, "log_min_error_statement=panic", "log_error_verbosity=terse")
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}
@@ -199,11 +202,17 @@ func userOf(file string, fresh bool, as *syscall.Credential) (*url.Userinfo, err
 // initPostgres makes a new data folder. It is moved to its place when it is
 // whole, so that a crash leaves none that is not.
 func initPostgres(ctx context.Context, pg installation, as *syscall.Credential, data, secret string) error {
-	part := data + ".new"
-	if err := os.RemoveAll(part); err != nil {
-		return fmt.Errorf("removing what a first start left: %w", err)
+	// What a start left that was killed. An initdb of it that is still about to
+	// end may write there for a moment yet: then the next start removes it.
+	left, err := filepath.Glob(data + ".new*")
+	if err != nil {
+		return err
 	}
-	if err := os.Mkdir(part, 0o700); err != nil {
+	for _, dir := range left {
+		os.RemoveAll(dir)
+	}
+	part, err := os.MkdirTemp(filepath.Dir(data), filepath.Base(data)+".new-")
+	if err != nil {
 		return fmt.Errorf("making the data folder of PostgreSQL: %w", err)
 	}
 	if as != nil {
