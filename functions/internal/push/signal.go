@@ -10,6 +10,15 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
+// What one signal may come to, for nobody is asked whether they want it: frames
+// with data go to small groups only, as calls are, and what is typed is not
+// told to a crowd.
+const (
+	maxCall   = 32  // members of a group that gets signals with data
+	maxTyping = 500 // members of a group that gets small ones
+	small     = 512 // bytes of a frame
+)
+
 type relations interface {
 	// Relations returns the relation of each pair.
 	Relations(context.Context, []im.Pair) (map[im.Pair]im.Relation, error)
@@ -55,6 +64,9 @@ func signal(to *delivery, relations relations, members members, policy string) f
 			var others []event.Recipient
 			if group := s.Conversation.Group(); group != "" {
 				others, failed[i] = inGroup(s.From, of[group])
+				if n := len(of[group]); failed[i] == nil && (n > maxTyping || n > maxCall && len(s.Frame) > small) {
+					failed[i] = im.Errorf(im.TooLarge, "the group has too many members, %d, for this signal", n)
+				}
 			} else {
 				others = []event.Recipient{{User: s.Conversation.Peer(s.From)}}
 				failed[i] = related[im.PairOf(s.Conversation.Users())].MayWrite(policy)

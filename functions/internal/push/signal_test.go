@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -14,6 +15,8 @@ import (
 const (
 	staff  = "ssssssssssssssss" // a group of ann, bob and cleo
 	others = "oooooooooooooooo" // a group of bob and cleo
+	choir  = "hhhhhhhhhhhhhhhh" // a group of ann and 99 more
+	crowd  = "wwwwwwwwwwwwwwww" // a group of ann and 999 more
 )
 
 // town knows who is what to whom: ann and bob know each other, ann and cleo do
@@ -39,6 +42,10 @@ func (w town) Groups(_ context.Context, groups []string) (map[string][]string, e
 			out[g] = []string{ann, bob, cleo}
 		case others:
 			out[g] = []string{bob, cleo}
+		case choir:
+			out[g] = append([]string{ann}, make([]string, 99)...)
+		case crowd:
+			out[g] = append([]string{ann}, make([]string, 999)...)
 		}
 	}
 	return out, w.err
@@ -96,6 +103,32 @@ func TestSignals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestP7ASignalIsNotToldToACrowd(t *testing.T) {
+	large := func(c im.Conversation) event.Event {
+		e, err := event.New(event.Signal, "test", string(c), event.Signalled{From: ann, Device: "phone", Conversation: c, Frame: []byte(`"` + strings.Repeat("x", small) + `"`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	for _, tt := range []struct {
+		name string
+		e    event.Event
+		want error
+	}{
+		{"data in a small group", large(im.Group(staff)), nil},
+		{"typing in a larger one", signalEvent(t, ann, "phone", im.Group(choir)), nil},
+		{"data in a larger one", large(im.Group(choir)), im.TooLarge},
+		{"typing in a crowd", signalEvent(t, ann, "phone", im.Group(crowd)), im.TooLarge},
+	} {
+		w := newWorld(t)
+		err := signal(w.delivery(), town{}, town{}, im.DirectOpen)(t.Context(), []event.Event{tt.e})
+		if !errors.Is(err, tt.want) || (len(w.requests) > 0) != (tt.want == nil) {
+			t.Errorf("%s: error = %v, %d requests", tt.name, err, len(w.requests))
+		}
 	}
 }
 
