@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -87,8 +88,11 @@ func (h *home) ports(taken string, names ...string) (map[string]int, error) {
 	for _, name := range names {
 		// Held until all are known, so that no two get the same.
 		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(kept[name]))
-		if err != nil || strconv.Itoa(kept[name]) == not {
-			ln, err = net.Listen("tcp", "127.0.0.1:0")
+		if err != nil || kept[name] == 0 || strconv.Itoa(kept[name]) == not {
+			if ln != nil {
+				ln.Close()
+			}
+			ln, err = freePort(not)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("finding a port for %s: %w", name, err)
@@ -101,6 +105,22 @@ func (h *home) ports(taken string, names ...string) (map[string]int, error) {
 		return nil, err
 	}
 	return ports, h.write("ports.json", b)
+}
+
+// freePort listens at a port that is free, other than the one named not. It is
+// below those that systems give to outgoing connections: one of these could
+// take it between now and the start of what it is for.
+func freePort(not string) (ln net.Listener, err error) {
+	for range 100 {
+		port := strconv.Itoa(20000 + mathrand.IntN(12000))
+		if port == not {
+			continue
+		}
+		if ln, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return ln, nil
+		}
+	}
+	return nil, err
 }
 
 // secrets returns the settings that hold keys, made at the first start.
