@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -151,19 +150,19 @@ func start(t *testing.T) *system {
 	s.platform = newPlatform(t)
 	s.vars["FUNCTION_URL"] = s.platform.URL + "/{function}"
 
-	rest := freePort(t)
+	rest := imtest.FreePort(t)
 	for _, f := range functions.All {
 		s.platform.route(f.Name, fmt.Sprintf("http://127.0.0.1:%d/%s", rest, f.Name))
 	}
 	s.run("all-in-one", "functions/all-in-one", "PORT", fmt.Sprint(rest))
 	for _, name := range alone {
-		port := freePort(t)
+		port := imtest.FreePort(t)
 		s.platform.route(name, fmt.Sprintf("http://127.0.0.1:%d/%s", port, name))
 		s.run(name, "functions/"+name, "PORT", fmt.Sprint(port))
 	}
-	s.run("connector", "connector", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	s.run("connector", "connector", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)))
 	for i := range 2 {
-		public, internal := freePort(t), freePort(t)
+		public, internal := imtest.FreePort(t), imtest.FreePort(t)
 		s.run(fmt.Sprintf("gateway-%d", i+1), "gateway",
 			"GATEWAY_ADDR", fmt.Sprintf("127.0.0.1:%d", public),
 			"GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", internal),
@@ -191,16 +190,6 @@ func (s *system) run(name, pkg string, vars ...string) {
 		env = append(env, k+"="+v)
 	}
 	s.parts[name] = imtest.Run(s.t, env, binary(s.t, pkg))
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 func get(url string) error {

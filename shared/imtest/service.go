@@ -55,7 +55,7 @@ func Start(t testing.TB, kind string, args ...string) *Service {
 	if kind == postgresql {
 		args = append(args, "--fsync")
 	}
-	s := &Service{Addr: "127.0.0.1:0"}
+	s := &Service{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t))}
 	s.Process = run(t, kind, func() (*child.Process, error) {
 		p, at, err := serve(kind, append(args, "--addr", s.Addr)...)
 		if err != nil {
