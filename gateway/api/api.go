@@ -173,7 +173,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, op *operation) {
 func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Request, op *operation) (status int, err error) {
 	data, err := op.fields(w, r)
 	if err != nil {
-		return statusOf(err), err
+		return fn.CallStatus(err), err
 	}
 	// Not before the request is read, which may take a slow client long.
 	select {
@@ -188,7 +188,7 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	defer resp.Body.Close()
 	if err := foreign(resp); err != nil {
-		return statusOf(err), err
+		return fn.CallStatus(err), err
 	}
 	h := w.Header()
 	for _, name := range []string{"Content-Type", "Retry-After", "WWW-Authenticate"} {
@@ -271,21 +271,4 @@ type errForeign int
 
 func (e errForeign) Error() string {
 	return "status " + strconv.Itoa(int(e)) + " of something that is not a function"
-}
-
-// statusOf is the status of an error that the gateway itself met.
-func statusOf(err error) int {
-	switch im.KindOf(err) {
-	case im.Invalid:
-		return http.StatusBadRequest
-	case im.TooLarge:
-		return http.StatusRequestEntityTooLarge
-	case im.Unsupported:
-		return http.StatusUnsupportedMediaType
-	case im.Overloaded:
-		return http.StatusTooManyRequests
-	case im.Unavailable:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
 }

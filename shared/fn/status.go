@@ -20,6 +20,9 @@ func deliveryStatus(k im.Kind) int {
 	return http.StatusUnprocessableEntity
 }
 
+// CallStatus is the status by which a caller is told of err.
+func CallStatus(err error) int { return callStatus(im.KindOf(err)) }
+
 // callStatus is what a caller is told.
 func callStatus(k im.Kind) int {
 	switch k {
