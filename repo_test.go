@@ -44,6 +44,7 @@ var layers = []struct {
 	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
 	{"shared/imtest", []string{"shared/proc", "shared/imtest/child"}},
 	{"shared/imtest/*", []string{"shared/im"}},
+	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka"}},
 	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
 	{"client", []string{"shared/im", "shared/frame"}},
 	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka"}},

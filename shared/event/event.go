@@ -21,6 +21,7 @@ const (
 	Signal           = "dev.tidings.signal.v1"            // Signalled; gateway → push-fanout → gateway
 	Push             = "dev.tidings.push.v1"              // Pushed; push-fanout → gateway
 	SessionEnded     = "dev.tidings.session.ended.v1"     // Ended; → gateway
+	PresenceChanged  = "dev.tidings.presence.changed.v1"  // Changed; gateway → push-presence
 )
 
 // CallType returns the type of the events by which an API function is called.
@@ -85,9 +86,12 @@ type Placed struct {
 // Accepted is a message on its way into history and inboxes. Recipients are
 // whose inboxes it goes to, the sender's among them; without them it goes to
 // the members of its group. The id of the event is the id of the message.
+// Quiet and Amended are those of an im.Notice.
 type Accepted struct {
-	Message    im.Message `json:"message"`
-	Recipients []string   `json:"recipients,omitempty"`
+	Message    im.Message   `json:"message"`
+	Recipients []string     `json:"recipients,omitempty"`
+	Quiet      bool         `json:"quiet,omitempty"`
+	Amended    []im.Message `json:"amended,omitempty"`
 }
 
 // Appended says at which seq a message stands in whose inbox. An event names
@@ -129,6 +133,12 @@ type Ended struct {
 	Session string `json:"session,omitempty"`
 	Conn    string `json:"conn,omitempty"`
 	Reason  string `json:"reason"` // one of the reasons of frame's close codes
+}
+
+// Changed says that the first device of a user has connected, or the last one
+// has gone. What is true is in the presence; this says that it is worth a look.
+type Changed struct {
+	User string `json:"user"`
 }
 
 // Heads asks for the greatest seq in the inbox of each user.

@@ -3,7 +3,7 @@
 // A function is declared once, as a [Func]. [Main] makes a program of one;
 // given several it makes one program of them all, which is how they run on a
 // laptop and in tests. What a function does is written as a plain Go function
-// of the data of events; [On], [Answer], [Call], [CallFrom] and [CallAs] put it behind
+// of the data of events; [On], [Answer], [Call], [CallFrom], [CallAs] and [Timed] put it behind
 // HTTP: single events in binary or structured mode, batches, and plain JSON,
 // which is taken as the data of an event of the type the function accepts.
 //
@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -42,6 +43,9 @@ type Func struct {
 	// Topic is the Kafka topic whose events trigger it; "" is triggered by HTTP only.
 	Topic string
 
+	// Every is how often a Timed function is to be called; 0 is not by a clock.
+	Every time.Duration
+
 	// Public functions may be reached from outside through the gateway.
 	Public bool
 
@@ -59,6 +63,8 @@ type Handler struct {
 	vouched bool                                     // wants to know who is vouched for by a seal
 	open    func(*proc.Env) (*token.Verifier, error) // nil if callers need not be known
 	verify  *token.Verifier
+	gate    Gate                        // of callers
+	timed   func(context.Context) error // takes no events
 }
 
 // call is one event, and who sent it.
@@ -66,6 +72,7 @@ type call struct {
 	event.Event
 	caller  im.Caller // as the access token of the request proves it
 	address string    // as a gateway vouches for it
+	key     string    // its Idempotency-Key
 }
 
 type reply struct {
@@ -165,11 +172,38 @@ func CallFrom[In, Out any](f func(ctx context.Context, address string, in In) (O
 	})}
 }
 
-// CallAs answers requests of callers who prove by an access token who they are.
-func CallAs[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) Handler {
-	return Handler{status: callStatus, open: token.OpenVerifier, handle: oneByOne(func(ctx context.Context, c call, in In) (Out, error) {
-		return f(ctx, c.caller, in)
+// CallAs answers requests of callers who prove by an access token who they
+// are, and whom the gate admits.
+func CallAs[In, Out any](gate Gate, f func(context.Context, im.Caller, In) (Out, error)) Handler {
+	return Handler{status: callStatus, open: token.OpenVerifier, gate: gate, handle: oneByOne(func(ctx context.Context, c call, in In) (Out, error) {
+		return f(withKey(ctx, c.key), c.caller, in)
 	})}
+}
+
+type keyOfContext struct{}
+
+func withKey(ctx context.Context, key string) context.Context {
+	if key == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, keyOfContext{}, key)
+}
+
+// KeyOf returns the Idempotency-Key of the call that ctx is of, or "": for what
+// is made under a name that can be derived from it, so that not even a gate
+// that forgot makes it twice.
+func KeyOf(ctx context.Context) string {
+	key, _ := ctx.Value(keyOfContext{}).(string)
+	return key
+}
+
+// Timed does a job when its time has come. Any POST says that it has: a ping
+// event or nothing at all, with or without a body, from anybody. So f is such
+// that it may be done at any time, twice at once, and be cut off at any step.
+// In one process it runs once at a time; who comes while it runs is told that
+// it is done.
+func Timed(f func(context.Context) error) Handler {
+	return Handler{status: deliveryStatus, timed: f, handle: func(context.Context, []call) []reply { return nil }}
 }
 
 func oneByOne[In, Out any](f func(context.Context, call, In) (Out, error)) func(context.Context, []call) []reply {

@@ -155,6 +155,7 @@ type server struct {
 	env      *proc.Env
 	ring     *event.Keyring // nil if seals do not matter
 	slots    chan struct{}
+	ticking  sync.Mutex // held while a timed function runs
 	metrics  *metrics
 	observer prometheus.Observer
 }
@@ -186,6 +187,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		s.refuse(w, r, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "a function is called by POST"))
+		return
+	}
+	if s.timed != nil {
+		s.tick(w, r)
 		return
 	}
 	start := time.Now()
@@ -339,12 +344,18 @@ func (s *server) run(ctx context.Context, r *http.Request, events []event.Event)
 			replies[i].err = err
 		} else if callerErr != nil {
 			replies[i].err = callerErr
+		} else if err := s.pass(ctx, caller); err != nil {
+			replies[i].err = err
 		} else {
 			calls = append(calls, call{Event: events[i], caller: caller, address: s.address(&events[i])})
 			index = append(index, i)
 		}
 	}
-	if len(calls) > 0 {
+	switch {
+	case len(calls) == 0:
+	case s.gate != nil && len(events) == 1:
+		replies[0] = s.once(ctx, r, calls[0])
+	default:
 		for j, rep := range s.protected(ctx, calls) {
 			replies[index[j]] = rep
 		}
@@ -391,6 +402,44 @@ func (s *server) caller(r *http.Request) (im.Caller, error) {
 	}
 	c, _, err := s.verify.Verify(strings.TrimSpace(jwt))
 	return c, err
+}
+
+// pass asks the gate about each event of a request, so that a batch counts as
+// what it is.
+func (s *server) pass(ctx context.Context, c im.Caller) error {
+	if s.gate == nil {
+		return nil
+	}
+	return s.gate.Admit(ctx, c)
+}
+
+// tick runs a timed function.
+func (s *server) tick(w http.ResponseWriter, r *http.Request) {
+	if !s.ticking.TryLock() {
+		s.count(http.StatusOK)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	defer s.ticking.Unlock()
+	start := time.Now()
+	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.timeout)
+	defer cancel()
+	err := func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.env.Log.ErrorContext(ctx, "panic", "function", s.Name, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+				err = im.Internal
+			}
+		}()
+		return s.timed(ctx)
+	}()
+	if err = classify(err); err != nil {
+		s.refuse(w, r, s.statusOf(err), err)
+		return
+	}
+	s.count(http.StatusOK)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // protected runs the handler and makes an error of a panic.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/hex"
+	"strconv"
 	"strings"
 )
 
@@ -63,6 +64,25 @@ func MessageID(t Time, random [8]byte) string {
 	hex.Encode(s[24:36], u[10:16])
 	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
 	return string(s[:])
+}
+
+// TimeOfMessageID returns the time that a message id is made of, to the
+// microsecond, so that an id alone names a place; false if s is none of
+// NewMessageID.
+func TimeOfMessageID(s string) (Time, bool) {
+	if !IsMessageID(s) || s[14] != '7' {
+		return 0, false
+	}
+	hi, err1 := strconv.ParseUint(s[0:8]+s[9:13], 16, 64)
+	lo, err2 := strconv.ParseUint(s[15:18], 16, 64)
+	if err1 != nil || err2 != nil {
+		return 0, false
+	}
+	us := (lo*1000 + 4095) / 4096
+	if us > 999 { // above what 999 µs is written as
+		return 0, false
+	}
+	return Time(hi*1000 + us), true
 }
 
 // IsMessageID reports whether s is a UUID in its canonical lower-case form.

@@ -168,3 +168,56 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestAMessageIDSaysItsTime(t *testing.T) {
+	for us := range Time(2000) {
+		at := TimeOf(time.Date(2026, 11, 23, 4, 5, 6, 0, time.UTC)) + us
+		if got, ok := TimeOfMessageID(NewMessageID(at)); !ok || got != at {
+			t.Fatalf("%s says %s, %t", at, got, ok)
+		}
+	}
+	for _, bad := range []string{"", "x", "019b7d5f-1c2e-4e66-8000-000000000001", "019b7d5f-1c2e-7fff-8000-000000000001"} {
+		if at, ok := TimeOfMessageID(bad); ok {
+			t.Errorf("%q says %s", bad, at)
+		}
+	}
+}
+
+func TestANoticeIsAMessage(t *testing.T) {
+	for _, tt := range []struct {
+		data any
+		want string
+	}{
+		{nil, `{"type":"group.left"}`},
+		{map[string]int{"version": 3}, `{"type":"group.left","version":3}`},
+	} {
+		n, err := NewNotice(GroupLeft, Group(cat), ann, tt.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := n.Message("n1", Place{1, "x"})
+		if string(m.Data) != tt.want || m.Kind != KindNotice || m.From != ann || m.ClientID != "n1" {
+			t.Errorf("%s, want %s", m.Data, tt.want)
+		}
+	}
+}
+
+func TestOnlyWhatOthersSayIsUnread(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		kind, from      string
+		recalled, quiet bool
+		want            Class
+	}{
+		{"what another says", KindText, bob, false, false, ClassUnread},
+		{"what one says oneself", KindText, ann, false, false, ClassShown},
+		{"what was recalled", KindText, bob, true, false, ClassShown},
+		{"a notice", KindNotice, bob, false, false, ClassShown},
+		{"a quiet notice", KindNotice, bob, false, true, ClassQuiet},
+		{"what one deleted", KindDeleted, bob, false, false, ClassQuiet},
+	} {
+		if got := ClassOf(tt.kind, tt.from, ann, tt.recalled, tt.quiet); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}

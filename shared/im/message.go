@@ -24,6 +24,10 @@ const (
 const (
 	KindText   = "text"   // Text is what was said
 	KindNotice = "notice" // Data says what happened; only the system sends these
+
+	// KindDeleted is what a user's own inbox and history have in place of a
+	// message that they deleted for themselves.
+	KindDeleted = "deleted"
 )
 
 // A Message is one thing said in a conversation. (Conversation, Time, ID) is
@@ -38,6 +42,20 @@ type Message struct {
 	Text         string          `json:"text,omitempty"`
 	ReplyTo      string          `json:"reply_to,omitempty"` // id of a message in the same conversation
 	Data         json.RawMessage `json:"data,omitempty"`
+
+	// Of a message that was changed after it was sent:
+	Revision int  `json:"revision,omitempty"` // counts its changes; the greater is the newer
+	Edited   Time `json:"edited,omitempty"`   // when it was last edited
+	Recalled bool `json:"recalled,omitempty"` // it is empty now
+
+	Reactions []Reaction `json:"reactions,omitempty"` // in answers of message-history only
+}
+
+// A Reaction is an emoji that users have put on a message.
+type Reaction struct {
+	Emoji string `json:"emoji"`
+	Count int    `json:"count"`
+	Mine  bool   `json:"mine,omitempty"` // the caller is one of them
 }
 
 // A Draft is a message as its sender wrote it, before it has a place.
@@ -150,6 +168,32 @@ type Entry struct {
 	Seq     int64           `json:"seq"`
 	ID      string          `json:"id"`      // of the message
 	Message json.RawMessage `json:"message"` // a Message
+
+	Conversation Conversation `json:"conversation"`
+	Class        Class        `json:"class"`
+	Revision     int          `json:"revision"` // of the message
+}
+
+// A Class is what an entry is to its user's list of conversations.
+type Class int8
+
+// The classes of entry.
+const (
+	ClassQuiet  Class = 0 // nothing: a quiet notice, a deleted message
+	ClassShown  Class = 1 // brings its conversation to the top: one's own message, a notice
+	ClassUnread Class = 2 // that too, and is unread until it is read: a message of another
+)
+
+// ClassOf returns the class of a message in the inbox of user. quiet is of its
+// notice.
+func ClassOf(kind, from, user string, recalled, quiet bool) Class {
+	switch {
+	case quiet || kind == KindDeleted:
+		return ClassQuiet
+	case kind == KindNotice || from == user || recalled:
+		return ClassShown
+	}
+	return ClassUnread
 }
 
 // An EntryKey names an entry by what it holds.

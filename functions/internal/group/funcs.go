@@ -3,11 +3,13 @@ package group
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
 )
 
 // Create makes a group of the caller and others.
@@ -16,10 +18,11 @@ var Create = fn.Func{
 	Accepts: event.CallType("group-create"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		if err := errors.Join(dbErr, gateErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(create(db)), nil
+		return fn.CallAs(gate, create(db)), nil
 	},
 }

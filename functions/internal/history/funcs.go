@@ -5,11 +5,13 @@ package history
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
 )
 
 // Persist adds each accepted message to the history of its conversation.
@@ -32,10 +34,11 @@ var Read = fn.Func{
 	Accepts: event.CallType("message-history"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		if err := errors.Join(dbErr, gateErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(read(db, db)), nil
+		return fn.CallAs(gate, read(db, db)), nil
 	},
 }

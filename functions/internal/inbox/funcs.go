@@ -45,11 +45,12 @@ var Sync = fn.Func{
 	Accepts: event.CallType("message-sync"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, err := open(ctx, env)
-		if err != nil {
+		store, storeErr := open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		if err := errors.Join(storeErr, gateErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(syncAfter(store)), nil
+		return fn.CallAs(gate, syncAfter(store)), nil
 	},
 }
 

@@ -82,11 +82,12 @@ var Logout = fn.Func{
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
 		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, endErr); err != nil {
+		if err := errors.Join(dbErr, gateErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(logout(db, end)), nil
+		return fn.CallAs(gate, logout(db, end)), nil
 	},
 }
 
@@ -96,11 +97,12 @@ var Search = fn.Func{
 	Accepts: event.CallType("user-search"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		if err := errors.Join(dbErr, gateErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(search(db)), nil
+		return fn.CallAs(gate, search(db)), nil
 	},
 }
 

@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// A Tx is a transaction that changes what others are to be told of. Its methods
+// stand beside what they change, in the files of this package.
+type Tx struct {
+	tx      pgx.Tx
+	notices []im.Notice
+	stale   []im.Stale
+}
+
+// Notify has notices published if, and once, the transaction is committed.
+func (tx *Tx) Notify(notices ...im.Notice) { tx.notices = append(tx.notices, notices...) }
+
+// changed notes what caches have to forget.
+func (tx *Tx) changed(s im.Stale) { tx.stale = append(tx.stale, s) }
+
+// Change runs f in a transaction. Before that is committed, prepare is handed
+// what is stale by it and the notices that f left; the places that it returns,
+// one for each, are stored with them. What is returned waits to be published.
+// If f or prepare fails, nothing was changed.
+//
+// The transaction is of PostgreSQL's default isolation, read committed: f locks
+// the rows that it decides by.
+func (db *DB) Change(ctx context.Context,
+	f func(context.Context, *Tx) error,
+	prepare func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error),
+) (stale []im.Stale, pending []im.Pending, err error) {
+	err = pgx.BeginFunc(ctx, db.pool, func(pgtx pgx.Tx) error {
+		tx := &Tx{tx: pgtx}
+		if err := f(ctx, tx); err != nil {
+			return err
+		}
+		var err error
+		if pending, err = prepare(ctx, tx.stale, tx.notices); err != nil {
+			return err
+		}
+		stale = tx.stale
+		return tx.store(ctx, pending)
+	})
+	if err != nil {
+		return nil, nil, failed(err, "making a change")
+	}
+	return stale, pending, nil
+}
+
+func (tx *Tx) store(ctx context.Context, pending []im.Pending) error {
+	if len(pending) == 0 {
+		return nil
+	}
+	ids, at, notices := make([]string, len(pending)), make([]time.Time, len(pending)), make([]string, len(pending))
+	messages := make([]pgtype.UUID, len(pending))
+	for i, p := range pending {
+		var err error
+		if messages[i], err = parseUUID(p.Place.ID); err != nil {
+			return err
+		}
+		b, err := json.Marshal(p.Notice)
+		if err != nil {
+			return im.Wrap(im.Internal, err, "writing a notice")
+		}
+		ids[i], at[i], notices[i] = p.ID, p.Time.Std(), string(b)
+	}
+	_, err := tx.tx.Exec(ctx, `
+		INSERT INTO outbox (id, message_id, time, notice)
+		SELECT i, m, t, n::jsonb FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::text[]) AS o (i, m, t, n)`,
+		ids, messages, at, notices)
+	return failed(err, "writing %d notices into the outbox", len(pending))
+}
+
+// Pending returns at most limit notices that have waited for at least age to be
+// published, the oldest first.
+func (db *DB) Pending(ctx context.Context, age time.Duration, limit int) ([]im.Pending, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT id, message_id, time, notice FROM outbox
+		WHERE created <= now() - $1::interval
+		ORDER BY created, time, id LIMIT $2`, age, limit)
+	if err != nil {
+		return nil, failed(err, "reading the outbox")
+	}
+	pending, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (im.Pending, error) {
+		var p im.Pending
+		var id pgtype.UUID
+		var at time.Time
+		var notice []byte
+		if err := row.Scan(&p.ID, &id, &at, &notice); err != nil {
+			return p, err
+		}
+		p.Place = im.Place{Time: im.TimeOf(at), ID: formatUUID(id)}
+		return p, json.Unmarshal(notice, &p.Notice)
+	})
+	return pending, failed(err, "reading the outbox")
+}
+
+// Published takes notices out of the outbox. That it may be undone by a crash
+// of the server does no harm: they are published again at their places.
+func (db *DB) Published(ctx context.Context, ids []string) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		batch.Queue(`SET LOCAL synchronous_commit = off`)
+		batch.Queue(`DELETE FROM outbox WHERE id = ANY ($1)`, ids)
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	return failed(err, "taking %d notices out of the outbox", len(ids))
+}
