@@ -1,4 +1,5 @@
-// Package tidings holds the contract of the HTTP API.
+// Package tidings holds the contracts: of the HTTP API, and of the socket and
+// the topics.
 package tidings
 
 import _ "embed"
@@ -8,3 +9,9 @@ import _ "embed"
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
+
+// AsyncAPI is asyncapi.yaml: what is said on the socket, and what the topics
+// hold.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte

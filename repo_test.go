@@ -44,6 +44,7 @@ var layers = []struct {
 	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
 	{"shared/imtest", []string{"shared/proc", "shared/imtest/child"}},
 	{"shared/imtest/*", []string{"shared/im"}},
+	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/mongodb"}},
 	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka"}},
 	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
 	{"client", []string{"shared/im", "shared/frame"}},
@@ -54,7 +55,8 @@ var layers = []struct {
 	{"functions/internal/*", []string{"shared/*"}},
 	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
-	{"migrate", []string{"shared/postgres", "shared/kafka", "shared/proc"}},
+	{"migrate", []string{"shared/postgres", "shared/kafka", "shared/proc", "shared/token"}},
+	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
 	{"bench", []string{"client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e", []string{"client", "shared/*"}},

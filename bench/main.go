@@ -7,7 +7,8 @@
 //	go run ./bench -url http://127.0.0.1:8080
 //
 // A server's limits are set for people, not for a load: start it with
-// SEND_RATE, SEND_BURST and SIGN_INS_PER_MINUTE at 1000000.
+// SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST and SIGN_INS_PER_MINUTE at
+// 1000000.
 package main
 
 import (
@@ -88,6 +89,7 @@ type bench struct {
 	use      *usage
 	found    findings
 	report   report
+	asked    report // of the API
 }
 
 func run(ctx context.Context, o options) error {
@@ -99,7 +101,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	o.url = strings.TrimSuffix(o.url, "/")
-	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second}
+	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second, report: report{columns: loadColumns}, asked: report{columns: callColumns}}
 	if o.quick {
 		b.duration, b.warmUp = 3*time.Second, 500*time.Millisecond
 		b.group, b.idle = min(b.group, 100), min(b.idle, 200)
@@ -117,9 +119,14 @@ func run(ctx context.Context, o options) error {
 			break
 		}
 	}
-	if len(b.report.rows) > 0 {
+	if len(b.report.rows)+len(b.asked.rows) > 0 {
 		header(os.Stdout, o.url, describeServices(context.WithoutCancel(ctx), o.brokers, o.postgres), o.note)
-		b.report.print(os.Stdout)
+	}
+	for _, table := range []report{b.report, b.asked} {
+		if len(table.rows) > 0 {
+			table.print(os.Stdout)
+			fmt.Println()
+		}
 	}
 	return errors.Join(err, b.verdict())
 }

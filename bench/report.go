@@ -13,12 +13,18 @@ import (
 )
 
 // A report is a table in Markdown, a row for each thing measured.
-type report struct{ rows [][]string }
+type report struct {
+	columns []string
+	rows    [][]string
+}
 
-var columns = []string{"", "per second", "ack p50 / p99", "deliver p50 / p99", "CPU µs each, by process", ""}
+var (
+	loadColumns = []string{"", "per second", "ack p50 / p99", "deliver p50 / p99", "CPU µs each, by process", ""}
+	callColumns = []string{"the API", "alone: p50 / p99", fmt.Sprintf("per second, %d callers", apiCallers), "then: p50 / p99", "CPU µs each, by process", ""}
+)
 
 func (r *report) add(cells ...string) {
-	r.rows = append(r.rows, append(cells, make([]string, len(columns)-len(cells))...))
+	r.rows = append(r.rows, append(cells, make([]string, len(r.columns)-len(cells))...))
 }
 
 func (r *report) load(res *result) {
@@ -47,8 +53,8 @@ func (r *report) limit(l *limit) {
 
 // print writes the table, its columns aligned.
 func (r *report) print(w io.Writer) {
-	rows := append([][]string{columns}, r.rows...)
-	width := make([]int, len(columns))
+	rows := append([][]string{r.columns}, r.rows...)
+	width := make([]int, len(r.columns))
 	for _, row := range rows {
 		for i, cell := range row {
 			width[i] = max(width[i], len([]rune(cell)), 3)
@@ -62,7 +68,7 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintln(w, b.String()+"|")
 	}
 	line(rows[0])
-	dashes := make([]string, len(columns))
+	dashes := make([]string, len(r.columns))
 	for i := range dashes {
 		dashes[i] = strings.Repeat("-", width[i])
 	}

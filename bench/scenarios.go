@@ -38,6 +38,7 @@ var scenarios = []scenario{
 	{"paced", func(b *bench, ctx context.Context) error { return b.chat(ctx, 0, pairsRate) }},
 	{"group", func(b *bench, ctx context.Context) error { return b.groupChat(ctx, groupWindow, 0) }},
 	{"group-paced", func(b *bench, ctx context.Context) error { return b.groupChat(ctx, 0, groupRate) }},
+	{"api", (*bench).calls},
 	{"echo", func(b *bench, ctx context.Context) error {
 		return b.limit(limitEcho(ctx, b.duration, len(frameHead("u:"+im.NewID(), textBytes))+len("aaaaaaaa.10.1000.10000000")))
 	}},

@@ -166,7 +166,24 @@ func (a *API) History(ctx context.Context, accessToken string, c im.Conversation
 	return p, err
 }
 
-// call makes one call: in is sent and out filled in as JSON, unless nil.
+// Call makes any call of the contract (openapi.yaml): the path with its query,
+// as url.PathEscape and url.Values write them; in is sent and out filled in as
+// JSON, unless nil. accessToken is "" for what needs none.
+func (a *API) Call(ctx context.Context, method, path, accessToken string, in, out any) error {
+	_, err := a.call(ctx, method, path, accessToken, in, out)
+	return err
+}
+
+type keyOfContext struct{}
+
+// WithIdempotencyKey returns a context whose calls have a key of their own: a
+// call that is made again under its key, because its answer was lost, has one
+// effect and gets the first one's answer. It is for one call, and what repeats
+// it: im.NewID makes a key.
+func WithIdempotencyKey(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, keyOfContext{}, key)
+}
+
 func (a *API) call(ctx context.Context, method, path, accessToken string, in, out any) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
@@ -185,6 +202,9 @@ func (a *API) call(ctx context.Context, method, path, accessToken string, in, ou
 	}
 	if accessToken != "" {
 		req.Header.Set("Authorization", "Bearer "+accessToken)
+	}
+	if key, _ := ctx.Value(keyOfContext{}).(string); key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	hc := a.HTTP
 	if hc == nil {

@@ -236,6 +236,14 @@ func (c *Client) Do(ctx context.Context, calls func(api *API, accessToken string
 	return calls(&c.api, t)
 }
 
+// Call makes any call of the contract as the user, see API.Call:
+//
+//	var page struct{ Friends []struct{ User im.Profile } }
+//	err := c.Call(ctx, "GET", "/v1/friends?limit=100", nil, &page)
+func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
+	return c.Do(ctx, func(api *API, token string) error { return api.Call(ctx, method, path, token, in, out) })
+}
+
 // FindUser returns the user with an account, or an error of kind im.NotFound.
 func (c *Client) FindUser(ctx context.Context, account string) (u im.User, err error) {
 	err = c.Do(ctx, func(api *API, token string) (err error) {

@@ -247,6 +247,8 @@ func (k *conn) handle(f frame.FromServer) error {
 		c.emit(Typing{From: f.From, Conversation: f.Conversation})
 	case frame.Signal:
 		c.emit(Signal{From: f.From, Conversation: f.Conversation, Data: f.Data})
+	case frame.Presence:
+		c.emit(Presence{User: f.User, Online: f.Online, LastSeen: f.LastSeen})
 	case frame.Bye:
 		k.bye = &f
 	case frame.Error:

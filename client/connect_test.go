@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,8 @@ func TestAfterAClose(t *testing.T) {
 		{"replaced", 4200, bye(frame.CloseReplaced, 0), 0, 0, false, true},
 		{"signed out, without a bye", 4201, nil, 0, 0, false, true},
 		{"too many", 4202, bye(frame.CloseTooMany, 0), 0, 0, false, true},
+		{"revoked", 4203, bye(frame.CloseRevoked, 0), 0, 0, false, true},
+		{"deleted", 4204, bye(frame.CloseDeleted, 0), 0, 0, false, true},
 		{"an unknown 42xx", 4277, nil, 0, 0, false, true},
 		{"a bye whose close frame was lost", 0, bye(frame.CloseReplaced, 0), 0, 0, false, true},
 		{"a bye that says more than its code", 4088, &frame.FromServer{Type: frame.Bye, Code: 4088, Reconnect: frame.ReconnectNo}, 0, 0, false, true},
@@ -541,6 +544,49 @@ func TestAnswersOfTheAPI(t *testing.T) {
 	if _, err := api.FindUser(ctx, "t", "ann"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+}
+
+func TestAnyCall(t *testing.T) {
+	type seen struct{ method, uri, auth, key, body string }
+	var calls []seen
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		calls = append(calls, seen{r.Method, r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"), string(b)})
+		io.WriteString(w, `{"friends":[{"remark":"Bobby"}]}`)
+	}))
+	defer srv.Close()
+	api := &API{URL: srv.URL}
+	var out struct{ Friends []struct{ Remark string } }
+	if err := api.Call(t.Context(), "GET", "/v1/friends?limit=1", "t", nil, &out); err != nil || len(out.Friends) != 1 || out.Friends[0].Remark != "Bobby" {
+		t.Error(out, err)
+	}
+	ctx := WithIdempotencyKey(t.Context(), "k1")
+	if err := api.Call(ctx, "DELETE", "/v1/groups/g/members", "t", map[string]any{"users": []string{bob}}, nil); err != nil {
+		t.Error(err)
+	}
+	want := []seen{
+		{"GET", "/v1/friends?limit=1", "Bearer t", "", ""},
+		{"DELETE", "/v1/groups/g/members", "Bearer t", "k1", `{"users":["` + bob + `"]}`},
+	}
+	if !slices.Equal(calls, want) {
+		t.Errorf("called %+v\nwant   %+v", calls, want)
+	}
+}
+
+func TestACallIsMadeAgainWithANewToken(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		c, _ := f.connect(f.options(&g), 0)
+		defer c.Close()
+		f.set(func() { f.revoked["access-1"] = true })
+		var p InboxPage
+		if err := c.Call(t.Context(), "GET", "/v1/inbox?after=0&limit=1", nil, &p); err != nil {
+			t.Error(err)
+		}
+		if f.seen().refreshes != 1 {
+			t.Errorf("%d refreshes", f.seen().refreshes)
+		}
+	})
 }
 
 func TestCallsOfTheAPI(t *testing.T) {

@@ -15,8 +15,36 @@ type Message struct {
 	im.Message
 }
 
+// A Notice is what a message of im.KindNotice tells: that something has changed.
+type Notice struct {
+	Type string          // such as im.GroupJoined
+	Data json.RawMessage // a JSON object, see docs/protocol.md; "type" is in it, too
+}
+
+// Read fills in the data of a notice.
+func (n Notice) Read(to any) error {
+	if err := json.Unmarshal(n.Data, to); err != nil {
+		return fmt.Errorf("reading a notice %s: %w", n.Type, err)
+	}
+	return nil
+}
+
+// NoticeOf returns the notice that a message is, and false if it is none.
+func NoticeOf(m im.Message) (Notice, bool) {
+	if m.Kind != im.KindNotice {
+		return Notice{}, false
+	}
+	var data struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(m.Data, &data); err != nil || data.Type == "" {
+		return Notice{}, false
+	}
+	return Notice{data.Type, m.Data}, true
+}
+
 // An Event is anything but a message that a program may want to know: one of
-// Online, Offline, Typing, Signal, Resent and Rewound. If a program is slower
+// Online, Offline, Typing, Signal, Presence, Resent and Rewound. If a program is slower
 // than they come, the oldest are dropped.
 type Event interface{ event() }
 
@@ -45,6 +73,15 @@ type Signal struct {
 	Data         json.RawMessage
 }
 
+// Presence says that a friend has come or gone. Who is online when the client
+// connects it finds out by asking (GET /v1/presence), and so it does when it
+// was disconnected meanwhile.
+type Presence struct {
+	User     string
+	Online   bool
+	LastSeen im.Time // of who is not online; 0 if it is not known
+}
+
 // Resent says what became of a message that was in the Store when the client
 // started.
 type Resent struct {
@@ -62,16 +99,17 @@ type Rewound struct {
 	Head   int64 // greatest seq that the server has
 }
 
-func (Online) event()  {}
-func (Offline) event() {}
-func (Typing) event()  {}
-func (Signal) event()  {}
-func (Resent) event()  {}
-func (Rewound) event() {}
+func (Online) event()   {}
+func (Offline) event()  {}
+func (Typing) event()   {}
+func (Signal) event()   {}
+func (Presence) event() {}
+func (Resent) event()   {}
+func (Rewound) event()  {}
 
 // A StoppedError is why a client stopped for good, when the server asked it to:
-// frame.CloseReplaced, frame.CloseSignedOut or frame.CloseTooMany. Only a person
-// should start it again.
+// one of the reasons of frame that say so, such as frame.CloseReplaced,
+// frame.CloseRevoked or frame.CloseDeleted. Only a person should start it again.
 type StoppedError struct {
 	Close frame.Close
 	Err   error // may be nil

@@ -161,6 +161,68 @@ func TestEventsAreBoundedAndTheOldestGo(t *testing.T) {
 	})
 }
 
+func TestFriendsWhoComeAndGoAreEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		c, s := f.connect(f.options(&g), 0)
+		defer c.Close()
+		s.write(frame.FromServer{Type: frame.Presence, User: bob, Online: true})
+		s.write(frame.FromServer{Type: frame.Presence, User: bob, LastSeen: 7})
+		synctest.Wait()
+		for _, want := range []Event{Presence{User: bob, Online: true}, Presence{User: bob, LastSeen: 7}} {
+			if g.count(func(e Event) bool { return e == want }) != 1 {
+				t.Errorf("no %+v among %v", want, g.events)
+			}
+		}
+	})
+}
+
+// A notice is a message like others, whatever it tells.
+func TestNoticesAreMessages(t *testing.T) {
+	for _, tt := range []struct {
+		name, message string
+		is            bool
+		typ           string
+		users         []string
+	}{
+		{"a notice", `{"id":"m","kind":"notice","data":{"type":"group.joined","users":["b"],"version":7}}`, true, im.GroupJoined, []string{"b"}},
+		{"one of a later version", `{"id":"m","kind":"notice","data":{"type":"moon.rose"}}`, true, "moon.rose", nil},
+		{"one without a type", `{"id":"m","kind":"notice","data":{}}`, false, "", nil},
+		{"one without data", `{"id":"m","kind":"notice"}`, false, "", nil},
+		{"a text", `{"id":"m","kind":"text","text":"x","data":{"type":"group.joined"}}`, false, "", nil},
+		{"what one deleted", `{"id":"m","kind":"deleted","revision":1073741824}`, false, "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fake) {
+				var g got
+				opt := f.options(&g)
+				var heard []Message
+				opt.OnMessage = func(_ context.Context, _ *Client, m Message) error { heard = append(heard, m); return nil }
+				c, s := f.connect(opt, 0)
+				defer c.Close()
+				s.write(frame.FromServer{Type: frame.Message, Seq: 1, Message: []byte(tt.message)})
+				synctest.Wait()
+				if len(heard) != 1 {
+					t.Fatalf("heard %v", heard)
+				}
+				n, is := NoticeOf(heard[0].Message)
+				var data struct{ Users []string }
+				if is {
+					if err := n.Read(&data); err != nil {
+						t.Error(err)
+					}
+				}
+				if is != tt.is || n.Type != tt.typ || !slices.Equal(data.Users, tt.users) {
+					t.Errorf("%t %+v %+v", is, n, data)
+				}
+			})
+		})
+	}
+	if err := (Notice{Type: "x", Data: []byte(`[]`)}).Read(&struct{}{}); err == nil {
+		t.Error("data of another form can be read")
+	}
+}
+
 func TestAnInboxThatCannotBeReadIsAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fake) {
 		var g got

@@ -83,7 +83,15 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		out = dir
-		return m.Run()
+		// All calls of the API that tests make, by whatever client.
+		calls := &recorder{next: http.DefaultTransport, calls: make(map[string]int)}
+		http.DefaultTransport = calls
+		status := m.Run()
+		for _, wrong := range calls.wrong {
+			fmt.Fprintln(os.Stderr, "against the contract:", wrong)
+			status = 1
+		}
+		return status
 	}())
 }
 
@@ -105,18 +113,24 @@ func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 	seal := make([]byte, 32)
 	rand.Read(seal)
 	return map[string]string{
-		"KAFKA_BROKERS":       brokers,
-		"POSTGRES_URL":        postgresURL,
-		"REDIS_URL":           redisURL,
-		"INBOX_STORE":         "postgres",
-		"SEAL_KEYS":           "k1:" + base64.StdEncoding.EncodeToString(seal),
-		"TOKEN_PRIVATE_KEY":   string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privDER})),
-		"TOKEN_PUBLIC_KEYS":   string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER})),
-		"KAFKA_REPLICATION":   "1",
-		"KAFKA_PARTITIONS":    "4",
-		"ANTI_ENTROPY":        "3s",
-		"SIGN_INS_PER_MINUTE": "1000",
-		"DRAIN_SPREAD":        "200ms",
+		"KAFKA_BROKERS":     brokers,
+		"POSTGRES_URL":      postgresURL,
+		"REDIS_URL":         redisURL,
+		"INBOX_STORE":       "postgres",
+		"SEAL_KEYS":         "k1:" + base64.StdEncoding.EncodeToString(seal),
+		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privDER})),
+		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER})),
+		"KAFKA_REPLICATION": "1",
+		"KAFKA_PARTITIONS":  "4",
+		"ANTI_ENTROPY":      "3s",
+		"DRAIN_SPREAD":      "200ms",
+
+		// Tests are in a hurry.
+		"SIGN_INS_PER_MINUTE":      "1000000",
+		"SEARCHES_PER_MINUTE":      "1000000",
+		"FRIEND_REQUESTS_PER_HOUR": "1000000",
+		"CALLS_PER_SECOND":         "1000000",
+		"CALLS_BURST":              "1000000",
 	}
 }
 

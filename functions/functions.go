@@ -3,9 +3,14 @@ package functions
 
 import (
 	"github.com/tidings-im/tidings/functions/internal/chat"
+	"github.com/tidings-im/tidings/functions/internal/conversation"
+	"github.com/tidings-im/tidings/functions/internal/friend"
 	"github.com/tidings-im/tidings/functions/internal/group"
 	"github.com/tidings-im/tidings/functions/internal/history"
 	"github.com/tidings-im/tidings/functions/internal/inbox"
+	"github.com/tidings-im/tidings/functions/internal/message"
+	"github.com/tidings-im/tidings/functions/internal/outbox"
+	"github.com/tidings-im/tidings/functions/internal/presence"
 	"github.com/tidings-im/tidings/functions/internal/push"
 	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -19,6 +24,7 @@ var All = []fn.Func{
 	inbox.Persist,
 	push.Fanout,
 	push.Signal,
+	push.Presence,
 
 	// what gateways ask
 	inbox.Heads,
@@ -26,10 +32,50 @@ var All = []fn.Func{
 	// what clients ask
 	inbox.Sync,
 	history.Read,
+	chat.Send,
+	message.Recall,
+	message.Edit,
+	message.React,
+	message.Delete,
+	conversation.List,
+	conversation.Update,
+	conversation.Read,
 	user.Register,
 	user.Login,
 	user.Refresh,
 	user.Logout,
 	user.Search,
+	user.Get,
+	user.Update,
+	user.ChangePassword,
+	user.Sessions,
+	user.Revoke,
+	user.Delete,
+	friend.Request,
+	friend.Requests,
+	friend.Respond,
+	friend.List,
+	friend.Update,
+	friend.Delete,
+	friend.Block,
+	friend.Blocks,
+	presence.Get,
 	group.Create,
+	group.List,
+	group.Get,
+	group.Update,
+	group.DissolveGroup,
+	group.Members,
+	group.Invite,
+	group.Remove,
+	group.Leave,
+	group.Role,
+	group.Mute,
+	group.JoinRequest,
+	group.JoinRequests,
+	group.JoinRespond,
+
+	// what a clock calls
+	user.Sweep,
+	outbox.Relay,
 }

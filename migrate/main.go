@@ -1,10 +1,15 @@
 // Migrate brings the tables of PostgreSQL up to date and makes the topics of
 // Kafka that are missing, then ends. It is to be run before a new version of
 // anything else; to run it again, or twice at once, does no harm.
+//
+//	migrate
+//	migrate keys <folder>   make the keys that are missing in a folder, and end
 package main
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -13,6 +18,12 @@ import (
 
 func main() {
 	proc.Main("migrate", func(ctx context.Context, env *proc.Env) error {
+		switch args := os.Args[1:]; {
+		case len(args) == 2 && args[0] == "keys":
+			return writeKeys(args[1])
+		case len(args) > 0:
+			return errors.New("usage: migrate, or migrate keys <folder>")
+		}
 		if err := postgres.Migrate(ctx, env); err != nil {
 			return err
 		}

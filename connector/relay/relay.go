@@ -30,7 +30,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +48,6 @@ const defaultRoutes = event.TopicMessages + ">persist-history," + event.TopicMes
 
 var (
 	settingRoutes   = proc.Setting{Name: "CONNECTOR_ROUTES", Default: defaultRoutes, Doc: "which topics go to which functions, <topic>><function>, separated by commas"}
-	settingURL      = proc.Setting{Name: "FUNCTION_URL", Default: "http://{function}:8080/", Doc: "where functions answer; {function} stands for the name"}
 	settingEvents   = proc.Setting{Name: "CONNECTOR_BATCH_EVENTS", Default: "500", Doc: "most events in one request to a function"}
 	settingBytes    = proc.Setting{Name: "CONNECTOR_BATCH_BYTES", Default: "1048576", Doc: "most bytes of data in one request to a function, unless a single event has more; below half of FUNCTION_MAX_BODY"}
 	settingTimeout  = proc.Setting{Name: "CONNECTOR_TIMEOUT", Default: "15s", Doc: "how long a function may take over a request before it is posted again; more than FUNCTION_TIMEOUT"}
@@ -64,8 +62,9 @@ type Relay struct {
 	env         *proc.Env
 	producer    *kafka.Producer
 	client      *http.Client
-	url         string // template
+	urls        fn.URLs
 	routes      []route
+	timers      []timer
 	deadLetters string // topic
 	events      int    // most in a request
 	bytes       int    // likewise
@@ -96,7 +95,6 @@ func open(ctx context.Context, env *proc.Env) (*Relay, error) {
 	set := env.Settings()
 	r := &Relay{
 		env:         env,
-		url:         set.String(settingURL),
 		deadLetters: event.TopicDeadLetters,
 		events:      set.Int(settingEvents, 1),
 		bytes:       set.Int(settingBytes, 1),
@@ -104,15 +102,17 @@ func open(ctx context.Context, env *proc.Env) (*Relay, error) {
 		joined:      make(map[string]bool),
 	}
 	r.client = fn.NewHTTPClient(set.Duration(settingTimeout))
-	list := set.List(settingRoutes)
-	if err := set.Err(); err != nil {
+	list, timers := set.List(settingRoutes), set.List(settingTimers)
+	urls, urlErr := fn.OpenURLs(env)
+	if err := errors.Join(set.Err(), urlErr); err != nil {
 		return nil, err
 	}
+	r.urls = urls
 	var err error
 	if r.routes, err = parseRoutes(list); err != nil {
 		return nil, err
 	}
-	if _, err := r.urlOf("f"); err != nil {
+	if r.timers, err = parseTimers(timers); err != nil {
 		return nil, err
 	}
 	if r.producer, err = kafka.Open(ctx, env); err != nil {
@@ -147,26 +147,14 @@ func parseRoutes(list []string) ([]route, error) {
 	return routes, nil
 }
 
-// urlOf returns where a function answers.
-func (r *Relay) urlOf(function string) (string, error) {
-	u, err := url.Parse(strings.ReplaceAll(r.url, "{function}", url.PathEscape(function)))
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || !strings.Contains(r.url, "{function}") {
-		return "", fmt.Errorf("setting %s: %q is not a URL with {function} in it, such as %s", settingURL.Name, r.url, settingURL.Default)
-	}
-	return u.String(), nil
-}
-
 func (r *Relay) run(ctx context.Context) error {
 	if !r.ensureTopics(ctx) {
 		return nil
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { r.runTimers(ctx); return nil })
 	for _, route := range r.routes {
-		at, err := r.urlOf(route.function)
-		if err != nil {
-			return err
-		}
-		f := &function{Relay: r, name: route.function, url: at, lanes: make(map[laneKey]*lane)}
+		f := &function{Relay: r, name: route.function, url: r.urls.Of(route.function), lanes: make(map[laneKey]*lane)}
 		g.Go(func() error {
 			return kafka.Consumer{
 				Group: groupPrefix + f.name, Topics: route.topics,

@@ -178,10 +178,7 @@ func (p *replayer) post(ctx context.Context, at string, rec kafka.Record) (bool,
 
 // deliver posts an event until the function has decided on it.
 func (p *replayer) deliver(ctx context.Context, function string, ev event.Event) error {
-	at, err := p.urlOf(function)
-	if err != nil {
-		return err
-	}
+	at := p.urls.Of(function)
 	for try := 1; ; try++ {
 		results, err := fn.Post(ctx, p.client, at, []event.Event{ev})
 		var wait time.Duration

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -38,6 +39,7 @@ const (
 // Config is what the API is made of.
 type Config struct {
 	Spec      []byte                       // openapi.yaml
+	Async     []byte                       // asyncapi.yaml
 	Functions func(function string) string // URL of a function
 	Client    *http.Client                 // follows no redirects
 	Ring      *event.Keyring               // seals calls, so that functions believe the client's address
@@ -66,23 +68,52 @@ type api struct {
 	slots chan struct{}
 }
 
-// New returns a handler of all operations of the contract, which it serves at
-// /openapi.yaml. Whatever else is asked for is not found.
+// New returns a handler of all operations of the contract, and of the pages that
+// tell of it: /docs, /openapi.yaml and /asyncapi.yaml. Whatever else is asked
+// for is not found.
 func New(cfg Config) (http.Handler, error) {
 	paths, err := operations(cfg.Spec)
 	if err != nil {
 		return nil, err
 	}
+	docs, err := render(cfg.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("writing the page of the API: %w", err)
+	}
 	a := &api{Config: cfg, slots: make(chan struct{}, maxCalls)}
 	mux := http.NewServeMux()
-	for path, methods := range paths {
-		mux.HandleFunc(path, a.route(methods))
+	for path, ops := range paths {
+		for method, op := range ops {
+			if err := handle(mux, method+" "+path, a.route(mux, &op)); err != nil {
+				return nil, err
+			}
+		}
 	}
-	mux.HandleFunc("/openapi.yaml", a.contract)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fn.WriteProblem(w, http.StatusNotFound, im.Errorf(im.NotFound, "there is nothing at %.80q: GET /openapi.yaml says what there is", r.URL.Path))
+	mux.HandleFunc("GET /openapi.yaml", text("application/yaml", cfg.Spec))
+	mux.HandleFunc("GET /asyncapi.yaml", text("application/yaml", cfg.Async))
+	mux.HandleFunc("GET /docs.css", text("text/css; charset=utf-8", docsCSS))
+	mux.HandleFunc("GET /docs", page(docs))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+			http.Redirect(w, r, "/docs", http.StatusFound)
+			return
+		}
+		otherwise(mux, w, r)
 	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { otherwise(mux, w, r) })
 	return a.guard(mux), nil
+}
+
+// handle adds a handler. Two patterns that no request can be told apart by are
+// an error of the contract.
+func handle(mux *http.ServeMux, pattern string, h http.HandlerFunc) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("routing %s: %v", pattern, p)
+		}
+	}()
+	mux.HandleFunc(pattern, h)
+	return nil
 }
 
 // guard sets the headers that all answers have.
@@ -104,32 +135,53 @@ func (a *api) guard(next http.Handler) http.Handler {
 	})
 }
 
-// route answers at one path.
-func (a *api) route(methods map[string]operation) http.HandlerFunc {
-	allow := allowed(methods)
+// route answers the calls of one operation.
+func (a *api) route(mux *http.ServeMux, op *operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		op, ok := methods[r.Method]
-		switch {
-		case ok:
-			a.call(w, r, &op)
-		case r.Method == http.MethodOptions:
-			preflight(w, r, allow)
-		default:
-			notAllowed(w, r, allow)
+		if r.Method == http.MethodHead { // the mux takes it for a GET
+			otherwise(mux, w, r)
+			return
 		}
+		a.call(w, r, op)
 	}
 }
 
-func (a *api) contract(w http.ResponseWriter, r *http.Request) {
-	const allow = "OPTIONS, GET"
-	switch r.Method {
-	case http.MethodGet:
-		w.Header().Set("Content-Type", "application/yaml")
-		w.Write(a.Spec) // a client that is gone reads no answer
-	case http.MethodOptions:
-		preflight(w, r, allow)
+// otherwise answers what is no call: by what else can be done at this place,
+// if anything can.
+func otherwise(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	allow := []string{http.MethodOptions}
+	for _, method := range methods {
+		_, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL})
+		if pattern != "/" && pattern != "GET /{$}" {
+			allow = append(allow, method)
+		}
+	}
+	switch list := strings.Join(allow, ", "); {
+	case len(allow) == 1:
+		fn.WriteProblem(w, http.StatusNotFound, im.Errorf(im.NotFound, "there is nothing at %.80q: /docs and /openapi.yaml say what there is", r.URL.Path))
+	case r.Method == http.MethodOptions:
+		preflight(w, r, list)
 	default:
-		notAllowed(w, r, allow)
+		w.Header().Set("Allow", list)
+		fn.WriteProblem(w, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "%.20q is not done to %.80q: there is %s", r.Method, r.URL.Path, list))
+	}
+}
+
+// text serves what does not change.
+func text(media string, body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", media)
+		w.Write(body) // a client that is gone reads no answer
+	}
+}
+
+// page serves a page that takes its style from here, and nothing else from
+// anywhere.
+func page(body []byte) http.HandlerFunc {
+	serve := text("text/html; charset=utf-8", body)
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		serve(w, r)
 	}
 }
 
@@ -139,15 +191,10 @@ func preflight(w http.ResponseWriter, r *http.Request, allow string) {
 	h.Set("Allow", allow)
 	if h.Get("Access-Control-Allow-Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" {
 		h.Set("Access-Control-Allow-Methods", allow)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+fn.IdempotencyKey)
 		h.Set("Access-Control-Max-Age", "600")
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func notAllowed(w http.ResponseWriter, r *http.Request, allow string) {
-	w.Header().Set("Allow", allow)
-	fn.WriteProblem(w, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "%.20q is not done to %.80q: there is %s", r.Method, r.URL.Path, allow))
 }
 
 // call hands a request to its function.
@@ -182,7 +229,11 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	default:
 		return http.StatusTooManyRequests, errBusy
 	}
-	resp, err := a.post(ctx, op.Function, a.address(r), data, r.Header.Get("Authorization"))
+	key := ""
+	if op.idempotent {
+		key = r.Header.Get(fn.IdempotencyKey)
+	}
+	resp, err := a.post(ctx, op.Function, a.address(r), data, r.Header.Get("Authorization"), key)
 	if err != nil {
 		return http.StatusServiceUnavailable, im.Wrap(im.Unavailable, err, "this part of the service does not answer: try again")
 	}
@@ -230,7 +281,7 @@ func (a *api) address(r *http.Request) string {
 
 // post calls a function by a CloudEvent in binary mode, whose subject is the
 // address of the client.
-func (a *api) post(ctx context.Context, function, address string, data json.RawMessage, authorization string) (*http.Response, error) {
+func (a *api) post(ctx context.Context, function, address string, data json.RawMessage, authorization, key string) (*http.Response, error) {
 	e, err := event.New(event.CallType(function), "gateway", address, data)
 	if err != nil {
 		return nil, err
@@ -247,6 +298,9 @@ func (a *api) post(ctx context.Context, function, address string, data json.RawM
 	}
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
+	}
+	if key != "" {
+		req.Header.Set(fn.IdempotencyKey, key)
 	}
 	return a.Client.Do(req)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +41,7 @@ func config(t *testing.T, spec []byte, functions string, origins ...string) Conf
 		Ring:      ring,
 		Forwarded: "X-Forwarded-For",
 		Spec:      spec,
+		Async:     tidings.AsyncAPI,
 		Functions: func(name string) string { return functions + "/" + name },
 		Client:    fn.NewHTTPClient(0),
 		Origins:   origin.List(origins),
@@ -135,6 +137,16 @@ func TestEachOperationReachesItsFunction(t *testing.T) {
 		{"POST", "/v1/sessions", `{"account":"ann"}`, "user-login", `{"account":"ann"}`},
 		{"POST", "/v1/sessions/refresh", `{"refresh_token":"r"}`, "token-refresh", `{"refresh_token":"r"}`},
 		{"DELETE", "/v1/sessions/current", "", "user-logout", `{}`},
+		{"DELETE", "/v1/sessions/ssssssssssssssss", "", "session-revoke", `{"session":"ssssssssssssssss"}`},
+		{"GET", "/v1/users/bbbbbbbbbbbbbbbb", "", "user-get", `{"user":"bbbbbbbbbbbbbbbb"}`},
+		{"GET", "/v1/users/me", "", "user-get", `{"user":"me"}`}, // though other methods have a path of their own
+		{"GET", "/v1/presence?users=bbbbbbbbbbbbbbbb,cccccccccccccccc", "", "presence-get", `{"users":"bbbbbbbbbbbbbbbb,cccccccccccccccc"}`},
+		{"PUT", "/v1/groups/g/members/me/role", `{"role":"admin"}`, "group-role", `{"group":"g","role":"admin","user":"me"}`},
+		{"POST", "/v1/groups/g/members", `{"users":["b"]}`, "group-invite", `{"group":"g","users":["b"]}`},
+		{"DELETE", "/v1/users/me", `{"password":"x"}`, "user-delete", `{"password":"x"}`},
+		{"PATCH", "/v1/users/me", `{"name":"Ann"}`, "user-update", `{"name":"Ann"}`},
+		{"DELETE", "/v1/groups/g/members", `{"users":["b"]}`, "group-remove", `{"group":"g","users":["b"]}`},
+		{"DELETE", "/v1/groups/g/members/me", "", "group-leave", `{"group":"g"}`},
 		{"POST", "/v1/groups", `{"name":"us","members":["a","b"]}`, "group-create", `{"members":["a","b"],"name":"us"}`},
 		{"GET", "/v1/inbox?after=41&limit=10", "", "message-sync", `{"after":41,"limit":10}`},
 		{"GET", "/v1/inbox?after=0", "", "message-sync", `{"after":0}`},
@@ -260,7 +272,60 @@ func TestParametersAndBodyBecomeOneObject(t *testing.T) {
 	}
 }
 
+func TestABodyThatMayBeLeftOut(t *testing.T) {
+	spec := strings.Replace(everyKind, "{required: true}\ncomponents", "{}\ncomponents", 1)
+	url, calls := serve(t, []byte(spec), yes)
+	for body, want := range map[string]string{"": `{"thing":7}`, `{"more":1}`: `{"more":1,"thing":7}`} {
+		*calls = nil
+		if resp, _ := do(t, "POST", url+"/v1/things/7", body); resp.StatusCode != 200 || len(*calls) != 1 || (*calls)[0].data != want {
+			t.Errorf("%q: %s, %+v", body, resp.Status, *calls)
+		}
+	}
+}
+
+func TestAnIdempotencyKeyIsPassedOnWhereTheContractHasIt(t *testing.T) {
+	url, calls := serve(t, tidings.OpenAPI, yes)
+	for _, tt := range []struct{ method, path, body, want string }{
+		{"PATCH", "/v1/users/me", `{"name":"Ann"}`, "key-1"},
+		{"POST", "/v1/sessions", `{"account":"ann"}`, ""},
+		{"GET", "/v1/users/me", "", ""},
+	} {
+		*calls = nil
+		do(t, tt.method, url+tt.path, tt.body, fn.IdempotencyKey, "key-1")
+		if len(*calls) != 1 || (*calls)[0].header.Get(fn.IdempotencyKey) != tt.want {
+			t.Errorf("%s %s: %+v", tt.method, tt.path, *calls)
+		}
+	}
+}
+
+func TestWhatElseIsDoneAtAPath(t *testing.T) {
+	url, calls := serve(t, tidings.OpenAPI, yes)
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"OPTIONS", "/v1/users/me", 204, "OPTIONS, GET, PATCH, DELETE"}, // by two paths of the contract
+		{"OPTIONS", "/v1/users/bbbbbbbbbbbbbbbb", 204, "OPTIONS, GET"},
+		{"POST", "/v1/users/me", 405, "OPTIONS, GET, PATCH, DELETE"},
+		{"HEAD", "/v1/users/me", 405, "OPTIONS, GET, PATCH, DELETE"},
+		{"OPTIONS", "/v1/groups/g/members/me", 204, "OPTIONS, DELETE"},
+		{"DELETE", "/v1/groups/g/members/bbbbbbbbbbbbbbbb", 404, ""},
+		{"OPTIONS", "/v1/nothing", 404, ""},
+	} {
+		resp, _ := do(t, tt.method, url+tt.path, "")
+		if resp.StatusCode != tt.status || resp.Header.Get("Allow") != tt.allow {
+			t.Errorf("%s %s: %s, Allow: %s", tt.method, tt.path, resp.Status, resp.Header.Get("Allow"))
+		}
+	}
+	if len(*calls) > 0 {
+		t.Errorf("called %+v", *calls)
+	}
+}
+
 func TestAnswersArePassedOn(t *testing.T) {
+	var answer atomic.Pointer[http.HandlerFunc]
+	url, _ := serve(t, tidings.OpenAPI, func(w http.ResponseWriter, r *http.Request) { (*answer.Load())(w, r) })
 	const problem = `{"kind":"conflict","title":"Conflict","detail":"the account is taken","status":409}`
 	for _, tt := range []struct {
 		name       string
@@ -293,7 +358,7 @@ func TestAnswersArePassedOn(t *testing.T) {
 		}, status: 200, body: "ok"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			url, _ := serve(t, tidings.OpenAPI, tt.answer)
+			answer.Store(&tt.answer)
 			resp, body := do(t, "GET", url+"/v1/inbox?after=1", "")
 			if resp.StatusCode != tt.status || !strings.Contains(body, tt.body) || resp.Header.Get("Retry-After") != tt.retryAfter {
 				t.Errorf("%s, Retry-After %q: %s", resp.Status, resp.Header.Get("Retry-After"), body)
@@ -380,7 +445,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 			if h.Get("Access-Control-Allow-Credentials") != "" {
 				t.Error("cookies are allowed")
 			}
-			if tt.methods != "" && h.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type" {
+			if tt.methods != "" && h.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, Idempotency-Key" {
 				t.Errorf("allowed headers %q", h.Get("Access-Control-Allow-Headers"))
 			}
 			if tt.method == "OPTIONS" && len(*calls) != 0 {
@@ -410,11 +475,19 @@ func TestAContractThatCannotBeRoutedIsRefused(t *testing.T) {
 		"a parameter not in its path":   "paths: {/a: {get: {operationId: f, parameters: [{name: x, in: path, schema: {type: string}}]}}}",
 		"a parameter that is an object": "paths: {/a: {get: {operationId: f, parameters: [{name: x, in: query, schema: {type: object}}]}}}",
 		"a parameter without a name":    "paths: {/a: {get: {operationId: f, parameters: [{in: query, schema: {type: string}}]}}}",
+		"a method that is none":         "paths: {/a: {brew: {operationId: f}}}",
 		"a schema that is not there":    "paths: {/a: {get: {operationId: f, parameters: [{name: x, in: query, schema: {$ref: '#/components/schemas/X'}}]}}}",
 	} {
 		if _, err := operations([]byte(spec)); err == nil {
 			t.Errorf("%s was taken", name)
 		}
+	}
+}
+
+func TestAContractOfPathsThatCannotBeToldApartIsRefused(t *testing.T) {
+	spec := `{info: {title: T}, paths: {'/{a}/x': {get: {operationId: f, summary: F}}, '/x/{b}': {get: {operationId: g, summary: G}}}}`
+	if _, err := New(config(t, []byte(spec), "")); err == nil || !strings.Contains(err.Error(), "/x/{b}") {
+		t.Errorf("error = %v", err)
 	}
 }
 

@@ -72,7 +72,7 @@ func (op *operation) body(w http.ResponseWriter, r *http.Request) (map[string]js
 		return nil, im.Errorf(im.TooLarge, "the body of a request has %d bytes at most", maxBody)
 	case err != nil:
 		return nil, im.Wrap(im.Invalid, err, "the body of the request broke off")
-	case len(b) == 0 && op.Body == nil:
+	case len(b) == 0 && (op.Body == nil || !op.Body.Required):
 		return make(map[string]json.RawMessage), nil
 	case op.Body == nil:
 		return nil, im.Errorf(im.Invalid, "this operation takes no body")

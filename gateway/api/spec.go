@@ -6,22 +6,31 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
 // An operation is one operation of the contract, as far as routing needs it.
 type operation struct {
-	Function   string          `yaml:"operationId"`
-	Parameters []parameter     `yaml:"parameters"`
-	Body       *map[string]any `yaml:"requestBody"`
+	Function   string      `yaml:"operationId"`
+	Parameters []parameter `yaml:"parameters"` // in path and query
+	Body       *body       `yaml:"requestBody"`
+
+	idempotent bool // takes an Idempotency-Key
+}
+
+type body struct {
+	Required bool `yaml:"required"`
 }
 
 type parameter struct {
+	Ref      string `yaml:"$ref"`
 	Name     string `yaml:"name"`
 	In       string `yaml:"in"`
 	Required bool   `yaml:"required"`
@@ -33,12 +42,16 @@ type schema struct {
 	Type string `yaml:"type"`
 }
 
+// methods are those of the contract.
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
 // operations reads the contract: path → method → operation.
 func operations(spec []byte) (map[string]map[string]operation, error) {
 	var doc struct {
 		Paths      map[string]map[string]operation `yaml:"paths"`
 		Components struct {
-			Schemas map[string]schema `yaml:"schemas"`
+			Schemas    map[string]schema    `yaml:"schemas"`
+			Parameters map[string]parameter `yaml:"parameters"`
 		} `yaml:"components"`
 	}
 	if err := yaml.Unmarshal(spec, &doc); err != nil {
@@ -48,17 +61,29 @@ func operations(spec []byte) (map[string]map[string]operation, error) {
 	for path, item := range doc.Paths {
 		all[path] = make(map[string]operation)
 		for method, op := range item {
+			if !slices.Contains(methods, strings.ToUpper(method)) {
+				return nil, fmt.Errorf("%s %s: there are the methods %s only", method, path, strings.Join(methods, ", "))
+			}
 			if op.Function == "" {
 				return nil, fmt.Errorf("%s %s has no operationId", method, path)
 			}
-			for i := range op.Parameters {
-				p := &op.Parameters[i]
+			declared := op.Parameters
+			op.Parameters = nil
+			for _, p := range declared {
+				if name, ok := strings.CutPrefix(p.Ref, "#/components/parameters/"); ok {
+					p = doc.Components.Parameters[name]
+				}
+				if p.In == "header" && p.Name == fn.IdempotencyKey {
+					op.idempotent = true
+					continue
+				}
 				if name, ok := strings.CutPrefix(p.Schema.Ref, "#/components/schemas/"); ok {
 					p.Schema = doc.Components.Schemas[name]
 				}
 				if err := p.check(path); err != nil {
 					return nil, fmt.Errorf("%s %s, parameter %q: %w", method, path, p.Name, err)
 				}
+				op.Parameters = append(op.Parameters, p)
 			}
 			all[path][strings.ToUpper(method)] = op
 		}
@@ -106,15 +131,4 @@ func (p *parameter) convert(s string) (json.RawMessage, error) {
 		return nil, im.Errorf(im.Invalid, "%q is of type %s", p.Name, p.Schema.Type)
 	}
 	return json.RawMessage(s), nil
-}
-
-// allowed returns the methods of a path, for the header Allow.
-func allowed(methods map[string]operation) string {
-	names := []string{http.MethodOptions}
-	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if _, ok := methods[m]; ok {
-			names = append(names, m)
-		}
-	}
-	return strings.Join(names, ", ")
 }

@@ -85,7 +85,7 @@ func Open(ctx context.Context, env *proc.Env) (*Server, error) {
 	s.hub = ws.New(ws.Config{
 		Gateway: s.id, Log: env.Log, Tracer: env.Tracer, Metrics: metrics, Ring: ring,
 		Verifier: verifier, Presence: presence, Sessions: client, Heads: heads{client, post},
-		Submit: post.to("chat-ingest"), Signal: post.to("push-signal"), Evict: post.toGateway,
+		Submit: post.to("chat-ingest"), Signal: post.to("push-signal"), Present: post.to("push-presence"), Evict: post.toGateway,
 		Origins: set.origins, Limits: set.limits,
 	})
 	return s, s.listen(ctx)
@@ -128,6 +128,7 @@ func (s *Server) publicHandler() (http.Handler, error) {
 	}
 	calls, err := api.New(api.Config{
 		Spec:      tidings.OpenAPI,
+		Async:     tidings.AsyncAPI,
 		Functions: s.settings.functions,
 		Client:    fn.NewHTTPClient(s.settings.timeout),
 		Ring:      s.ring,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidings-im/tidings/gateway/origin"
 	"github.com/tidings-im/tidings/gateway/ws"
+	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -15,7 +16,6 @@ var (
 	settingAddr         = proc.Setting{Name: "GATEWAY_ADDR", Default: ":8080", Doc: "address of the public port: /ws and /v1"}
 	settingInternalAddr = proc.Setting{Name: "GATEWAY_INTERNAL_ADDR", Default: ":8081", Doc: "address of the internal port, which takes pushes"}
 	settingInternalURL  = proc.Setting{Name: "GATEWAY_INTERNAL_URL", Doc: "URL at which the other parts reach the internal port of this one gateway; unset, it is made of the machine's first address"}
-	settingFunctions    = proc.Setting{Name: "FUNCTION_URL", Default: "http://{function}:8080/", Doc: "where functions are, with {function} in place of the name of one"}
 	settingTimeout      = proc.Setting{Name: "GATEWAY_CALL_TIMEOUT", Default: "15s", Doc: "how long an API function may take to answer a call"}
 	settingForwarded    = proc.Setting{Name: "CLIENT_ADDRESS_HEADER", Doc: "header in which the balancer before the gateway says who the client is, such as X-Forwarded-For; unset, it is who connects. Set it only if no client can reach the gateway but through the balancer"}
 	settingOrigins      = proc.Setting{Name: "ALLOWED_ORIGINS", Doc: "origins of the pages that may use the gateway, separated by commas, such as https://chat.example.org; * is any; pages of the gateway's own host always may connect to /ws"}
@@ -45,13 +45,11 @@ const maxDrain = 10 * time.Second
 
 func readSettings(env *proc.Env) (settings, error) {
 	set := env.Settings()
-	functions := set.String(settingFunctions)
 	s := settings{
 		addr:         set.String(settingAddr),
 		internalAddr: set.String(settingInternalAddr),
 		internalURL:  strings.TrimSuffix(set.String(settingInternalURL), "/"),
 		forwarded:    set.String(settingForwarded),
-		functions:    func(name string) string { return strings.ReplaceAll(functions, "{function}", name) },
 		origins:      set.List(settingOrigins),
 		timeout:      set.Duration(settingTimeout),
 		lease:        set.Duration(settingLease),
@@ -68,12 +66,12 @@ func readSettings(env *proc.Env) (settings, error) {
 		},
 	}
 	s.limits.Renew = s.lease / 3
-	if err := set.Err(); err != nil {
+	urls, urlErr := fn.OpenURLs(env)
+	if err := errors.Join(set.Err(), urlErr); err != nil {
 		return s, err
 	}
+	s.functions = urls.Of
 	switch {
-	case !strings.Contains(functions, "{function}"):
-		return s, errors.New("setting FUNCTION_URL: it has no {function}, so that all functions would be one")
 	case s.limits.SendRate == 0:
 		return s, errors.New("setting SEND_RATE: at 0 nobody could say anything")
 	case s.drain > maxDrain:

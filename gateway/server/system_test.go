@@ -46,6 +46,8 @@ type system struct {
 	ingest    func(context.Context, []event.Submitted) []fn.Reply[event.Placed]
 	submitted []event.Submitted // in the order of arrival
 	signals   []event.Signalled
+	looked    int           // users at whom push-presence was asked to look
+	told      []im.Presence // of whom others would have been told
 	heads     func(event.Heads) (event.HeadsAnswer, error)
 	asked     []event.Heads
 }
@@ -79,6 +81,7 @@ func newSystemOn(t testing.TB, redisURL string) *system {
 		"SEND_BURST":            "100000",
 		"DRAIN":                 "10ms",
 		"DRAIN_SPREAD":          "5s",
+		"PRESENCE_GRACE":        "300ms",
 	}
 	env := imtest.Env(t, s.vars)
 	if s.redis, err = redis.Open(t.Context(), env); err != nil {
@@ -107,6 +110,21 @@ func (s *system) functions(env *proc.Env) http.Handler {
 			s.signals = append(s.signals, got...)
 			return nil
 		}))},
+		fn.Func{Name: "push-presence", Accepts: event.PresenceChanged, New: func(_ context.Context, env *proc.Env) (fn.Handler, error) {
+			online, err := s.redis.NewOnline(env)
+			return fn.On(func(ctx context.Context, changes []event.Changed) error {
+				var users []string
+				for _, c := range changes {
+					users = append(users, c.User)
+				}
+				told, err := online.Turned(ctx, users)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.looked += len(users)
+				s.told = append(s.told, told...)
+				return err
+			}), err
+		}},
 		fn.Func{Name: "inbox-heads", Accepts: event.InboxHeads, New: handler(fn.Answer(func(_ context.Context, asks []event.Heads) []fn.Reply[event.HeadsAnswer] {
 			s.mu.Lock()
 			defer s.mu.Unlock()

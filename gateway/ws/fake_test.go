@@ -172,6 +172,11 @@ type world struct {
 	hinted    [][]string
 	submit    Post
 	askTakes  time.Duration
+	due       []string // users
+	taken     int
+	done      [][]string
+	presented [][]string
+	present   func() ([]fn.Result, error)
 	down      bool // Redis
 }
 
@@ -214,6 +219,39 @@ func (w *world) Disconnect(_ context.Context, conns ...im.Conn) error {
 		delete(w.connected, c.ID)
 	}
 	return nil
+}
+
+func (w *world) Due(context.Context) ([]string, func(context.Context) error, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.taken++
+	if w.down {
+		return nil, nil, errDown
+	}
+	users := w.due
+	return users, func(context.Context) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.done = append(w.done, users)
+		w.due = nil
+		return nil
+	}, nil
+}
+
+func (w *world) Present(_ context.Context, events []event.Event) ([]fn.Result, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var users []string
+	out := make([]fn.Result, len(events))
+	for i, e := range events {
+		users = append(users, e.Subject)
+		out[i] = fn.Result{ID: e.ID, Status: 204}
+	}
+	w.presented = append(w.presented, users)
+	if w.present != nil {
+		return w.present()
+	}
+	return out, nil
 }
 
 func (w *world) Ended(context.Context, []string) (map[string]bool, error) { return nil, nil }
@@ -286,8 +324,9 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world, h *Hub)) {
 			Gateway: "g", Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider().Tracer(""),
 			Metrics: NewMetrics(prometheus.NewRegistry()), Ring: ring,
 			Verifier: w, Presence: w, Sessions: w, Heads: w, Submit: w.Submit,
-			Signal: func(context.Context, []event.Event) ([]fn.Result, error) { return nil, nil },
-			Evict:  func(context.Context, string, []event.Event) error { return nil },
+			Signal:  func(context.Context, []event.Event) ([]fn.Result, error) { return nil, nil },
+			Present: w.Present,
+			Evict:   func(context.Context, string, []event.Event) error { return nil },
 			Limits: Limits{
 				Connections: 10_000, SendRate: 1e6, SendBurst: 1e6, Lanes: 1,
 				Ping: 25 * time.Second, Idle: 60 * time.Second, Renew: 10 * time.Second, AntiEntropy: 30 * time.Second, Spread: 10 * time.Second,

@@ -18,6 +18,7 @@ type Metrics struct {
 	refusals    *prometheus.CounterVec
 	latency     prometheus.Histogram
 	dropped     prometheus.Counter
+	looks       *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that reg gathers.
@@ -33,6 +34,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		closes:   vec("closes_total", "Connections that ended: by the reason of the close code, by the client, or lost.", "reason"),
 		received: vec("frames_received_total", "Frames that clients sent, by type.", "type"),
 		pushed:   vec("frames_pushed_total", "Frames pushed to clients, by type.", "type"),
+		looks:    vec("presence_looks_total", "Users at whom push-presence was asked to look, because they may have come or gone, by what became of that.", "outcome"),
 		refusals: vec("messages_refused_total", "Messages refused, by kind of error.", "kind"),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tidings_gateway_accept_seconds", Help: "From receiving a message to telling its sender that it is accepted.",
@@ -42,7 +44,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tidings_gateway_signals_dropped_total", Help: "Typing and signal frames that were dropped rather than wait.",
 		}),
 	}
-	reg.MustRegister(m.connections, m.upgrades, m.closes, m.received, m.pushed, m.refusals, m.latency, m.dropped)
+	reg.MustRegister(m.connections, m.upgrades, m.closes, m.received, m.pushed, m.refusals, m.latency, m.dropped, m.looks)
 	return m
 }
 

@@ -21,6 +21,10 @@ func (h *Hub) join(c *Conn) {
 		if who, gone, err = h.Presence.Connect(ctx, c.who); err == nil {
 			c.since.Store(int64(who.Since))
 			h.evict(gone)
+			select {
+			case h.arrived <- struct{}{}:
+			default:
+			}
 			return
 		}
 		h.redis.note(err)

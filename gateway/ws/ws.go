@@ -44,6 +44,10 @@ type Presence interface {
 	// there, and returns which have to go.
 	Refresh(ctx context.Context, conns []im.Conn) ([]im.Displaced, error)
 	Disconnect(ctx context.Context, conns ...im.Conn) error
+	// Due returns some users who may have come or gone since others were told,
+	// and leaves them to the caller for a while. done says that it was looked
+	// at; otherwise they are due again.
+	Due(ctx context.Context) (users []string, done func(context.Context) error, err error)
 }
 
 // Sessions knows which sessions have ended while access tokens of them may
@@ -78,6 +82,7 @@ type Config struct {
 	Heads    Heads
 	Submit   Post                                                                  // to chat-ingest
 	Signal   Post                                                                  // to push-signal
+	Present  Post                                                                  // to push-presence
 	Evict    func(ctx context.Context, gateway string, events []event.Event) error // to another gateway
 	Origins  origin.List                                                           // of pages that may connect, besides those of the same host
 	Limits
@@ -126,6 +131,7 @@ type Hub struct {
 	lanes    []*lane
 	signals  *batcher[*event.Event]
 	headAsks *batcher[*headAsk]
+	arrived  chan struct{} // holds one: somebody has connected
 
 	count    atomic.Int64
 	draining atomic.Bool
@@ -145,7 +151,7 @@ type shard struct {
 
 // New returns a hub that holds no connection yet. Run makes it work.
 func New(cfg Config) *Hub {
-	h := &Hub{Config: cfg, source: "gateway/" + cfg.Gateway, seed: maphash.MakeSeed(), evicting: semaphore.NewWeighted(maxEvicting)}
+	h := &Hub{Config: cfg, source: "gateway/" + cfg.Gateway, seed: maphash.MakeSeed(), evicting: semaphore.NewWeighted(maxEvicting), arrived: make(chan struct{}, 1)}
 	for i := range h.shards {
 		h.shards[i].users = make(map[string][]*Conn)
 	}
@@ -170,6 +176,7 @@ func (h *Hub) Run(ctx context.Context) {
 	all.Go(func() { h.ring.walk(ctx, h.Ping/5, h.keepAlive) })
 	all.Go(func() { h.ring.walk(ctx, h.Renew, func(conns []*Conn) { h.renew(ctx, conns) }) })
 	all.Go(func() { h.antiEntropy(ctx) })
+	all.Go(func() { h.announce(ctx) })
 	all.Wait()
 }
 

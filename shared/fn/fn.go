@@ -11,16 +11,18 @@
 package fn
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
@@ -190,8 +192,8 @@ func withKey(ctx context.Context, key string) context.Context {
 }
 
 // KeyOf returns the Idempotency-Key of the call that ctx is of, or "": for what
-// is made under a name that can be derived from it, so that not even a gate
-// that forgot makes it twice.
+// is made under a name that can be derived from the user and it, so that not
+// even a gate that forgot makes it twice.
 func KeyOf(ctx context.Context) string {
 	key, _ := ctx.Value(keyOfContext{}).(string)
 	return key
@@ -203,7 +205,7 @@ func KeyOf(ctx context.Context) string {
 // In one process it runs once at a time; who comes while it runs is told that
 // it is done.
 func Timed(f func(context.Context) error) Handler {
-	return Handler{status: deliveryStatus, timed: f, handle: func(context.Context, []call) []reply { return nil }}
+	return Handler{status: deliveryStatus, timed: f}
 }
 
 func oneByOne[In, Out any](f func(context.Context, call, In) (Out, error)) func(context.Context, []call) []reply {
@@ -241,8 +243,8 @@ func decoded[In any](calls []call, f func([]In, []*reply)) []reply {
 	return replies
 }
 
-// decode reads the data of e. Fields that In does not have are refused if
-// strict: a caller who misspells one is told so. Between our own parts they
+// decode reads the data of e. Fields that In does not have, or not in these
+// letters, are refused if strict: a caller who misspells one is told so. Between our own parts they
 // are not, so that a newer sender does not strand an older receiver.
 func decode[In any](e event.Event, strict bool) (In, error) {
 	var in In
@@ -264,27 +266,25 @@ func decode[In any](e event.Event, strict bool) (In, error) {
 }
 
 func unmarshal(data []byte, to any, strict bool) error {
-	if !strict {
-		return jsonv2.Unmarshal(data, to)
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(to)
-	if err == nil && dec.More() {
-		err = errors.New("there is more than one JSON value")
-	}
-	return err
+	return jsonv2.Unmarshal(data, to, jsonv2.RejectUnknownMembers(strict))
 }
 
-// reason returns what encoding/json found, in words without Go's types.
+// reason returns what is wrong with the JSON of a caller, in words without Go's
+// types.
 func reason(err error) string {
-	s := strings.TrimPrefix(err.Error(), "json: ")
-	if i := strings.Index(s, " into Go "); i >= 0 {
-		s = s[:i] + " in this place"
-		var t *json.UnmarshalTypeError
-		if errors.As(err, &t) && t.Field != "" {
-			s += " (" + t.Field + ")"
-		}
+	var syntax *jsontext.SyntacticError
+	var value *jsonv2.SemanticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
+		return fmt.Sprintf("the field %.80q is there twice", syntax.JSONPointer.LastToken())
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("it is not JSON, at byte %d", syntax.ByteOffset)
+	case errors.Is(err, jsonv2.ErrUnknownName) && errors.As(err, &value):
+		return fmt.Sprintf("unknown field %.80q", value.JSONPointer.LastToken())
+	case !errors.As(err, &value):
+		return "it makes no sense"
+	case value.Err != nil && !errors.Is(value.Err, strconv.ErrRange) && !errors.Is(value.Err, strconv.ErrSyntax):
+		return fmt.Sprintf("%s: %s", value.JSONPointer, value.Err) // of the type's own, such as im.Time
 	}
-	return s
+	return fmt.Sprintf("%s is of another type, or out of range", cmp.Or(string(value.JSONPointer), "all of it"))
 }

@@ -100,7 +100,12 @@ func post(t *testing.T, srv *httptest.Server, events ...event.Event) []fn.Result
 
 func raw(t *testing.T, srv *httptest.Server, body string, header ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", srv.URL, strings.NewReader(body))
+	return rawTo(t, srv, "/", body, header...)
+}
+
+func rawTo(t *testing.T, srv *httptest.Server, path, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", srv.URL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -582,10 +587,3 @@ func TestServeLetsRequestsInFlightEnd(t *testing.T) {
 		}
 	})
 }
-
-// open is a gate that everybody may pass.
-type open struct{}
-
-func (open) Admit(context.Context, im.Caller) error                { return nil }
-func (open) Begin(context.Context, string, string) ([]byte, error) { return nil, nil }
-func (open) End(context.Context, string, string, []byte) error     { return nil }

@@ -2,11 +2,11 @@ package fn
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 
+	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -14,17 +14,19 @@ import (
 // sessions have ended, how often a caller may call, and what was answered to a
 // call that comes again.
 type Gate interface {
-	// Admit reports whether c may call now. Unauthenticated: the session has
-	// ended. Overloaded: there were too many calls.
-	Admit(ctx context.Context, c im.Caller) error
+	// Admit counts so many calls of c. If it returns an error, only the first
+	// admitted of them may be made. Unauthenticated: the session has ended.
+	// Overloaded: there were too many.
+	Admit(ctx context.Context, c im.Caller, calls int) (admitted int, err error)
 
-	// Begin returns the answer that is kept under key. If there is none it
-	// returns nil, and key is taken until End, or until a request can last no
-	// longer. Conflict: it is taken, or was used for something of another digest.
-	Begin(ctx context.Context, key, digest string) (answer []byte, err error)
+	// Begin returns the answer that is kept under a key of c. If there is none
+	// it returns nil, and the key is taken until End, or until the request of
+	// ctx can last no longer. Conflict: it is taken, or was used for something
+	// of another digest.
+	Begin(ctx context.Context, c im.Caller, key, digest string) (answer []byte, err error)
 
 	// End keeps an answer under a key that Begin took; nil frees the key.
-	End(ctx context.Context, key, digest string, answer []byte) error
+	End(ctx context.Context, c im.Caller, key, digest string, answer []byte) error
 }
 
 // IdempotencyKey is the header that names a call, so that it has one effect
@@ -34,45 +36,65 @@ const IdempotencyKey = "Idempotency-Key"
 
 const (
 	maxKey  = 64        // bytes of an Idempotency-Key
-	maxKept = 256 << 10 // bytes of an answer that is kept
+	maxKept = 128 << 10 // bytes of an answer that is kept
 )
 
-// kept is an answer as a Gate keeps it.
-type kept struct {
-	Value json.RawMessage `json:"value,omitempty"`
-	Error *im.Problem     `json:"error,omitempty"`
+// called hands to the handler what the gate lets through of the calls of one
+// caller, and returns a reply for each.
+func (s *server) called(ctx context.Context, r *http.Request, calls []call) []reply {
+	replies := make([]reply, len(calls))
+	refuse := func(from int, err error) []reply {
+		for i := from; i < len(replies); i++ {
+			replies[i].err = err
+		}
+		return replies
+	}
+	admitted, err := s.gate.Admit(ctx, calls[0].caller, len(calls))
+	if err == nil {
+		admitted = len(calls)
+	}
+	key := r.Header.Get(IdempotencyKey)
+	switch {
+	case admitted == 0:
+	case key == "":
+		copy(replies, s.protected(ctx, calls[:admitted]))
+	case !validKey(key):
+		return refuse(0, im.Errorf(im.Invalid, "an %s is 1 to %d printable ASCII characters without spaces, new for each call and the same when you repeat it", IdempotencyKey, maxKey))
+	case len(calls) > 1:
+		return refuse(0, im.Errorf(im.Invalid, "an %s names one call, not %d", IdempotencyKey, len(calls)))
+	default:
+		replies[0] = s.once(ctx, key, calls[0])
+	}
+	return refuse(admitted, err)
 }
 
-// once handles a call whose request may have an Idempotency-Key: what was
-// answered to the key before is answered again. An answer that trying again
-// could better is not kept.
+// once handles a call that has a key: what was answered to the key before is
+// answered again. An answer that trying again could better is not kept.
 //
 // It is a convenience that does not have to be relied on: what Redis forgets is
 // done again, and each function is such that a repeat does no harm.
-func (s *server) once(ctx context.Context, r *http.Request, c call) reply {
-	key := r.Header.Get(IdempotencyKey)
-	if key == "" {
-		return s.protected(ctx, []call{c})[0]
-	}
-	if !validKey(key) {
-		return reply{err: im.Errorf(im.Invalid, "an %s is 1 to %d printable ASCII characters without spaces, new for each call and the same when you repeat it", IdempotencyKey, maxKey)}
-	}
-	name := s.Name + ":" + c.caller.User + ":" + key
-	sum := sha256.Sum256(c.Data)
-	digest := base64.RawURLEncoding.EncodeToString(sum[:12])
+func (s *server) once(ctx context.Context, key string, c call) reply {
 	c.key = key
-	had, err := s.gate.Begin(ctx, name, digest)
-	if err != nil && im.KindOf(err) != im.Unavailable { // a gate that does not answer holds nobody up
+	name := s.Name + ":" + key
+	digest := s.digest(name, c.Data)
+	kept, err := s.gate.Begin(ctx, c.caller, name, digest)
+	if errors.Is(err, im.Conflict) {
 		return reply{err: err}
 	}
-	if had != nil {
-		return replay(had)
+	if err != nil { // a gate that does not answer holds nobody up
+		s.env.Log.WarnContext(ctx, "a call is not known if it comes again", "function", s.Name, "user", c.caller.User, "err", err)
+		return s.protected(ctx, []call{c})[0]
+	}
+	if kept != nil {
+		rep, err := replay(kept)
+		if err == nil {
+			return rep
+		}
+		s.env.Log.ErrorContext(ctx, "an answer that was kept cannot be read", "function", s.Name, "user", c.caller.User, "err", err)
 	}
 	rep := s.protected(ctx, []call{c})[0]
-	if err == nil {
-		if err := s.gate.End(context.WithoutCancel(ctx), name, digest, record(rep)); err != nil {
-			s.env.Log.WarnContext(ctx, "an answer is not kept", "function", s.Name, "err", err)
-		}
+	if err := s.gate.End(context.WithoutCancel(ctx), c.caller, name, digest, record(rep)); err != nil {
+		s.env.Log.WarnContext(ctx, "an answer is not kept", "function", s.Name, "user", c.caller.User, "err", err)
 	}
 	return rep
 }
@@ -86,21 +108,36 @@ func validKey(key string) bool {
 	return len(key) <= maxKey
 }
 
+// digest returns by what a call is told from another under the same name. It
+// takes a seal key to make one: what a request holds, be it a password, cannot
+// be guessed at by what Redis holds.
+func (s *server) digest(name string, data json.RawMessage) string {
+	e := event.Event{ID: name, Type: "digest", Data: data}
+	s.ring.Sign(&e)
+	return e.Seal
+}
+
+// kept is an answer as a Gate keeps it.
+type kept struct {
+	Value json.RawMessage `json:"value,omitempty"`
+	Error *im.Problem     `json:"error,omitempty"`
+}
+
 // record returns a reply as it is kept, or nil if it is not to be.
 func record(rep reply) []byte {
 	var k kept
-	if rep.err != nil {
+	var err error
+	if rep.err == nil {
+		k.Value, err = json.Marshal(rep.value)
+	} else {
 		if im.KindOf(classify(rep.err)).Transient() {
 			return nil
 		}
 		p := im.ProblemOf(rep.err)
 		k.Error = &p
-	} else {
-		value, err := json.Marshal(rep.value)
-		if err != nil {
-			return nil
-		}
-		k.Value = value
+	}
+	if err != nil {
+		return nil
 	}
 	b, err := json.Marshal(k)
 	if err != nil || len(b) > maxKept {
@@ -109,13 +146,13 @@ func record(rep reply) []byte {
 	return b
 }
 
-func replay(b []byte) reply {
+func replay(b []byte) (reply, error) {
 	var k kept
 	if err := json.Unmarshal(b, &k); err != nil {
-		return reply{err: im.Wrap(im.Internal, err, "the answer that was kept cannot be read")}
+		return reply{}, err
 	}
 	if k.Error != nil {
-		return reply{err: &im.Error{Kind: k.Error.Kind, Msg: k.Error.Detail}}
+		return reply{err: &im.Error{Kind: k.Error.Kind, Msg: k.Error.Detail}}, nil
 	}
-	return reply{value: k.Value}
+	return reply{value: k.Value}, nil
 }

@@ -58,11 +58,18 @@ func Main(funcs ...Func) {
 	}
 	proc.Main(name, func(ctx context.Context, env *proc.Env) error {
 		set := env.Settings()
-		port := set.Int(settingPort, 0)
+		port, names := set.Int(settingPort, 0), []string(nil)
+		if len(funcs) > 1 {
+			names = set.List(settingServed)
+		}
 		if err := set.Err(); err != nil {
 			return err
 		}
-		h, err := Mount(ctx, env, funcs...)
+		served, err := Select(funcs, names)
+		if err != nil {
+			return err
+		}
+		h, err := Mount(ctx, env, served...)
 		if err != nil {
 			return err
 		}
@@ -167,10 +174,10 @@ func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics)
 	}
 	s := &server{Func: f, Handler: h, limits: l, env: env, metrics: m,
 		slots: make(chan struct{}, l.inFlight), observer: m.seconds.WithLabelValues(f.Name)}
-	if h.handle == nil {
-		return nil, errors.New("its handler handles nothing")
+	if err := declared(f, h); err != nil {
+		return nil, err
 	}
-	if h.sealed || h.vouched {
+	if h.sealed || h.vouched || h.gate != nil {
 		if s.ring, err = Keyring(env); err != nil {
 			return nil, err
 		}
@@ -181,6 +188,21 @@ func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics)
 		}
 	}
 	return s, nil
+}
+
+// declared reports what a function and its handler contradict each other in.
+func declared(f Func, h Handler) error {
+	switch {
+	case h.handle == nil && h.timed == nil:
+		return errors.New("its handler handles nothing")
+	case h.open != nil && h.gate == nil:
+		return errors.New("its callers pass no gate")
+	case h.timed != nil && (f.Public || f.Accepts != "" || f.Topic != ""):
+		return errors.New("it is called by a clock: it is not public and takes no events")
+	case (h.timed != nil) != (f.Every > 0):
+		return errors.New("a function is timed if, and only if, it says how often")
+	}
+	return nil
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -344,21 +366,21 @@ func (s *server) run(ctx context.Context, r *http.Request, events []event.Event)
 			replies[i].err = err
 		} else if callerErr != nil {
 			replies[i].err = callerErr
-		} else if err := s.pass(ctx, caller); err != nil {
-			replies[i].err = err
 		} else {
 			calls = append(calls, call{Event: events[i], caller: caller, address: s.address(&events[i])})
 			index = append(index, i)
 		}
 	}
+	var passed []reply
 	switch {
 	case len(calls) == 0:
-	case s.gate != nil && len(events) == 1:
-		replies[0] = s.once(ctx, r, calls[0])
+	case s.gate != nil:
+		passed = s.called(ctx, r, calls)
 	default:
-		for j, rep := range s.protected(ctx, calls) {
-			replies[index[j]] = rep
-		}
+		passed = s.protected(ctx, calls)
+	}
+	for j, rep := range passed {
+		replies[index[j]] = rep
 	}
 	end(replies)
 	return replies
@@ -404,56 +426,25 @@ func (s *server) caller(r *http.Request) (im.Caller, error) {
 	return c, err
 }
 
-// pass asks the gate about each event of a request, so that a batch counts as
-// what it is.
-func (s *server) pass(ctx context.Context, c im.Caller) error {
-	if s.gate == nil {
-		return nil
-	}
-	return s.gate.Admit(ctx, c)
-}
-
-// tick runs a timed function.
-func (s *server) tick(w http.ResponseWriter, r *http.Request) {
-	if !s.ticking.TryLock() {
-		s.count(http.StatusOK)
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	defer s.ticking.Unlock()
-	start := time.Now()
-	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.timeout)
-	defer cancel()
-	err := func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				s.env.Log.ErrorContext(ctx, "panic", "function", s.Name, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-				err = im.Internal
-			}
-		}()
-		return s.timed(ctx)
-	}()
-	if err = classify(err); err != nil {
-		s.refuse(w, r, s.statusOf(err), err)
-		return
-	}
-	s.count(http.StatusOK)
-	w.WriteHeader(http.StatusNoContent)
-}
-
 // protected runs the handler and makes an error of a panic.
 func (s *server) protected(ctx context.Context, calls []call) (replies []reply) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.env.Log.ErrorContext(ctx, "panic", "function", s.Name, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err := s.panicked(ctx, p)
 			replies = make([]reply, len(calls))
 			for i := range replies {
-				replies[i].err = im.Internal
+				replies[i].err = err
 			}
 		}
 	}()
 	return s.handle(ctx, calls)
+}
+
+// panicked logs what a function panicked with, while it does, and returns the
+// error that is made of it.
+func (s *server) panicked(ctx context.Context, with any) error {
+	s.env.Log.ErrorContext(ctx, "panic", "function", s.Name, "err", fmt.Sprint(with), "stack", string(debug.Stack()))
+	return im.Internal
 }
 
 // classify gives an error that nobody gave a kind one, where the kind is plain.

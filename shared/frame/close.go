@@ -28,7 +28,9 @@ var (
 	CloseReplaced  = Close{4200, "replaced"}   // another connection of the same device or platform took its place
 	CloseSignedOut = Close{4201, "signed-out"} // the session has ended: sign in again
 	CloseTooMany   = Close{4202, "too-many"}   // too many connections of this user
-	Closes         = []Close{CloseDraining, CloseSlow, CloseIdle, CloseFlooding, CloseProtocol, CloseExpired, CloseReplaced, CloseSignedOut, CloseTooMany}
+	CloseRevoked   = Close{4203, "revoked"}    // the session was ended from another device: sign in again
+	CloseDeleted   = Close{4204, "deleted"}    // the account is no more
+	Closes         = []Close{CloseDraining, CloseSlow, CloseIdle, CloseFlooding, CloseProtocol, CloseExpired, CloseReplaced, CloseSignedOut, CloseTooMany, CloseRevoked, CloseDeleted}
 )
 
 // Reconnect says what a client does after c.

@@ -40,8 +40,9 @@ const (
 	Message  = "message"
 	Behind   = "behind"
 	Pong     = "pong"
-	Bye      = "bye"   // last frame before the server closes: whether and when to come back
-	Error    = "error" // the frame before made no sense; the connection goes on
+	Presence = "presence" // a friend has come or gone; ephemeral
+	Bye      = "bye"      // last frame before the server closes: whether and when to come back
+	Error    = "error"    // the frame before made no sense; the connection goes on
 )
 
 // A FromClient is any frame that a client sends. Which fields count depends on
@@ -115,8 +116,14 @@ func reason(err error) string {
 type FromServer struct {
 	Type string `json:"type"`
 
+	// Welcome, Presence
+	User string `json:"user,omitempty"`
+
+	// Presence
+	Online   bool    `json:"online,omitempty"`
+	LastSeen im.Time `json:"last_seen,omitempty"` // of who is not online, if it is known
+
 	// Welcome
-	User     string `json:"user,omitempty"`
 	Device   string `json:"device,omitempty"`
 	Conn     string `json:"conn,omitempty"`
 	IdleSecs int    `json:"idle_seconds,omitempty"` // the server closes after this long without a frame or pong
@@ -189,6 +196,20 @@ func AppendAccepted(b []byte, id, messageID string, c im.Conversation, at im.Tim
 	text, _ := at.MarshalText() // never fails
 	b = append(b, text...)
 	return append(b, `"}`...)
+}
+
+// AppendPresence appends a Presence frame.
+func AppendPresence(b []byte, p im.Presence) []byte {
+	b = append(b, `{"type":"presence","user":"`...)
+	b = append(b, p.User...)
+	b = append(b, `","online":`...)
+	b = strconv.AppendBool(b, p.Online)
+	if p.LastSeen != 0 {
+		b = append(b, `,"last_seen":"`...)
+		b, _ = p.LastSeen.AppendText(b) // never fails
+		b = append(b, '"')
+	}
+	return append(b, '}')
 }
 
 // NewRefused returns the frame that refuses the message with this id of the client.

@@ -38,6 +38,7 @@ func TestFramesOfTheServerAreAsTheyAlwaysWere(t *testing.T) {
 		"accepted": AppendAccepted(nil, `c"1`, "019b7d5f-1c2e-7e66-8000-000000000001", im.Direct(ann, bob), at),
 		"refused":  NewRefused("c1", im.ProblemOf(im.Errorf(im.Overloaded, "too fast")), 1500*time.Millisecond).Encode(),
 		"message":  AppendMessage(nil, 8, msg),
+		"presence": AppendPresence(nil, im.Presence{User: bob, LastSeen: at}),
 		"behind":   FromServer{Type: Behind, Head: 9}.Encode(),
 		"typing":   FromServer{Type: Typing, Conversation: im.Direct(ann, bob), From: ann}.Encode(),
 		"signal":   FromServer{Type: Signal, Conversation: im.Direct(ann, bob), From: ann, Device: "d1", Data: json.RawMessage(`{"sdp":"x"}`)}.Encode(),

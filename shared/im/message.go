@@ -78,19 +78,29 @@ func (d Draft) Check(from string) error {
 		return Errorf(Invalid, "the id of a message is printable ASCII without spaces")
 	case d.Kind != "" && d.Kind != KindText:
 		return Errorf(Invalid, "%.40q is not a kind of message that can be sent: use %q", d.Kind, KindText)
-	case d.Text == "":
-		return Errorf(Invalid, `a message needs a "text"`)
-	case len(d.Text) > MaxText:
-		return Errorf(TooLarge, "the text has %d bytes; %d are the most", len(d.Text), MaxText)
-	case !utf8.ValidString(d.Text):
-		return Errorf(Invalid, "the text is not UTF-8")
-	case strings.IndexByte(d.Text, 0) >= 0:
-		return Errorf(Invalid, "the text holds a NUL character, which cannot be stored")
 	case d.ReplyTo != "" && !IsMessageID(d.ReplyTo):
 		return Errorf(Invalid, `"reply_to" is not the id of a message`)
 	}
+	if err := CheckText(d.Text); err != nil {
+		return err
+	}
 	_, err := d.Conversation(from)
 	return err
+}
+
+// CheckText reports whether s could be the text of a message.
+func CheckText(s string) error {
+	switch {
+	case s == "":
+		return Errorf(Invalid, `a message needs a "text"`)
+	case len(s) > MaxText:
+		return Errorf(TooLarge, "the text has %d bytes; %d are the most", len(s), MaxText)
+	case !utf8.ValidString(s):
+		return Errorf(Invalid, "the text is not UTF-8")
+	case strings.IndexByte(s, 0) >= 0:
+		return Errorf(Invalid, "the text holds a NUL character, which cannot be stored")
+	}
+	return nil
 }
 
 // Conversation returns where d is to be said, if from is who says it.

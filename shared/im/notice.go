@@ -62,7 +62,9 @@ func NewNotice(typ string, c Conversation, from string, data any) (Notice, error
 	if err != nil {
 		return n, Wrap(Internal, err, "writing a notice")
 	}
-	n.Data = b
+	if string(b) != "null" { // of a map that is nil
+		n.Data = b
+	}
 	return n, nil
 }
 

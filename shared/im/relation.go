@@ -11,11 +11,13 @@ func PairOf(a, b string) Pair {
 	return Pair{a, b}
 }
 
-// A Relation is what two users are to each other.
+// A Relation is what two users are to each other, as of a version. Each change
+// of Blocked and Friends makes a greater version; Exist has none.
 type Relation struct {
 	Exist   bool // both of them
 	Blocked bool // by either
 	Friends bool
+	Version int64
 }
 
 // The policies of who may write to whom directly.
@@ -25,25 +27,13 @@ const (
 )
 
 // MayWrite reports whether either user may write to the other under a policy.
-// It does not say who blocked whom.
+// It does not say who blocked whom, nor whether it is for a block.
 func (r Relation) MayWrite(policy string) error {
 	switch {
 	case !r.Exist:
 		return Errorf(NotFound, "there is no such user")
-	case r.Blocked:
-		return Errorf(Denied, "this user cannot be written to")
-	case policy == DirectFriends && !r.Friends:
-		return Errorf(Denied, "this user cannot be written to: you are not friends")
+	case r.Blocked, policy == DirectFriends && !r.Friends:
+		return Errorf(Denied, "this user does not take messages from you")
 	}
 	return nil
 }
-
-// Members are the members of a group as of a version of the list. Each change
-// makes a greater version.
-type Members struct {
-	Version int64
-	Users   []string // sorted
-}
-
-// A Membership asks whether a user is in a group.
-type Membership struct{ Group, User string }

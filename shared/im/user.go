@@ -13,14 +13,48 @@ type User struct {
 	Name    string `json:"name"`    // what others see
 }
 
-// A GroupInfo is a group as its members see it.
-type GroupInfo struct {
-	ID           string       `json:"id"`
-	Conversation Conversation `json:"conversation"`
-	Name         string       `json:"name"`
-	Owner        string       `json:"owner"`
-	Members      []string     `json:"members,omitempty"` // user ids, the owner among them
-	Created      Time         `json:"created"`
+// A Profile is a user as everybody may see them. Of a user who has been deleted
+// the id is left.
+type Profile struct {
+	ID      string `json:"id"`
+	Account string `json:"account"`
+	Name    string `json:"name"`
+	Avatar  string `json:"avatar,omitempty"` // an https URL
+	Bio     string `json:"bio,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"`
+}
+
+// A Self is a user as they see themselves.
+type Self struct {
+	Profile
+	Email    string       `json:"email,omitempty"`
+	Phone    string       `json:"phone,omitempty"`
+	Settings UserSettings `json:"settings"`
+	Created  Time         `json:"created"`
+}
+
+// UserSettings are what a user lets others do.
+type UserSettings struct {
+	FindByEmail    bool   `json:"find_by_email"`
+	FindByPhone    bool   `json:"find_by_phone"`
+	Presence       string `json:"presence"`        // who sees whether they are online
+	FriendRequests string `json:"friend_requests"` // who may ask to be friends: Everyone or Nobody
+}
+
+// Who may do what a setting is about.
+const (
+	Everyone = "everyone"
+	Friends  = "friends"
+	Nobody   = "nobody"
+)
+
+// A UserChange is what a user changes of themselves; nil stays as it is. An
+// e-mail address or a telephone number that is "" is taken away.
+type UserChange struct {
+	Name, Bio, Avatar, Email, Phone *string
+
+	FindByEmail, FindByPhone *bool
+	Presence, FriendRequests *string
 }
 
 // A Session is one signed-in device of a user.
@@ -30,6 +64,15 @@ type Session struct {
 	Device   string
 	Platform string
 	Created  Time
+	Seen     Time // when the device last got tokens; 0 is not known
+}
+
+// An Erasure is of what is left of a user who was deleted where no transaction
+// reaches: inboxes, hints. It is done when they are deleted, and Again when
+// nothing can be under way to them any more.
+type Erasure struct {
+	User  string
+	Again bool
 }
 
 // A Caller is who sent a request, as their token proves it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -26,15 +27,23 @@ type Inbox struct {
 	ready bool // the indexes are known to be there
 }
 
-// entry is a document of the collection.
+// entry is a document of the collection. Its _id sorts, among those of its
+// user, as the ids of messages do.
 type entry struct {
 	ID      string `bson:"_id"` // key of its user and message
 	User    string `bson:"user"`
 	Seq     int64  `bson:"seq"`
 	Message string `bson:"message"` // JSON, as clients get it; nothing here looks inside
+
+	Conversation im.Conversation `bson:"conversation"`
+	Class        im.Class        `bson:"class"`
+	Revision     int             `bson:"revision"`
 }
 
 func key(k im.EntryKey) string { return k.User + "/" + k.ID }
+
+// message returns the id of the message of a document of user.
+func message(user, id string) string { return id[len(user)+1:] }
 
 // prepare makes the indexes, without which nothing may be written.
 func (in *Inbox) prepare(ctx context.Context) error {
@@ -43,17 +52,21 @@ func (in *Inbox) prepare(ctx context.Context) error {
 	if in.ready {
 		return nil
 	}
-	_, err := in.entries.Indexes().CreateOne(ctx, mongo.IndexModel{
+	_, err := in.entries.Indexes().CreateMany(ctx, []mongo.IndexModel{{
 		Keys:    bson.D{{Key: "user", Value: 1}, {Key: "seq", Value: 1}},
 		Options: options.Index().SetName("user_seq").SetUnique(true),
-	})
+	}, {
+		Keys:    bson.D{{Key: "user", Value: 1}, {Key: "class", Value: 1}, {Key: "conversation", Value: 1}, {Key: "_id", Value: 1}},
+		Options: options.Index().SetName("user_class_conversation"),
+	}})
 	in.ready = err == nil
 	return failed(err, "making the indexes of the inbox")
 }
 
-// headsAtOnce is how many heads are read at a time. Each is one look into the
-// index: an aggregation over all of the users would walk through their inboxes.
-const headsAtOnce = 16
+// readsAtOnce is how many reads are under way for one call. Each is one look
+// into an index: an aggregation over all of the users, or conversations, would
+// walk through their inboxes.
+const readsAtOnce = 16
 
 // Heads returns the greatest seq in the inbox of each user. Users whose inbox
 // is empty are left out.
@@ -61,7 +74,7 @@ func (in *Inbox) Heads(ctx context.Context, users []string) (map[string]int64, e
 	var mu sync.Mutex
 	heads := make(map[string]int64, len(users))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(headsAtOnce)
+	group.SetLimit(readsAtOnce)
 	for _, user := range users {
 		group.Go(func() error {
 			var last entry
@@ -95,7 +108,10 @@ func (in *Inbox) Insert(ctx context.Context, entries []im.Entry) (n int, err err
 	}
 	docs := make([]entry, len(entries))
 	for i, e := range entries {
-		docs[i] = entry{ID: key(e.Key()), User: e.User, Seq: e.Seq, Message: string(e.Message)}
+		docs[i] = entry{
+			ID: key(e.Key()), User: e.User, Seq: e.Seq, Message: string(e.Message),
+			Conversation: e.Conversation, Class: e.Class, Revision: e.Revision,
+		}
 	}
 	_, err = in.entries.InsertMany(ctx, docs, options.InsertMany().SetOrdered(true))
 	if err == nil {
@@ -128,17 +144,40 @@ func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]
 }
 
 // After returns at most limit entries of a user, those right after a seq, in
-// the order of seq.
+// the order of seq. They have a user, seq, id and message.
 func (in *Inbox) After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error) {
 	docs, err := in.find(ctx,
 		bson.D{{Key: "user", Value: user}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: after}}}},
-		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)))
+		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)).
+			SetProjection(bson.D{{Key: "seq", Value: 1}, {Key: "message", Value: 1}}))
 	if err != nil {
 		return nil, failed(err, "reading the inbox of %s", user)
 	}
 	entries := make([]im.Entry, len(docs))
 	for i, d := range docs {
-		entries[i] = im.Entry{User: user, Seq: d.Seq, ID: d.ID[len(user)+1:], Message: json.RawMessage(d.Message)}
+		entries[i] = im.Entry{User: user, Seq: d.Seq, ID: message(user, d.ID), Message: json.RawMessage(d.Message)}
+	}
+	return entries, nil
+}
+
+// Get returns those entries of a user that are there, by the ids of their
+// messages.
+func (in *Inbox) Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error) {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = key(im.EntryKey{User: user, ID: id})
+	}
+	docs, err := in.find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}, {Key: "user", Value: user}}, options.Find())
+	if err != nil {
+		return nil, failed(err, "reading %d entries of %s", len(ids), user)
+	}
+	entries := make(map[string]im.Entry, len(docs))
+	for _, d := range docs {
+		id := message(user, d.ID)
+		entries[id] = im.Entry{
+			User: user, Seq: d.Seq, ID: id, Message: json.RawMessage(d.Message),
+			Conversation: d.Conversation, Class: d.Class, Revision: d.Revision,
+		}
 	}
 	return entries, nil
 }
@@ -151,4 +190,36 @@ func (in *Inbox) find(ctx context.Context, filter any, opts *options.FindOptions
 	var docs []entry
 	err = cursor.All(ctx, &docs)
 	return docs, err
+}
+
+// amendAtOnce is how many updates go into one command.
+const amendAtOnce = 100
+
+// Amend replaces the message, class and revision of those entries that are
+// there with a lesser revision. Of several for one entry the greatest counts.
+func (in *Inbox) Amend(ctx context.Context, entries []im.Entry) error {
+	for part := range slices.Chunk(entries, amendAtOnce) {
+		updates := make([]mongo.WriteModel, len(part))
+		for i, e := range part {
+			updates[i] = mongo.NewUpdateOneModel().
+				SetFilter(bson.D{
+					{Key: "_id", Value: key(e.Key())},
+					{Key: "user", Value: e.User}, // the shard
+					{Key: "revision", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: e.Revision}}}}}, // old ones have none
+				}).
+				SetUpdate(bson.D{{Key: "$set", Value: bson.D{
+					{Key: "message", Value: string(e.Message)}, {Key: "class", Value: e.Class}, {Key: "revision", Value: e.Revision},
+				}}})
+		}
+		if _, err := in.entries.BulkWrite(ctx, updates, options.BulkWrite().SetOrdered(false)); err != nil {
+			return failed(err, "amending %d inbox entries", len(entries))
+		}
+	}
+	return nil
+}
+
+// Erase removes all entries of a user. If it fails, some may be left.
+func (in *Inbox) Erase(ctx context.Context, user string) error {
+	_, err := in.entries.DeleteMany(ctx, bson.D{{Key: "user", Value: user}})
+	return failed(err, "erasing the inbox of %s", user)
 }

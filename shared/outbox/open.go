@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -20,5 +22,22 @@ func Open(ctx context.Context, env *proc.Env) (*Outbox, error) {
 	if err := errors.Join(dbErr, redisErr, kafkaErr, sealErr); err != nil {
 		return nil, err
 	}
-	return &Outbox{db: db, places: cache, caches: cache, log: producer, seal: seal.Sign, slog: env.Log}, nil
+	return proc.Share(env, "outbox", func() (*Outbox, func() error, error) {
+		m := newMetrics()
+		env.Metrics.MustRegister(m.relayed, m.aside)
+		return &Outbox{store: db, places: cache, caches: cache, to: producer, seal: seal.Sign, log: env.Log, metrics: m}, nil, nil
+	})
+}
+
+type metrics struct{ relayed, aside prometheus.Counter }
+
+func newMetrics() *metrics {
+	return &metrics{
+		relayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tidings_outbox_relayed_total", Help: "Notices of changes that outbox-relay published, because whoever made the change did not.",
+		}),
+		aside: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tidings_outbox_aside_total", Help: "Notices of changes that can never be published, and were set aside in the table outbox.",
+		}),
+	}
 }

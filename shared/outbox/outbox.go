@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -27,19 +28,22 @@ import (
 const (
 	source = "/shared/outbox"
 
-	publishTime = 2 * time.Second // that who made a change spends on publishing it
-	relayAge    = 5 * time.Second // older notices are the relay's: their makers have given up
-	relayBatch  = 200
+	publishTime   = 2 * time.Second // that it may take to publish notices, and to take them out
+	maxNotice     = 768 << 10       // bytes of its event: Kafka and inboxes take more
+	maxRecipients = im.MaxGroup + 100
 )
 
-type changer interface {
+type store interface {
 	// Change runs f in a transaction and, before it is committed, prepare.
 	Change(ctx context.Context, f func(context.Context, *postgres.Tx) error,
 		prepare func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error)) ([]im.Stale, []im.Pending, error)
-	// Pending returns notices that wait to be published, the oldest first.
-	Pending(ctx context.Context, age time.Duration, limit int) ([]im.Pending, error)
+	// Pending returns notices that wait to be published, the earliest first,
+	// and why others cannot be read, by id.
+	Pending(ctx context.Context, age time.Duration, limit int) ([]im.Pending, map[string]error, error)
 	// Published takes notices out of the outbox.
 	Published(ctx context.Context, ids []string) error
+	// SetAside keeps a notice from being pending.
+	SetAside(ctx context.Context, id string, why error) error
 }
 
 type places interface {
@@ -52,56 +56,75 @@ type caches interface {
 	Withdraw(context.Context, []im.Stale) error
 }
 
-type log interface {
+type publisher interface {
 	// PublishEach returns an error for each event, in order, nil where it is durable.
 	PublishEach(ctx context.Context, topic string, events []event.Event) []error
 }
 
-// An Outbox makes changes and publishes their notices.
+// An Outbox makes changes and publishes their notices. It is safe for
+// concurrent use, by any number of processes.
 type Outbox struct {
-	db     changer
-	places places
-	caches caches
-	log    log
-	seal   func(*event.Event)
-	slog   *slog.Logger
+	store   store
+	places  places
+	caches  caches
+	to      publisher
+	seal    func(*event.Event)
+	log     *slog.Logger
+	metrics *metrics
 }
 
 // Change runs f in a transaction, and publishes the notices that it leaves.
 // When it returns nil the change is made, and its notices have been published
-// or will be; when it returns an error, nothing was changed.
+// or will be. When it returns an error nothing was changed, unless it is
+// Unavailable: then it may not be known. A change is such that making it again
+// does no harm.
 func (o *Outbox) Change(ctx context.Context, f func(context.Context, *postgres.Tx) error) error {
-	stale, pending, err := o.db.Change(ctx, f, o.prepare)
+	var events []event.Event
+	stale, pending, err := o.store.Change(ctx, f, func(ctx context.Context, stale []im.Stale, notices []im.Notice) (pending []im.Pending, err error) {
+		// Before the commit, so that nothing is delivered by it afterwards.
+		if err := o.withdraw(ctx, stale); err != nil {
+			return nil, err
+		}
+		if pending, err = o.place(ctx, notices); err != nil {
+			return nil, err
+		}
+		events, err = o.accepted(pending)
+		return pending, err
+	})
 	if err != nil {
 		return err
 	}
 	// The change is made, whatever becomes of the request.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
+	ctx = context.WithoutCancel(ctx)
+	again, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
-	if len(stale) > 0 {
-		if err := o.caches.Withdraw(ctx, stale); err != nil {
-			o.slog.WarnContext(ctx, "a cache was told of a change before it only", "err", err)
-		}
+	if err := o.withdraw(again, stale); err != nil {
+		o.log.WarnContext(ctx, "a cache was told of a change before it only", "err", err)
 	}
-	if err := o.publish(ctx, pending); err != nil {
-		o.slog.WarnContext(ctx, "notices are left to outbox-relay", "notices", len(pending), "err", err)
+	errs, err := o.publish(ctx, pending, events)
+	if err := errors.Join(err, errors.Join(errs...)); err != nil {
+		o.log.WarnContext(ctx, "notices are left to outbox-relay", "notices", len(pending), "err", err)
 	}
 	return nil
 }
 
-// prepare withdraws what is stale, so that no message is delivered by it once
-// the change is committed, and gives notices their places.
-func (o *Outbox) prepare(ctx context.Context, stale []im.Stale, notices []im.Notice) ([]im.Pending, error) {
-	if len(stale) > 0 {
-		if err := o.caches.Withdraw(ctx, stale); err != nil {
-			return nil, err
-		}
+// withdraw makes caches forget what is stale. That they do so before the
+// change keeps what is older out of them for a while, and that they do so again
+// makes that while begin when the change is made.
+func (o *Outbox) withdraw(ctx context.Context, stale []im.Stale) error {
+	if len(stale) == 0 {
+		return nil
 	}
-	if len(notices) == 0 {
-		return nil, nil
-	}
+	return o.caches.Withdraw(ctx, stale)
+}
+
+// place gives notices their places.
+func (o *Outbox) place(ctx context.Context, notices []im.Notice) ([]im.Pending, error) {
 	pending, reqs := make([]im.Pending, len(notices)), make([]im.PlaceRequest, len(notices))
 	for i, n := range notices {
+		if n.To != nil { // its maker among them: so an empty list never reads as none
+			n.To = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(n.To), n.From))))
+		}
 		pending[i] = im.Pending{ID: "notice-" + im.NewID(), Notice: n}
 		reqs[i] = im.PlaceRequest{Conversation: n.Conversation, From: n.From, ClientID: pending[i].ID}
 	}
@@ -114,36 +137,21 @@ func (o *Outbox) prepare(ctx context.Context, stale []im.Stale, notices []im.Not
 	return pending, nil
 }
 
-// publish publishes notices and takes out of the outbox what is durable.
-func (o *Outbox) publish(ctx context.Context, pending []im.Pending) error {
-	if len(pending) == 0 {
-		return nil
-	}
+// accepted returns the events of notices.
+func (o *Outbox) accepted(pending []im.Pending) ([]event.Event, error) {
 	events := make([]event.Event, len(pending))
 	for i, p := range pending {
 		var err error
-		if events[i], err = o.accepted(p); err != nil {
-			return err
+		if events[i], err = o.event(p); err != nil {
+			return nil, err
 		}
 	}
-	var done []string
-	failed := o.log.PublishEach(ctx, event.TopicMessages, events)
-	for i, err := range failed {
-		if err == nil {
-			done = append(done, pending[i].ID)
-		}
-	}
-	if len(done) > 0 {
-		failed = append(failed, o.db.Published(ctx, done))
-	}
-	if err := errors.Join(failed...); err != nil {
-		return fmt.Errorf("publishing %d notices: %w", len(pending), err)
-	}
-	return nil
+	return events, nil
 }
 
-// accepted returns the event of a notice. It is the same each time.
-func (o *Outbox) accepted(p im.Pending) (event.Event, error) {
+// event returns the event of a notice, the same each time, or why there can be
+// none.
+func (o *Outbox) event(p im.Pending) (event.Event, error) {
 	m := p.Message(p.ID, p.Place)
 	to := p.To
 	if to == nil {
@@ -151,28 +159,38 @@ func (o *Outbox) accepted(p im.Pending) (event.Event, error) {
 	}
 	e, err := event.New(event.MessageAccepted, source, string(m.Conversation),
 		event.Accepted{Message: m, Recipients: to, Quiet: p.Quiet, Amended: p.Amended})
-	if err != nil {
-		return e, err
+	switch {
+	case err != nil:
+		return e, im.Wrap(im.Internal, err, "the notice cannot be written")
+	case len(e.Data) > maxNotice || len(to) > maxRecipients:
+		return e, im.Errorf(im.TooLarge, "a notice of %d bytes to %d users is too large", len(e.Data), len(to))
 	}
 	e.ID, e.Time = m.ID, m.Time
 	o.seal(&e)
 	return e, nil
 }
 
-// Relay publishes what those who made changes have left, until there is none
-// or ctx is done.
-func (o *Outbox) Relay(ctx context.Context) error {
-	for {
-		pending, err := o.db.Pending(ctx, relayAge, relayBatch)
-		if err != nil {
-			return err
-		}
-		if len(pending) == 0 {
-			return nil
-		}
-		if err := o.publish(ctx, pending); err != nil {
-			return err
-		}
-		o.slog.InfoContext(ctx, "published notices that were left", "notices", len(pending))
+// publish publishes the events of notices, takes those that are durable out of
+// the outbox, and returns why each of the others is not.
+func (o *Outbox) publish(ctx context.Context, pending []im.Pending, events []event.Event) ([]error, error) {
+	if len(pending) == 0 {
+		return nil, nil
 	}
+	within, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	errs := o.to.PublishEach(within, event.TopicMessages, events)
+	var done []string
+	for i, err := range errs {
+		if err == nil {
+			done = append(done, pending[i].ID)
+		} else {
+			errs[i] = fmt.Errorf("publishing notice %s: %w", pending[i].ID, err)
+		}
+	}
+	if len(done) == 0 {
+		return errs, nil
+	}
+	ctx, cancelDone := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
+	defer cancelDone()
+	return errs, o.store.Published(ctx, done)
 }

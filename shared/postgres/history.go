@@ -62,27 +62,19 @@ func (db *DB) AppendHistory(ctx context.Context, messages []im.Message) error {
 	return failed(err, "adding %d messages to history", n)
 }
 
-// History returns at most limit messages of a conversation: those right after
-// from, oldest first, or backwards those right before it, newest first.
-func (db *DB) History(ctx context.Context, c im.Conversation, from im.Place, backwards bool, limit int) ([]im.Message, error) {
+// messageColumns are what scanMessage reads, of messages m.
+const messageColumns = `m.conversation, m.time, m.id, m.sender, m.client_id, m.kind, m.text, m.reply_to, m.data, m.revision, m.edited, m.recalled`
+
+// History returns at most limit messages of a conversation, as they are now and
+// without those that user has deleted for themselves: those right after from,
+// oldest first, or backwards those right before it, newest first.
+func (db *DB) History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) ([]im.Message, error) {
 	id, err := parseUUID(from.ID)
 	if err != nil {
 		return nil, err
 	}
 	id.Valid = true // the nil UUID is before all
-	// The bound on time alone is what lets PostgreSQL leave partitions out: it
-	// does not look into the row comparison for that.
-	query := `
-		SELECT conversation, time, id, sender, client_id, kind, text, reply_to, data FROM messages
-		WHERE conversation = $1 AND time >= $2 AND (time, id) > ($2, $3)
-		ORDER BY time, id LIMIT $4`
-	if backwards {
-		query = `
-		SELECT conversation, time, id, sender, client_id, kind, text, reply_to, data FROM messages
-		WHERE conversation = $1 AND time <= $2 AND (time, id) < ($2, $3)
-		ORDER BY time DESC, id DESC LIMIT $4`
-	}
-	rows, err := db.pool.Query(ctx, query, string(c), from.Time.Std(), id, limit)
+	rows, err := db.pool.Query(ctx, historyQuery(backwards), string(c), from.Time.Std(), id, limit, user)
 	if err != nil {
 		return nil, failed(err, "reading the history of %s", c)
 	}
@@ -90,12 +82,55 @@ func (db *DB) History(ctx context.Context, c im.Conversation, from im.Place, bac
 	return messages, failed(err, "reading the history of %s", c)
 }
 
+// historyQuery returns the query of History. The bound on time alone is what
+// lets PostgreSQL leave partitions out: it does not look into the row
+// comparison for that.
+func historyQuery(backwards bool) string {
+	bounds, order := `m.time >= $2 AND (m.time, m.id) > ($2, $3)`, `m.time, m.id`
+	if backwards {
+		bounds, order = `m.time <= $2 AND (m.time, m.id) < ($2, $3)`, `m.time DESC, m.id DESC`
+	}
+	return `
+		SELECT ` + messageColumns + ` FROM messages m
+		WHERE m.conversation = $1 AND ` + bounds + `
+		  AND NOT EXISTS (SELECT FROM deleted_messages d WHERE d.user_id = $5 AND d.conversation = $1 AND d.message_id = m.id)
+		ORDER BY ` + order + ` LIMIT $4`
+}
+
+// Reactions returns the reactions of messages of a conversation by message, the
+// first that was put on it first, and marks those of user. Messages without
+// any are absent.
+func (db *DB) Reactions(ctx context.Context, c im.Conversation, user string, messages []string) (map[string][]im.Reaction, error) {
+	ids, err := parseUUIDs(messages)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.pool.Query(ctx, `
+		SELECT n.message_id, n.emoji, n.count,
+		       EXISTS (SELECT FROM reactions r
+		               WHERE r.conversation = n.conversation AND r.message_id = n.message_id AND r.user_id = $3 AND r.emoji = n.emoji)
+		FROM reaction_counts n WHERE n.conversation = $1 AND n.message_id = ANY ($2)
+		ORDER BY n.message_id, n.since, n.emoji`, string(c), ids, user)
+	if err != nil {
+		return nil, failed(err, "reading the reactions of %d messages", len(messages))
+	}
+	found := make(map[string][]im.Reaction)
+	var id pgtype.UUID
+	var r im.Reaction
+	_, err = pgx.ForEachRow(rows, []any{&id, &r.Emoji, &r.Count, &r.Mine}, func() error {
+		found[formatUUID(id)] = append(found[formatUUID(id)], r)
+		return nil
+	})
+	return found, failed(err, "reading the reactions of %d messages", len(messages))
+}
+
 func scanMessage(row pgx.CollectableRow) (im.Message, error) {
 	var m im.Message
 	var at time.Time
+	var edited *time.Time
 	var id, replyTo pgtype.UUID
-	err := row.Scan(&m.Conversation, &at, &id, &m.From, &m.ClientID, &m.Kind, &m.Text, &replyTo, (*[]byte)(&m.Data))
-	m.Time, m.ID, m.ReplyTo = im.TimeOf(at), formatUUID(id), formatUUID(replyTo)
+	err := row.Scan(&m.Conversation, &at, &id, &m.From, &m.ClientID, &m.Kind, &m.Text, &replyTo, (*[]byte)(&m.Data), &m.Revision, &edited, &m.Recalled)
+	m.Time, m.ID, m.ReplyTo, m.Edited = im.TimeOf(at), formatUUID(id), formatUUID(replyTo), orZero(edited)
 	if len(m.Data) == 0 {
 		m.Data = json.RawMessage(nil)
 	}

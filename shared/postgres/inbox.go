@@ -35,27 +35,97 @@ func (in *Inbox) Heads(ctx context.Context, users []string) (map[string]int64, e
 	return heads, failed(err, "reading %d inbox heads", len(users))
 }
 
+// columns are entries as arrays, for unnest.
+type columns struct {
+	users, messages, conversations []string
+	ids                            []pgtype.UUID
+	seqs                           []int64
+	classes                        []int16
+	revisions                      []int32
+}
+
+func columnsOf(entries []im.Entry) (columns, error) {
+	n := len(entries)
+	c := columns{
+		users: make([]string, n), messages: make([]string, n), conversations: make([]string, n),
+		ids: make([]pgtype.UUID, n), seqs: make([]int64, n), classes: make([]int16, n), revisions: make([]int32, n),
+	}
+	for i, e := range entries {
+		var err error
+		if c.ids[i], err = parseUUID(e.ID); err != nil {
+			return c, err
+		}
+		c.users[i], c.messages[i], c.conversations[i] = e.User, string(e.Message), string(e.Conversation)
+		c.seqs[i], c.classes[i], c.revisions[i] = e.Seq, int16(e.Class), int32(e.Revision)
+	}
+	return c, nil
+}
+
 // Insert adds entries, all of them or none: n is len(entries) or 0. Conflict
 // means that a user has one of these seqs or messages already. Callers sort
 // entries by user and seq, so that no two inserts wait for each other's rows.
 func (in *Inbox) Insert(ctx context.Context, entries []im.Entry) (n int, err error) {
-	users, seqs := make([]string, len(entries)), make([]int64, len(entries))
-	ids, messages := make([]pgtype.UUID, len(entries)), make([]string, len(entries))
-	for i, e := range entries {
-		if ids[i], err = parseUUID(e.ID); err != nil {
-			return 0, err
-		}
-		users[i], seqs[i], messages[i] = e.User, e.Seq, string(e.Message)
+	c, err := columnsOf(entries)
+	if err != nil {
+		return 0, err
 	}
 	// One statement is one transaction.
 	_, err = in.db.pool.Exec(ctx, `
-		INSERT INTO inbox (user_id, seq, message_id, message)
-		SELECT * FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[])`,
-		users, seqs, ids, messages)
+		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, revision)
+		SELECT * FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::smallint[], $7::int[])`,
+		c.users, c.seqs, c.ids, c.messages, c.conversations, c.classes, c.revisions)
 	if err != nil {
 		return 0, failed(err, "adding %d inbox entries", len(entries))
 	}
 	return len(entries), nil
+}
+
+// Amend replaces the message, class and revision of those entries that are
+// there with a lesser revision. Of several for one entry the greatest counts.
+func (in *Inbox) Amend(ctx context.Context, entries []im.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	c, err := columnsOf(entries)
+	if err != nil {
+		return err
+	}
+	// Locked in one order, so that no two of these wait for each other's rows.
+	// What another has amended meanwhile is looked at again when it is locked.
+	_, err = in.db.pool.Exec(ctx, `
+		WITH a AS MATERIALIZED (
+			SELECT DISTINCT ON (user_id, message_id) *
+			FROM unnest($1::text[], $2::uuid[], $3::text[], $4::smallint[], $5::int[]) AS a (user_id, message_id, message, class, revision)
+			ORDER BY user_id, message_id, revision DESC
+		), held AS MATERIALIZED (
+			SELECT i.user_id, i.message_id FROM a JOIN inbox i USING (user_id, message_id)
+			WHERE i.revision < a.revision
+			ORDER BY user_id, message_id FOR NO KEY UPDATE OF i
+		)
+		UPDATE inbox i SET message = a.message, class = a.class, revision = a.revision
+		FROM held h JOIN a USING (user_id, message_id)
+		WHERE i.user_id = h.user_id AND i.message_id = h.message_id`,
+		c.users, c.ids, c.messages, c.classes, c.revisions)
+	return failed(err, "amending %d inbox entries", len(entries))
+}
+
+// eraseAtOnce is how many entries are erased by one statement, so that none
+// takes long.
+const eraseAtOnce = 5000
+
+// Erase removes all entries of a user. If it fails, some may be left.
+func (in *Inbox) Erase(ctx context.Context, user string) error {
+	for {
+		tag, err := in.db.pool.Exec(ctx, `
+			DELETE FROM inbox WHERE user_id = $1 AND seq = ANY (ARRAY (SELECT seq FROM inbox WHERE user_id = $1 ORDER BY seq LIMIT $2))`,
+			user, eraseAtOnce)
+		if err != nil {
+			return failed(err, "erasing the inbox of %s", user)
+		}
+		if tag.RowsAffected() < eraseAtOnce {
+			return nil
+		}
+	}
 }
 
 // Find returns the seqs of those entries that are there.
@@ -84,7 +154,7 @@ func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]
 }
 
 // After returns at most limit entries of a user, those right after a seq, in
-// the order of seq.
+// the order of seq. They have a user, seq, id and message.
 func (in *Inbox) After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error) {
 	rows, err := in.db.pool.Query(ctx,
 		`SELECT seq, message_id, message FROM inbox WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, user, after, limit)
@@ -99,4 +169,108 @@ func (in *Inbox) After(ctx context.Context, user string, after int64, limit int)
 		return e, err
 	})
 	return entries, failed(err, "reading the inbox of %s", user)
+}
+
+// Get returns those entries of a user that are there, by the ids of their
+// messages.
+func (in *Inbox) Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error) {
+	uuids, err := parseUUIDs(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := in.db.pool.Query(ctx, `
+		SELECT seq, message_id, message, conversation, class, revision FROM inbox WHERE user_id = $1 AND message_id = ANY ($2)`, user, uuids)
+	if err != nil {
+		return nil, failed(err, "reading %d entries of %s", len(ids), user)
+	}
+	entries := make(map[string]im.Entry, len(ids))
+	var e im.Entry
+	var id pgtype.UUID
+	var message string
+	_, err = pgx.ForEachRow(rows, []any{&e.Seq, &id, &message, &e.Conversation, &e.Class, &e.Revision}, func() error {
+		e.User, e.ID, e.Message = user, formatUUID(id), []byte(message)
+		entries[e.ID] = e
+		return nil
+	})
+	return entries, failed(err, "reading %d entries of %s", len(ids), user)
+}
+
+// Latest returns the newest entry that is more than quiet, by the id of its
+// message, in each of a user's conversations, of which it reads limit at most.
+func (in *Inbox) Latest(ctx context.Context, user string, limit int) (map[im.Conversation]string, error) {
+	// A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): it
+	// costs what there are conversations, however many entries they have. The
+	// last entry of a conversation in the index is its newest of the greatest
+	// class.
+	rows, err := in.db.pool.Query(ctx, `
+		WITH RECURSIVE c AS (
+			(SELECT conversation, class, message_id FROM inbox
+			 WHERE user_id = $1 AND class > 0
+			 ORDER BY conversation DESC, class DESC, message_id DESC LIMIT 1)
+			UNION ALL
+			SELECT n.* FROM c CROSS JOIN LATERAL (
+				SELECT conversation, class, message_id FROM inbox
+				WHERE user_id = $1 AND class > 0 AND conversation < c.conversation
+				ORDER BY conversation DESC, class DESC, message_id DESC LIMIT 1) AS n
+		)
+		SELECT c.conversation, CASE c.class WHEN 1 THEN c.message_id ELSE greatest(c.message_id, (
+			SELECT message_id FROM inbox
+			WHERE user_id = $1 AND conversation = c.conversation AND class = 1
+			ORDER BY message_id DESC LIMIT 1)) END
+		FROM c LIMIT $2`, user, limit)
+	if err != nil {
+		return nil, failed(err, "reading the conversations of %s", user)
+	}
+	latest := make(map[im.Conversation]string)
+	var c im.Conversation
+	var id pgtype.UUID
+	_, err = pgx.ForEachRow(rows, []any{&c, &id}, func() error {
+		latest[c] = formatUUID(id)
+		return nil
+	})
+	return latest, failed(err, "reading the conversations of %s", user)
+}
+
+// Newest returns the id of the newest message in one of a user's conversations
+// that is more than quiet; "" if there is none.
+func (in *Inbox) Newest(ctx context.Context, user string, c im.Conversation) (string, error) {
+	var id pgtype.UUID
+	err := in.db.pool.QueryRow(ctx, `
+		SELECT greatest(
+			(SELECT message_id FROM inbox WHERE user_id = $1 AND conversation = $2 AND class = 1 ORDER BY message_id DESC LIMIT 1),
+			(SELECT message_id FROM inbox WHERE user_id = $1 AND conversation = $2 AND class = 2 ORDER BY message_id DESC LIMIT 1))`,
+		user, c).Scan(&id)
+	return formatUUID(id), failed(err, "reading the newest message of %s in %s", user, c)
+}
+
+// Unread returns how many unread entries of a user follow a message, in each
+// of the conversations given; it counts to most, and no further. "" precedes
+// all messages.
+func (in *Inbox) Unread(ctx context.Context, user string, after map[im.Conversation]string, most int) (map[im.Conversation]int, error) {
+	conversations, ids := make([]string, 0, len(after)), make([]pgtype.UUID, 0, len(after))
+	for c, id := range after {
+		u, err := parseUUID(id)
+		if err != nil {
+			return nil, err
+		}
+		u.Valid = true // "" is all zeros
+		conversations, ids = append(conversations, string(c)), append(ids, u)
+	}
+	rows, err := in.db.pool.Query(ctx, `
+		SELECT a.conversation, u.count FROM unnest($2::text[], $3::uuid[]) AS a (conversation, id)
+		CROSS JOIN LATERAL (SELECT count(*) FROM (
+			SELECT FROM inbox i
+			WHERE i.user_id = $1 AND i.conversation = a.conversation AND i.class = 2 AND i.message_id > a.id
+			LIMIT $4) AS x) AS u`, user, conversations, ids, most)
+	if err != nil {
+		return nil, failed(err, "counting what %s has not read", user)
+	}
+	unread := make(map[im.Conversation]int, len(after))
+	var c im.Conversation
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&c, &n}, func() error {
+		unread[c] = n
+		return nil
+	})
+	return unread, failed(err, "counting what %s has not read", user)
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,7 +29,8 @@ func (tx *Tx) changed(s im.Stale) { tx.stale = append(tx.stale, s) }
 // Change runs f in a transaction. Before that is committed, prepare is handed
 // what is stale by it and the notices that f left; the places that it returns,
 // one for each, are stored with them. What is returned waits to be published.
-// If f or prepare fails, nothing was changed.
+// If f or prepare fails, nothing was changed; if the server does not answer
+// when it is to commit, the change may have been made, and its notices wait.
 //
 // The transaction is of PostgreSQL's default isolation, read committed: f locks
 // the rows that it decides by.
@@ -73,33 +75,36 @@ func (tx *Tx) store(ctx context.Context, pending []im.Pending) error {
 	}
 	_, err := tx.tx.Exec(ctx, `
 		INSERT INTO outbox (id, message_id, time, notice)
-		SELECT i, m, t, n::jsonb FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::text[]) AS o (i, m, t, n)`,
+		SELECT i, m, t, n FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::text[]) AS o (i, m, t, n)`,
 		ids, messages, at, notices)
 	return failed(err, "writing %d notices into the outbox", len(pending))
 }
 
 // Pending returns at most limit notices that have waited for at least age to be
-// published, the oldest first.
-func (db *DB) Pending(ctx context.Context, age time.Duration, limit int) ([]im.Pending, error) {
+// published, in the order of their times. Why others of those cannot be read is
+// in broken, by id.
+func (db *DB) Pending(ctx context.Context, age time.Duration, limit int) (pending []im.Pending, broken map[string]error, err error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT id, message_id, time, notice FROM outbox
-		WHERE created <= now() - $1::interval
-		ORDER BY created, time, id LIMIT $2`, age, limit)
+		WHERE failed IS NULL AND created <= now() - $1::interval
+		ORDER BY time, id LIMIT $2`, age, limit)
 	if err != nil {
-		return nil, failed(err, "reading the outbox")
+		return nil, nil, failed(err, "reading the outbox")
 	}
-	pending, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (im.Pending, error) {
-		var p im.Pending
-		var id pgtype.UUID
-		var at time.Time
-		var notice []byte
-		if err := row.Scan(&p.ID, &id, &at, &notice); err != nil {
-			return p, err
+	broken = make(map[string]error)
+	var id, notice string
+	var message pgtype.UUID
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &message, &at, &notice}, func() error {
+		p := im.Pending{ID: id, Place: im.Place{Time: im.TimeOf(at), ID: formatUUID(message)}}
+		if err := json.Unmarshal([]byte(notice), &p.Notice); err != nil {
+			broken[id] = err
+			return nil
 		}
-		p.Place = im.Place{Time: im.TimeOf(at), ID: formatUUID(id)}
-		return p, json.Unmarshal(notice, &p.Notice)
+		pending = append(pending, p)
+		return nil
 	})
-	return pending, failed(err, "reading the outbox")
+	return pending, broken, failed(err, "reading the outbox")
 }
 
 // Published takes notices out of the outbox. That it may be undone by a crash
@@ -112,4 +117,11 @@ func (db *DB) Published(ctx context.Context, ids []string) error {
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	return failed(err, "taking %d notices out of the outbox", len(ids))
+}
+
+// SetAside keeps a notice that cannot be published from being pending, until
+// somebody has looked at why.
+func (db *DB) SetAside(ctx context.Context, id string, why error) error {
+	_, err := db.pool.Exec(ctx, `UPDATE outbox SET failed = $2 WHERE id = $1`, id, strings.ToValidUTF8(why.Error(), "?"))
+	return failed(err, "setting a notice aside")
 }

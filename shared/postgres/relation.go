@@ -8,27 +8,43 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// Relations returns the relation of each pair, by one query.
+// Relations returns the relation of each pair, with its version, by one query.
 func (db *DB) Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
+	return relationsOf(ctx, db.pool, pairs)
+}
+
+// Relations returns the relation of each pair, which may change at any time.
+func (tx *Tx) Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
+	return relationsOf(ctx, tx.tx, pairs)
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func relationsOf(ctx context.Context, from querier, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
 	as, bs := make([]string, len(pairs)), make([]string, len(pairs))
 	for i, p := range pairs {
+		p = im.PairOf(p.A, p.B) // as relation_versions has it
 		as[i], bs[i] = p.A, p.B
 	}
-	rows, err := db.pool.Query(ctx, `
-		SELECT p.a, p.b,
-		       EXISTS (SELECT FROM users WHERE id = p.a) AND EXISTS (SELECT FROM users WHERE id = p.b),
+	rows, err := from.Query(ctx, `
+		SELECT p.i,
+		       EXISTS (SELECT FROM users WHERE id = p.a AND deleted IS NULL)
+		       AND EXISTS (SELECT FROM users WHERE id = p.b AND deleted IS NULL),
 		       EXISTS (SELECT FROM blocks WHERE user_id = p.a AND blocked_id = p.b)
 		       OR EXISTS (SELECT FROM blocks WHERE user_id = p.b AND blocked_id = p.a),
-		       EXISTS (SELECT FROM friendships WHERE user_id = p.a AND friend_id = p.b)
-		FROM unnest($1::text[], $2::text[]) AS p (a, b)`, as, bs)
+		       EXISTS (SELECT FROM friendships WHERE user_id = p.a AND friend_id = p.b),
+		       coalesce((SELECT version FROM relation_versions v WHERE v.a = p.a AND v.b = p.b), 0)
+		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS p (a, b, i)`, as, bs)
 	if err != nil {
 		return nil, failed(err, "reading %d relations", len(pairs))
 	}
 	relations := make(map[im.Pair]im.Relation, len(pairs))
-	var p im.Pair
+	var i int
 	var r im.Relation
-	_, err = pgx.ForEachRow(rows, []any{&p.A, &p.B, &r.Exist, &r.Blocked, &r.Friends}, func() error {
-		relations[p] = r
+	_, err = pgx.ForEachRow(rows, []any{&i, &r.Exist, &r.Blocked, &r.Friends, &r.Version}, func() error {
+		relations[pairs[i-1]] = r
 		return nil
 	})
 	return relations, failed(err, "reading %d relations", len(pairs))

@@ -10,32 +10,58 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
+// maxUsed is how many used refresh tokens of a session are remembered, so that
+// nobody fills the table by refreshing: ten days of a device that refreshes
+// every quarter of an hour.
+const maxUsed = 1000
+
+// A session is locked before its refresh tokens, by everybody who changes
+// either, so that what is read of them under the lock is how they are.
+
 // CreateSession adds a session and the hash of its first refresh token, which
-// is good until expires. A session that the device still has is ended by it:
-// its id is returned, "" if there is none, for its sockets to be closed.
-func (db *DB) CreateSession(ctx context.Context, s im.Session, refreshHash []byte, expires time.Time) (ended string, err error) {
+// is good until expires. A session that the device still has is ended by it,
+// and so are those that were seen longest ago if the user has more than most;
+// their ids are returned, for their sockets to be closed. NotFound: the user is
+// not there any more, or has another password than that of the hash by now.
+func (db *DB) CreateSession(ctx context.Context, s im.Session, passwordHash string, refreshHash []byte, expires time.Time, most int) (ended []string, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		ended = ""
+		// Under this lock a user signs in on one device at a time, and neither
+		// changes the password nor is deleted meanwhile.
+		err := tx.QueryRow(ctx, `SELECT id FROM users WHERE id = $1 AND password = $2 AND deleted IS NULL FOR NO KEY UPDATE`,
+			s.User, passwordHash).Scan(nil)
+		if err != nil {
+			return noUser(err, "locking user %s", s.User)
+		}
+		if ended, err = endSessions(ctx, tx, `user_id = $1 AND device = $2`, s.User, s.Device); err != nil {
+			return err
+		}
+		more, err := endSessions(ctx, tx, `id IN (
+			SELECT id FROM sessions WHERE user_id = $1 AND ended IS NULL
+			ORDER BY coalesce(seen, created) DESC, id OFFSET $2)`, s.User, most-1)
+		if err != nil {
+			return err
+		}
+		ended = append(ended, more...)
 		batch := &pgx.Batch{}
-		batch.Queue(`UPDATE sessions SET ended = now() WHERE user_id = $1 AND device = $2 AND ended IS NULL RETURNING id`, s.User, s.Device).
-			Query(func(rows pgx.Rows) error {
-				_, err := pgx.ForEachRow(rows, []any{&ended}, func() error { return nil })
-				return err
-			})
-		batch.Queue(`INSERT INTO sessions (id, user_id, device, platform, created) VALUES ($1, $2, $3, $4, $5)`,
+		batch.Queue(`INSERT INTO sessions (id, user_id, device, platform, created, seen) VALUES ($1, $2, $3, $4, $5, $5)`,
 			s.ID, s.User, s.Device, s.Platform, s.Created.Std())
 		batch.Queue(`INSERT INTO refresh_tokens (hash, session_id, expires) VALUES ($1, $2, $3)`, refreshHash, s.ID, expires)
 		return tx.SendBatch(ctx, batch).Close()
 	})
-	switch {
-	case violates(err, "sessions_device"):
-		return "", im.Wrap(im.Conflict, err, "this device is signing in twice at once; try again")
-	case violates(err, "sessions_user_id_fkey"):
-		return "", im.Wrap(im.NotFound, err, "there is no such user")
-	case err != nil:
-		return "", failed(err, "creating a session of %s", s.User)
+	if err != nil {
+		return nil, failed(err, "creating a session of %s", s.User)
 	}
 	return ended, nil
+}
+
+// endSessions ends those sessions that a condition is true of and that have not
+// ended, and returns them.
+func endSessions(ctx context.Context, tx pgx.Tx, condition string, args ...any) ([]string, error) {
+	rows, err := tx.Query(ctx, `UPDATE sessions SET ended = now() WHERE ended IS NULL AND `+condition+` RETURNING id`, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // RotateRefresh takes the refresh token of one hash out of use and puts that
@@ -46,18 +72,30 @@ func (db *DB) CreateSession(ctx context.Context, s im.Session, refreshHash []byt
 // holds it, or whoever rotated it, has stolen it, so the session is ended; it
 // is returned, for its sockets to be closed.
 // (RFC 9700, §4.14.2: refresh token rotation.)
-func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expires time.Time) (im.Session, error) {
+//
+// A token that was used before may be rotated again for grace after it was
+// first used, if what took its place was not used yet: the answer that carried
+// it may have been lost. What took its place is out of use then, and ends the
+// session if it is seen after all. So at any time one token of a session is
+// good, and whoever is the second to use one, or holds one that was replaced,
+// ends the session when they come back. What a thief gains by the grace is
+// this: one who takes a token from a device within those seconds of its use has
+// until the device refreshes next, instead of nothing; and one who uses it
+// first, if the device comes within those seconds too, is known by it only if
+// they refresh again, but keeps the one access token that they were given.
+// Both are bounded by how long an access token is good. With a grace of 0 a
+// token is good once.
+func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expires time.Time, grace time.Duration) (im.Session, error) {
 	var s im.Session
 	var refused error
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		var created time.Time
-		var used, ended, expired bool
+		var hasEnded bool
 		err := tx.QueryRow(ctx, `
-			SELECT s.id, s.user_id, s.device, s.platform, s.created, t.used IS NOT NULL, s.ended IS NOT NULL, t.expires <= now()
-			FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
-			WHERE t.hash = $1
-			FOR UPDATE`, oldHash).
-			Scan(&s.ID, &s.User, &s.Device, &s.Platform, &created, &used, &ended, &expired)
+			SELECT id, user_id, device, platform, created, ended IS NOT NULL FROM sessions
+			WHERE id = (SELECT session_id FROM refresh_tokens WHERE hash = $1)
+			FOR NO KEY UPDATE`, oldHash).
+			Scan(&s.ID, &s.User, &s.Device, &s.Platform, &created, &hasEnded)
 		s.Created = im.TimeOf(created)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -65,10 +103,25 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 			return nil
 		case err != nil:
 			return err
-		case ended:
+		case hasEnded:
 			refused = im.Errorf(im.Unauthenticated, "the session has ended: sign in again")
 			return nil
-		case used:
+		}
+		var used, again, expired bool
+		var successor []byte
+		err = tx.QueryRow(ctx, `
+			SELECT t.used IS NOT NULL, t.successor,
+			       coalesce(t.used > now() - $2::interval AND n.hash IS NOT NULL AND n.used IS NULL, false), t.expires <= now()
+			FROM refresh_tokens t LEFT JOIN refresh_tokens n ON n.hash = t.successor
+			WHERE t.hash = $1`, oldHash, grace).
+			Scan(&used, &successor, &again, &expired)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // forgotten since its session was looked up
+			refused = im.Wrap(im.Unauthenticated, err, "the refresh token is not known: sign in again")
+			return nil
+		case err != nil:
+			return err
+		case used && !again:
 			refused = im.Errorf(im.Denied, "the refresh token was used before: its session has been ended, sign in again")
 			_, err := tx.Exec(ctx, `UPDATE sessions SET ended = now() WHERE id = $1`, s.ID)
 			return err
@@ -77,9 +130,15 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 			return nil
 		}
 		batch := &pgx.Batch{}
-		batch.Queue(`UPDATE refresh_tokens SET used = now() WHERE hash = $1`, oldHash)
-		batch.Queue(`DELETE FROM refresh_tokens WHERE session_id = $1 AND expires <= now()`, s.ID)
+		if again {
+			batch.Queue(`UPDATE refresh_tokens SET used = now() WHERE hash = $1`, successor)
+		}
+		batch.Queue(`UPDATE refresh_tokens SET used = coalesce(used, now()), successor = $2 WHERE hash = $1`, oldHash, newHash)
+		batch.Queue(`
+			DELETE FROM refresh_tokens WHERE session_id = $1 AND (expires <= now() OR hash IN (
+				SELECT hash FROM refresh_tokens WHERE session_id = $1 AND used IS NOT NULL ORDER BY expires DESC OFFSET $2))`, s.ID, maxUsed)
 		batch.Queue(`INSERT INTO refresh_tokens (hash, session_id, expires) VALUES ($1, $2, $3)`, newHash, s.ID, expires)
+		batch.Queue(`UPDATE sessions SET seen = now() WHERE id = $1 AND (seen IS NULL OR seen < now() - interval '1 minute')`, s.ID)
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	switch {
@@ -93,9 +152,92 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 	return s, nil
 }
 
-// EndSession ends a session: its refresh tokens are worth nothing any more.
-// Ending one that has ended, or never was, does nothing.
-func (db *DB) EndSession(ctx context.Context, session string) error {
-	_, err := db.pool.Exec(ctx, `UPDATE sessions SET ended = now() WHERE id = $1 AND ended IS NULL`, session)
+// Sessions returns at most limit sessions of a user that have not ended, those
+// first that were seen last.
+func (db *DB) Sessions(ctx context.Context, user string, limit int) ([]im.Session, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT id, user_id, device, platform, created, coalesce(seen, created) FROM sessions
+		WHERE user_id = $1 AND ended IS NULL
+		ORDER BY 6 DESC, id LIMIT $2`, user, limit)
+	if err != nil {
+		return nil, failed(err, "reading the sessions of %s", user)
+	}
+	sessions, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s im.Session, err error) {
+		var created, seen time.Time
+		err = row.Scan(&s.ID, &s.User, &s.Device, &s.Platform, &created, &seen)
+		s.Created, s.Seen = im.TimeOf(created), im.TimeOf(seen)
+		return s, err
+	})
+	return sessions, failed(err, "reading the sessions of %s", user)
+}
+
+// EndSession ends a session of a user: its refresh tokens are worth nothing any
+// more. Ending one that has ended does nothing. NotFound: the user has no such
+// session.
+func (db *DB) EndSession(ctx context.Context, user, session string) error {
+	got, err := db.pool.Exec(ctx, `UPDATE sessions SET ended = coalesce(ended, now()) WHERE id = $1 AND user_id = $2`, session, user)
+	if err == nil && got.RowsAffected() == 0 {
+		return im.Errorf(im.NotFound, "you have no such session")
+	}
 	return failed(err, "ending session %s", session)
+}
+
+// Told notes that everybody knows that these sessions have ended.
+func (db *DB) Told(ctx context.Context, sessions []string) error {
+	_, err := db.pool.Exec(ctx, `UPDATE sessions SET told = true WHERE id = ANY ($1) AND ended IS NOT NULL AND NOT told`, sessions)
+	return failed(err, "noting that %d sessions are known to have ended", len(sessions))
+}
+
+// Untold returns at most limit sessions that ended at least age ago and that
+// Told was not called of, those that ended first.
+func (db *DB) Untold(ctx context.Context, age time.Duration, limit int) ([]im.Session, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT id, user_id FROM sessions WHERE ended <= now() - $1::interval AND NOT told
+		ORDER BY ended LIMIT $2`, age, limit)
+	if err != nil {
+		return nil, failed(err, "reading sessions that have ended")
+	}
+	sessions, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s im.Session, err error) {
+		return s, row.Scan(&s.ID, &s.User)
+	})
+	return sessions, failed(err, "reading sessions that have ended")
+}
+
+// SweepTokens deletes at most limit refresh tokens that have expired, and ends
+// the sessions that have none left. It returns how many are gone; 0 means that
+// none is left that nobody else is at.
+func (db *DB) SweepTokens(ctx context.Context, limit int) (gone int, err error) {
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT id FROM sessions WHERE id IN (
+				SELECT session_id FROM refresh_tokens WHERE expires <= now() ORDER BY expires LIMIT $1)
+			ORDER BY id FOR NO KEY UPDATE SKIP LOCKED`, limit)
+		if err != nil {
+			return err
+		}
+		sessions, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		got, err := tx.Exec(ctx, `
+			DELETE FROM refresh_tokens WHERE hash IN (
+				SELECT hash FROM refresh_tokens WHERE session_id = ANY ($1) AND expires <= now() LIMIT $2)`, sessions, limit)
+		if err != nil {
+			return err
+		}
+		gone = int(got.RowsAffected())
+		_, err = endSessions(ctx, tx, `id = ANY ($1) AND NOT EXISTS (SELECT FROM refresh_tokens t WHERE t.session_id = sessions.id)`, sessions)
+		return err
+	})
+	return gone, failed(err, "sweeping refresh tokens")
+}
+
+// SweepSessions deletes at most limit sessions that ended at least age ago, and
+// returns how many.
+func (db *DB) SweepSessions(ctx context.Context, age time.Duration, limit int) (gone int, err error) {
+	got, err := db.pool.Exec(ctx, `
+		DELETE FROM sessions WHERE id IN (
+			SELECT id FROM sessions WHERE ended <= now() - $1::interval AND told ORDER BY ended LIMIT $2
+			FOR UPDATE SKIP LOCKED)`, age, limit)
+	return int(got.RowsAffected()), failed(err, "sweeping sessions")
 }

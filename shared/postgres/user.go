@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,4 +30,128 @@ func (db *DB) UserByAccount(ctx context.Context, account string) (u im.User, pas
 		return im.User{}, "", im.Wrap(im.NotFound, err, "there is no account of this name")
 	}
 	return u, passwordHash, failed(err, "reading an account")
+}
+
+// Password returns the account of a user and the hash of their password.
+// NotFound: there is no such user, or not any more.
+func (db *DB) Password(ctx context.Context, user string) (account, hash string, err error) {
+	err = db.pool.QueryRow(ctx, `SELECT account, password FROM users WHERE id = $1 AND deleted IS NULL`, user).Scan(&account, &hash)
+	return account, hash, noUser(err, "reading the password of %s", user)
+}
+
+// Profile returns what everybody may see of a user. Of one who was deleted it
+// is that, and the id.
+func (db *DB) Profile(ctx context.Context, user string) (p im.Profile, err error) {
+	err = db.pool.QueryRow(ctx, `SELECT `+profileColumns+` FROM users u WHERE u.id = $1`, user).Scan(profileTargets(&p)...)
+	return p, noUser(err, "reading the profile of %s", user)
+}
+
+const selfColumns = profileColumns + `, coalesce(u.email, ''), coalesce(u.phone, ''),
+	u.find_by_email, u.find_by_phone, u.presence, u.friend_requests, u.created`
+
+func selfOf(row pgx.Row) (u im.Self, err error) {
+	var created time.Time
+	s := &u.Settings
+	err = row.Scan(append(profileTargets(&u.Profile), &u.Email, &u.Phone,
+		&s.FindByEmail, &s.FindByPhone, &s.Presence, &s.FriendRequests, &created)...)
+	u.Created = im.TimeOf(created)
+	return u, err
+}
+
+// Self returns a user as they see themselves. NotFound: there is no such user,
+// or not any more.
+func (db *DB) Self(ctx context.Context, user string) (im.Self, error) {
+	u, err := selfOf(db.pool.QueryRow(ctx, `SELECT `+selfColumns+` FROM users u WHERE u.id = $1 AND u.deleted IS NULL`, user))
+	return u, noUser(err, "reading user %s", user)
+}
+
+// UpdateUser changes a user and returns them. What is changed is checked
+// already. NotFound: there is no such user, or not any more.
+func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.Self, error) {
+	u, err := selfOf(db.pool.QueryRow(ctx, `
+		UPDATE users u SET
+			name            = coalesce($2, name),
+			bio             = coalesce($3, bio),
+			avatar          = coalesce($4, avatar),
+			email           = CASE WHEN $5::text IS NULL THEN email ELSE nullif($5, '') END,
+			email_verified  = CASE WHEN $5::text IS NULL OR $5 = email THEN email_verified END,
+			phone           = CASE WHEN $6::text IS NULL THEN phone ELSE nullif($6, '') END,
+			find_by_email   = coalesce($7, find_by_email),
+			find_by_phone   = coalesce($8, find_by_phone),
+			presence        = coalesce($9, presence),
+			friend_requests = coalesce($10, friend_requests)
+		WHERE u.id = $1 AND u.deleted IS NULL
+		RETURNING `+selfColumns,
+		user, c.Name, c.Bio, c.Avatar, c.Email, c.Phone, c.FindByEmail, c.FindByPhone, c.Presence, c.FriendRequests))
+	return u, noUser(err, "changing user %s", user)
+}
+
+// noUser gives NotFound to what found no user.
+func noUser(err error, format string, args ...any) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return im.Wrap(im.NotFound, err, "there is no such user")
+	}
+	return failed(err, format, args...)
+}
+
+// maxFound is the most users that a search returns.
+const maxFound = 5
+
+// FindByAccount returns the user of an account, or none.
+func (db *DB) FindByAccount(ctx context.Context, account string) ([]im.Profile, error) {
+	return db.find(ctx, `SELECT `+profileColumns+` FROM users u WHERE u.account = $1`, account)
+}
+
+// FindByEmail returns the users who say that an e-mail address is theirs, want
+// to be found by it and have not blocked the seeker; those first who have
+// proved it. It returns a few at most.
+func (db *DB) FindByEmail(ctx context.Context, seeker, email string) ([]im.Profile, error) {
+	return db.find(ctx, `
+		SELECT `+profileColumns+` FROM users u
+		WHERE u.email = $1 AND u.find_by_email
+		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
+		ORDER BY u.email_verified IS NULL, u.created LIMIT $3`, email, seeker, maxFound)
+}
+
+// FindByPhone returns the users who say that a telephone number is theirs,
+// likewise.
+func (db *DB) FindByPhone(ctx context.Context, seeker, phone string) ([]im.Profile, error) {
+	return db.find(ctx, `
+		SELECT `+profileColumns+` FROM users u
+		WHERE u.phone = $1 AND u.find_by_phone
+		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
+		ORDER BY u.created LIMIT $3`, phone, seeker, maxFound)
+}
+
+func (db *DB) find(ctx context.Context, query string, args ...any) ([]im.Profile, error) {
+	rows, err := db.pool.Query(ctx, query, args...)
+	if err != nil {
+		return nil, failed(err, "searching users")
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p im.Profile, err error) {
+		return p, row.Scan(profileTargets(&p)...)
+	})
+	return found, failed(err, "searching users")
+}
+
+// ChangePassword puts the hash of a password in the place of another, and ends
+// all sessions of the user but the one to keep; it returns those. Conflict: the
+// password is another one by now.
+func (db *DB) ChangePassword(ctx context.Context, user, oldHash, newHash, keep string) (ended []string, err error) {
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		// The lock keeps those waiting who sign in with the old password.
+		got, err := tx.Exec(ctx, `UPDATE users SET password = $3 WHERE id = $1 AND password = $2 AND deleted IS NULL`, user, oldHash, newHash)
+		if err != nil {
+			return err
+		}
+		if got.RowsAffected() == 0 {
+			return im.Errorf(im.Conflict, "the password was changed meanwhile")
+		}
+		ended, err = endSessions(ctx, tx, `user_id = $1 AND id <> $2`, user, keep)
+		return err
+	})
+	if err != nil {
+		return nil, failed(err, "changing the password of %s", user)
+	}
+	return ended, nil
 }

@@ -36,3 +36,15 @@ func formatUUID(u pgtype.UUID) string {
 	}
 	return u.String()
 }
+
+// parseUUIDs reads the ids of messages.
+func parseUUIDs(all []string) ([]pgtype.UUID, error) {
+	out := make([]pgtype.UUID, len(all))
+	for i, s := range all {
+		var err error
+		if out[i], err = parseUUID(s); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -105,8 +105,10 @@ func (e *Env) Draining() bool { return e.draining.Load() }
 func (e *Env) Drain() { e.draining.Store(true) }
 
 // Main runs a program until it ends or the process is told to stop by SIGINT
-// or SIGTERM, and exits with status 1 if it failed.
+// or SIGTERM, and exits with status 1 if it failed. With the arguments
+// "health <url>" it only reports whether a program answers there.
 func Main(name string, run func(context.Context, *Env) error) {
+	health()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 

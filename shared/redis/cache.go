@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -42,15 +41,19 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 `)
 
-func (v versioned) put(ctx context.Context, id string, version int64, data string) error {
-	run := script{keys: []string{v.key(id)}, args: []any{strconv.FormatInt(version, 10), v.ttl.Milliseconds(), data}}
-	return v.client.eval(ctx, fill, 1, func(int) script { return run })[0].Err()
+// putAll keeps n things at once: of each the id, the version and the data.
+func (v versioned) putAll(ctx context.Context, n int, thing func(int) (string, int64, string)) error {
+	ttl := v.ttl.Milliseconds()
+	return firstError(v.client.eval(ctx, fill, n, func(i int) script {
+		id, version, data := thing(i)
+		return script{keys: []string{v.key(id)}, args: []any{strconv.FormatInt(version, 10), ttl, data}}
+	}))
 }
 
-// invalidate says that what is older than version is not to be believed.
-func (v versioned) invalidate(ctx context.Context, id string, version int64) error {
-	run := script{keys: []string{v.key(id)}, args: []any{strconv.FormatInt(version, 10), tombstoneTTL.Milliseconds()}}
-	return v.client.eval(ctx, fill, 1, func(int) script { return run })[0].Err()
+// tombstone is run by fill. It says that what is older than version is not to be
+// believed.
+func (v versioned) tombstone(id string, version int64) script {
+	return script{keys: []string{v.key(id)}, args: []any{strconv.FormatInt(version, 10), tombstoneTTL.Milliseconds()}}
 }
 
 // versions returns the versions that are known of ids. Those that are absent
@@ -69,21 +72,4 @@ func (v versioned) versions(ctx context.Context, ids []string) (map[string]int64
 		}
 	}
 	return known, nil
-}
-
-// get returns what is kept of id, and false if it is absent or a tombstone.
-func (v versioned) get(ctx context.Context, id string) (version int64, data string, ok bool, err error) {
-	got, err := v.client.rdb.HMGet(ctx, v.key(id), "version", "data").Result()
-	if err != nil {
-		return 0, "", false, err
-	}
-	text, _ := got[0].(string)
-	data, ok = got[1].(string)
-	if !ok {
-		return 0, "", false, nil
-	}
-	if version, err = strconv.ParseInt(text, 10, 64); err != nil {
-		return 0, "", false, fmt.Errorf("the version of %s: %w", v.key(id), err)
-	}
-	return version, data, true, nil
 }

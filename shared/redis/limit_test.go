@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,5 +87,42 @@ func TestNobodySignsInWithoutTheLimiter(t *testing.T) {
 	defer cancel()
 	if err := l.AllowSignIn(ctx, "ann", ""); im.KindOf(err) != im.Unavailable {
 		t.Errorf("error = %v", err)
+	}
+}
+
+func TestWhatHasALimitOfItsOwn(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		settings := []string{"SEARCHES_PER_MINUTE", "3", "FRIEND_REQUESTS_PER_HOUR", "2"}
+		for of, most := range map[*Limited]int{&Searches: 3, &FriendRequests: 2} {
+			var procs []*Limit
+			for range 2 {
+				l, err := OpenLimit(t.Context(), env(t, url, settings...), *of)
+				if err != nil {
+					t.Fatal(err)
+				}
+				procs = append(procs, l)
+			}
+			for i := range most + 3 {
+				err := procs[i%2].Allow(t.Context(), "ann")
+				if i < most && err != nil {
+					t.Errorf("%s %d: %v", of.name, i, err)
+				} else if i >= most {
+					overloaded(t, err)
+				}
+			}
+			if err := procs[0].Allow(t.Context(), "bob"); err != nil {
+				t.Errorf("another user: %v", err)
+			}
+		}
+	})
+	if _, err := OpenLimit(t.Context(), env(t, "redis://127.0.0.1:1", "SEARCHES_PER_MINUTE", "0"), Searches); err == nil || !strings.Contains(err.Error(), "SEARCHES_PER_MINUTE") {
+		t.Errorf("a limit of none: %v", err)
+	}
+	l, err := OpenLimit(t.Context(), env(t, "redis://127.0.0.1:1"), Searches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Allow(t.Context(), "ann"); im.KindOf(err) != im.Unavailable {
+		t.Errorf("without Redis: %v", err)
 	}
 }

@@ -3,20 +3,22 @@ package redis
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
 
 const (
-	membersTTL  = 10 * time.Minute
+	// membersTTL is by how long a list can be out of date after a Redis that has
+	// copies, or writes to disk, came back with what it knew before a change.
+	membersTTL = 2 * time.Minute
+
 	membersKept = 512             // groups decoded in the process: 32 MiB, were they all as large as a group may be
 	fillTime    = 5 * time.Second // that a group may take to be read
 	fillsAtOnce = 8               // groups read at a time for one call
@@ -32,10 +34,13 @@ type MemberSource interface {
 // version is the newest, so that no process is behind another; the lists
 // themselves are kept decoded in the process. Without Redis the source is read
 // each time.
+//
+// Whoever asks after a change was made is answered by it, or by a later one,
+// even if Redis has lost its memory meanwhile: a cache is complete or absent.
 type Members struct {
 	cache   versioned
 	from    MemberSource
-	fills   singleflight.Group
+	fills   rounds[*im.Members]
 	decoded *lru.Cache[string, im.Members] // by group, of the version last read
 }
 
@@ -48,60 +53,24 @@ func (c *Client) NewMembers(from MemberSource) *Members {
 // Members returns the members of a group, which the caller does not change.
 // The error is NotFound if there is no such group.
 func (m *Members) Members(ctx context.Context, group string) ([]string, error) {
-	got, err := m.read(ctx, []string{group})
+	got, err := m.Of(ctx, []string{group})
 	if err != nil {
 		return nil, err
 	}
 	if _, ok := got[group]; !ok {
-		return nil, im.Errorf(im.NotFound, "there is no such group")
+		return nil, im.NoGroup()
 	}
 	return got[group].Users, nil
 }
 
-// Groups returns the members of those groups that exist, which the caller does
-// not change.
-func (m *Members) Groups(ctx context.Context, groups []string) (map[string][]string, error) {
-	got, err := m.read(ctx, groups)
-	if err != nil {
-		return nil, err
-	}
-	of := make(map[string][]string, len(got))
-	for group, members := range got {
-		of[group] = members.Users
-	}
-	return of, nil
-}
-
-// AreMembers answers each question, in order. Nobody is in a group that does
-// not exist.
-func (m *Members) AreMembers(ctx context.Context, ask []im.Membership) ([]bool, error) {
-	groups := make(map[string]bool, len(ask))
-	for _, a := range ask {
-		groups[a.Group] = true
-	}
-	got, err := m.read(ctx, slices.Collect(maps.Keys(groups)))
-	if err != nil {
-		return nil, err
-	}
-	are := make([]bool, len(ask))
-	for i, a := range ask {
-		_, are[i] = slices.BinarySearch(got[a.Group].Users, a.User)
-	}
-	return are, nil
-}
-
-// Invalidate makes every process read a group again whose members are older
-// than version.
-func (m *Members) Invalidate(ctx context.Context, group string, version int64) error {
-	return unavailable("invalidating the members of a group", m.cache.invalidate(ctx, group, version))
-}
-
-// read returns the members of those groups that exist.
-func (m *Members) read(ctx context.Context, groups []string) (map[string]im.Members, error) {
+// Of returns the members of those groups that exist, which the caller does not
+// change.
+func (m *Members) Of(ctx context.Context, groups []string) (map[string]im.Members, error) {
 	out := make(map[string]im.Members, len(groups))
 	if len(groups) == 0 {
 		return out, nil
 	}
+	groups = slices.Compact(slices.Sorted(slices.Values(groups)))
 	versions, err := m.cache.versions(ctx, groups)
 	cached := err == nil // without Redis: as if nothing were cached
 	var rest []string
@@ -134,37 +103,32 @@ func (m *Members) read(ctx context.Context, groups []string) (map[string]im.Memb
 }
 
 // fill returns the members of a group, nil if there is none, from the cache or
-// from the source. However many ask at once, one reads.
+// from the source, as they are after this call or later. However many ask at
+// once, one reads.
 func (m *Members) fill(ctx context.Context, group string, cached bool) (*im.Members, error) {
-	done := m.fills.DoChan(group, func() (any, error) {
+	got, err := m.fills.do(ctx, group, func() (*im.Members, error) {
 		// Whoever asked first may give up; the others have not.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fillTime)
 		defer cancel()
 		return m.readOne(ctx, group, cached)
 	})
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case r := <-done:
-		if r.Err != nil {
-			return nil, fmt.Errorf("reading the members of group %s: %w", group, r.Err)
-		}
-		return r.Val.(*im.Members), nil
+	if err != nil {
+		return nil, fmt.Errorf("reading the members of group %s: %w", group, err)
 	}
+	return got, nil
 }
 
 func (m *Members) readOne(ctx context.Context, group string, cached bool) (*im.Members, error) {
+	var lease string
 	if cached {
-		version, data, ok, err := m.cache.get(ctx, group)
-		if err == nil && ok {
-			got := im.Members{Version: version}
-			if data != "" {
-				got.Users = strings.Split(data, ",")
+		version, data, got, err := m.cache.take(ctx, group)
+		if err == nil && got == "" {
+			if members, ok := readMembers(version, data); ok {
+				m.decoded.Add(group, members)
+				return &members, nil
 			}
-			m.decoded.Add(group, got)
-			return &got, nil
 		}
-		cached = err == nil
+		lease = got
 	}
 	found, err := m.from.GroupMembers(ctx, []string{group})
 	if err != nil {
@@ -175,8 +139,54 @@ func (m *Members) readOne(ctx context.Context, group string, cached bool) (*im.M
 		return nil, nil
 	}
 	slices.Sort(got.Users) // a database may have another idea of order
-	if cached && m.cache.put(ctx, group, got.Version, strings.Join(got.Users, ",")) == nil {
-		m.decoded.Add(group, got)
+	if lease != "" {
+		if kept, err := m.cache.keep(ctx, group, got.Version, writeMembers(got), lease, m.cache.ttl); err == nil && kept {
+			m.decoded.Add(group, got)
+		}
 	}
 	return &got, nil
+}
+
+// Members are written as four fields with a | between them, which no id has in
+// it: users, owner and admins, who is muted until which microsecond, and
+// whether all are.
+
+func writeMembers(m im.Members) string {
+	var muted []string
+	for user, until := range m.MutedUntil {
+		muted = append(muted, user+"="+strconv.FormatInt(int64(until), 10))
+	}
+	all := ""
+	if m.Muted {
+		all = "all"
+	}
+	return strings.Join([]string{strings.Join(m.Users, ","), strings.Join(m.Staff, ","), strings.Join(muted, ","), all}, "|")
+}
+
+// readMembers reads what writeMembers wrote, and reports whether it did.
+func readMembers(version int64, data string) (m im.Members, ok bool) {
+	fields := strings.Split(data, "|")
+	if len(fields) != 4 {
+		return m, false
+	}
+	m = im.Members{Version: version, Users: list(fields[0]), Staff: list(fields[1]), Muted: fields[3] != ""}
+	for _, entry := range list(fields[2]) {
+		user, until, _ := strings.Cut(entry, "=")
+		at, err := strconv.ParseInt(until, 10, 64)
+		if err != nil {
+			return m, false
+		}
+		if m.MutedUntil == nil {
+			m.MutedUntil = make(map[string]im.Time)
+		}
+		m.MutedUntil[user] = im.Time(at)
+	}
+	return m, true
+}
+
+func list(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,16 +76,11 @@ func TestMembersAreReadOnceForAllProcesses(t *testing.T) {
 			}
 		}
 		src.expect(t, 1)
-		ask := []im.Membership{{Group: "x", User: "ann"}, {Group: "none", User: "ann"}, {Group: "x", User: "bob"}, {Group: "x", User: "cleo"}}
-		are, err := b.AreMembers(t.Context(), ask)
-		if err != nil || !slices.Equal(are, []bool{true, false, false, true}) {
-			t.Errorf("AreMembers = %v, %v", are, err)
+		of, err := b.Of(t.Context(), []string{"x", "none", "x"})
+		if err != nil || len(of) != 1 || !slices.Equal(of["x"].Users, []string{"ann", "cleo"}) {
+			t.Errorf("of = %v, %v", of, err)
 		}
 		src.expect(t, 1) // the group that there is not
-		of, err := b.Groups(t.Context(), []string{"x", "none", "x"})
-		if err != nil || len(of) != 1 || !slices.Equal(of["x"], []string{"ann", "cleo"}) {
-			t.Errorf("Groups = %v, %v", of, err)
-		}
 		if _, err := a.Members(t.Context(), "none"); !errors.Is(err, im.NotFound) {
 			t.Errorf("the members of no group: %v", err)
 		}
@@ -100,43 +96,124 @@ func TestMembersThatChangeAreReadAgainByAll(t *testing.T) {
 		members1(t, b, "x")
 		src.expect(t, 1)
 		src.set("x", 2, "ann", "bob")
-		if err := a.Invalidate(t.Context(), "x", 2); err != nil {
-			t.Fatal(err)
-		}
+		withdraw(t, url, "x", 2)
 		for _, m := range []*Members{b, a} {
 			if got := members1(t, m, "x"); got != "[ann bob]" {
 				t.Errorf("members = %s", got)
 			}
 		}
 		src.expect(t, 1)
-		if err := b.Invalidate(t.Context(), "x", 2); err != nil { // again, and late
-			t.Fatal(err)
-		}
+		withdraw(t, url, "x", 2) // again, and late
 		members1(t, a, "x")
 		src.expect(t, 0)
 	})
 }
 
 func TestASlowReaderDoesNotBringBackOldMembers(t *testing.T) {
-	eachServer(t, func(t *testing.T, url string) {
-		var src groups
-		src.set("x", 1, "ann")
-		c := open(t, url)
-		slow, fast := c.NewMembers(&src), c.NewMembers(&src)
-		src.read = func() { // the change comes between the read and the write of the slow one
-			src.read = nil
-			src.set("x", 2, "ann", "bob")
-			if err := fast.Invalidate(t.Context(), "x", 2); err != nil {
+	for _, tt := range []struct {
+		name      string
+		meanwhile func(t *testing.T, c *Client)
+	}{
+		{"after a change", func(*testing.T, *Client) {}},
+		{"after a change that Redis has forgotten", func(t *testing.T, c *Client) {
+			if err := c.rdb.FlushAll(t.Context()).Err(); err != nil {
 				t.Error(err)
 			}
-		}
-		members1(t, slow, "x")
-		for _, m := range []*Members{slow, fast} {
-			if got := members1(t, m, "x"); got != "[ann bob]" {
-				t.Errorf("members = %s", got)
+		}},
+		{"after a change that Redis has forgotten, with others who read", func(t *testing.T, c *Client) {
+			if err := c.rdb.FlushAll(t.Context()).Err(); err != nil {
+				t.Error(err)
 			}
+			var down groups
+			down.err = im.Unavailable
+			if _, err := c.NewMembers(&down).Members(t.Context(), "x"); err == nil {
+				t.Error("members came from nowhere")
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachServer(t, func(t *testing.T, url string) {
+				var src groups
+				src.set("x", 1, "ann")
+				c := open(t, url)
+				slow, fast := c.NewMembers(&src), c.NewMembers(&src)
+				src.read = func() { // the change comes between the read and the write of the slow one
+					src.read = nil
+					src.set("x", 2, "ann", "bob")
+					withdraw(t, url, "x", 2)
+					tt.meanwhile(t, c)
+				}
+				members1(t, slow, "x")
+				for _, m := range []*Members{slow, fast} {
+					if got := members1(t, m, "x"); got != "[ann bob]" {
+						t.Errorf("members = %s", got)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestNobodyIsAnsweredByWhatWasReadBeforeTheyAsked(t *testing.T) {
+	var src groups
+	src.set("x", 1, "ann")
+	url := imtest.Redis(t)
+	m := open(t, url).NewMembers(&src)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	src.read = func() {
+		if src.reads.Load() == 1 {
+			close(begun)
+			<-goOn
 		}
-	})
+	}
+	var all sync.WaitGroup
+	all.Go(func() { m.Members(t.Context(), "x") })
+	<-begun
+	src.set("x", 2, "ann", "bob")
+	withdraw(t, url, "x", 2)
+	asked := make(chan struct{}, 10)
+	for range 10 {
+		all.Go(func() {
+			asked <- struct{}{}
+			if got, err := m.Members(t.Context(), "x"); err != nil || len(got) != 2 {
+				t.Errorf("members = %v, %v", got, err)
+			}
+		})
+	}
+	for range 10 {
+		<-asked
+	}
+	close(goOn)
+	all.Wait()
+	if n := src.reads.Load(); n > 3 {
+		t.Errorf("the source was read %d times", n)
+	}
+}
+
+func TestWhatItTakesToJudgeWhoMaySpeakIsKept(t *testing.T) {
+	for name, want := range map[string]im.Members{
+		"nobody muted":      {Version: 7, Users: []string{"ann", "bob"}, Staff: []string{"bob"}},
+		"all muted":         {Version: 7, Users: []string{"ann", "bob"}, Staff: []string{"ann", "bob"}, Muted: true},
+		"some muted":        {Version: 7, Users: []string{"ann", "bob"}, Staff: []string{"ann"}, MutedUntil: map[string]im.Time{"ann": 1, "bob": 253402300799999999}},
+		"a group of nobody": {Version: 7},
+	} {
+		if got, ok := readMembers(7, writeMembers(want)); !ok || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %t; want %+v", name, got, ok, want)
+		}
+	}
+	for _, bad := range []string{"", "ann", "ann,bob", "|||x|", "a||a|", "a||a=x|"} {
+		if got, ok := readMembers(1, bad); ok {
+			t.Errorf("%q is read as %+v", bad, got)
+		}
+	}
+}
+
+// withdraw does what who makes a change of a group does.
+func withdraw(t testing.TB, url, group string, version int64) {
+	t.Helper()
+	if err := open(t, url).Withdraw(t.Context(), []im.Stale{{Group: group, Version: version}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestMembersAreReadOnceForManyWhoAskAtOnce(t *testing.T) {
@@ -187,7 +264,7 @@ func TestMembersWithoutRedisComeFromTheSource(t *testing.T) {
 	}
 }
 
-func BenchmarkAreMembersOfAGroupOf2000(b *testing.B) {
+func BenchmarkOfAGroupOf2000(b *testing.B) {
 	var src groups
 	var users []string
 	for range im.MaxGroup {
@@ -196,8 +273,8 @@ func BenchmarkAreMembersOfAGroupOf2000(b *testing.B) {
 	src.set("x", 1, users...)
 	m := open(b, imtest.Redis(b)).NewMembers(&src)
 	for b.Loop() {
-		if are, err := m.AreMembers(b.Context(), []im.Membership{{Group: "x", User: users[7]}}); err != nil || !are[0] {
-			b.Fatal(are, err)
+		if of, err := m.Of(b.Context(), []string{"x"}); err != nil || of["x"].MaySpeak(users[7], 0) != nil {
+			b.Fatal(of, err)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 var (
 	settingMaxConns    = proc.Setting{Name: "MAX_CONNECTIONS_PER_USER", Default: "8", Doc: "most connections of one user; one more takes the place of the oldest"}
+	settingGrace       = proc.Setting{Name: "PRESENCE_GRACE", Default: "10s", Doc: "how long a user counts as online after the last connection went: who comes back meanwhile was never away"}
 	settingPerPlatform = proc.Setting{Name: "ONE_CONNECTION_PER_PLATFORM", Default: "true", Doc: "whether a connection takes the place of the user's other one on the same platform; of the same device it always does"}
 )
 
@@ -29,6 +30,7 @@ var (
 type Presence struct {
 	client      *Client
 	lease       time.Duration
+	grace       time.Duration
 	max         int
 	perPlatform bool
 }
@@ -36,7 +38,10 @@ type Presence struct {
 // NewPresence returns the presence of users, with leases of this length.
 func (c *Client) NewPresence(env *proc.Env, lease time.Duration) (*Presence, error) {
 	set := env.Settings()
-	p := &Presence{client: c, lease: lease, max: set.Int(settingMaxConns, 1), perPlatform: set.Bool(settingPerPlatform)}
+	p := &Presence{
+		client: c, lease: lease, grace: set.Duration(settingGrace),
+		max: set.Int(settingMaxConns, 1), perPlatform: set.Bool(settingPerPlatform),
+	}
 	return p, set.Err()
 }
 
@@ -45,15 +50,17 @@ func presenceKey(user string) string { return "presence:{" + user + "}" }
 // admit adds a connection of a user, or extends its lease.
 //
 // KEYS: the user's connections, a hash: connection id → "lease-end since
-// gateway device platform session", times in ms and µs by the clock of Redis.
+// gateway device platform session", times in ms and µs by the clock of Redis;
+// and what is remembered of the user (see look).
 //
 // ARGV: connection, since (0: it is new), gateway, device, platform, session, lease
-// in ms, most connections, 1 if one per platform.
+// in ms, most connections, 1 if one per platform, for how many ms to remember.
 //
-// The answer: since; why the connection itself has to go, or ""; then for each
-// connection that has to go for it: why, its id and what was stored of it.
+// The answer: since; why the connection itself has to go, or ""; 1 if others are
+// yet to be told that the user is online; then for each connection that has to
+// go for it: why, its id and what was stored of it.
 var admit = redis.NewScript(`
-local key, conn, since = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local key, seen, conn, since = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local gateway, device, platform, session = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lease, most, perplatform = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 local t = redis.call('TIME')
@@ -75,7 +82,8 @@ for i = 1, #all, 2 do
   end
 end
 
-if since == 0 then since = math.max(us, newest + 1) end
+local new = since == 0
+if new then since = math.max(us, newest + 1) end
 
 local function later(at, id)
   return at > since or (at == since and id > conn)
@@ -111,13 +119,21 @@ if why == '' and #kept >= most then
 end
 for _, id in ipairs(gone) do redis.call('HDEL', key, id) end
 local stamp = string.format('%.0f', since)
+local news = '0'
 if why == '' then
   redis.call('HSET', key, conn, table.concat({string.format('%.0f', ms + lease), stamp, gateway, device, platform, session}, ' '))
   redis.call('PEXPIRE', key, lease)
+  if redis.call('HSET', seen, 'at', string.format('%.0f', us)) == 1 or new then redis.call('PEXPIRE', seen, ARGV[10]) end
+  local told = redis.call('HGET', seen, 'told')
+  if new and not told then
+    redis.call('HSET', seen, 'told', '0')
+    told = '0'
+  end
+  if told == '0' then news = '1' end
 else
   redis.call('HDEL', key, conn)
 end
-return {stamp, why, unpack(out)}
+return {stamp, why, news, unpack(out)}
 `)
 
 func (p *Presence) admit(c im.Conn) script {
@@ -126,8 +142,8 @@ func (p *Presence) admit(c im.Conn) script {
 		perPlatform = 1
 	}
 	return script{
-		keys: []string{presenceKey(c.User)},
-		args: []any{c.ID, int64(c.Since), c.Gateway, c.Device, c.Platform, c.Session, p.lease.Milliseconds(), p.max, perPlatform},
+		keys: []string{presenceKey(c.User), seenKey(c.User)},
+		args: []any{c.ID, int64(c.Since), c.Gateway, c.Device, c.Platform, c.Session, p.lease.Milliseconds(), p.max, perPlatform, seenFor.Milliseconds()},
 	}
 }
 
@@ -136,16 +152,18 @@ func (p *Presence) admit(c im.Conn) script {
 // a new connection: a lease that a dead gateway left behind keeps nobody out.
 func (p *Presence) Connect(ctx context.Context, c im.Conn) (im.Conn, []im.Displaced, error) {
 	c.Since = 0
-	got := p.client.eval(ctx, admit, 1, func(int) script { return p.admit(c) })[0]
-	since, why, displaced, err := admitted(c.User, got)
-	if err == nil && why != "" {
-		err = fmt.Errorf("the newest connection was refused as %s", why)
+	got, err := admitted(c.User, p.client.eval(ctx, admit, 1, func(int) script { return p.admit(c) })[0])
+	if err == nil && got.why != "" {
+		err = fmt.Errorf("the newest connection was refused as %s", got.why)
 	}
 	if err != nil {
 		return c, nil, unavailable("adding a connection", err)
 	}
-	c.Since = since
-	return c, displaced, nil
+	c.Since = got.since
+	if got.news {
+		p.look(ctx, 0, c.User) // should this fail, others are told later, by what Refresh leaves
+	}
+	return c, got.displaced, nil
 }
 
 // Refresh extends the leases of connections that Connect returned. It returns
@@ -155,26 +173,68 @@ func (p *Presence) Connect(ctx context.Context, c im.Conn) (im.Conn, []im.Displa
 func (p *Presence) Refresh(ctx context.Context, conns []im.Conn) ([]im.Displaced, error) {
 	var gone []im.Displaced
 	var failed error
+	var news []string
+	users := make([]string, 0, len(conns))
 	for i, cmd := range p.client.eval(ctx, admit, len(conns), func(i int) script { return p.admit(conns[i]) }) {
-		_, why, displaced, err := admitted(conns[i].User, cmd)
+		got, err := admitted(conns[i].User, cmd)
 		if err != nil {
 			failed = err
 			continue
 		}
-		if why != "" {
-			gone = append(gone, im.Displaced{Conn: conns[i], Reason: why})
+		if got.why != "" {
+			gone = append(gone, im.Displaced{Conn: conns[i], Reason: got.why})
+		} else if users = append(users, conns[i].User); got.news {
+			news = append(news, conns[i].User)
 		}
-		gone = append(gone, displaced...)
+		gone = append(gone, got.displaced...)
+	}
+	// Should their gateway die, somebody looks when their leases have ended.
+	if err := p.look(ctx, p.lease+p.grace, users...); err != nil {
+		failed = err
+	}
+	if err := p.look(ctx, 0, news...); err != nil {
+		failed = err
 	}
 	return gone, unavailable("extending leases", failed)
 }
 
+// dismiss removes a connection.
+//
+// KEYS and ARGV are those of admit as far as they go: the user's connections and
+// what is remembered; the connection, for how many ms to remember.
+//
+// The answer is 1 if it was the last.
+var dismiss = redis.NewScript(`
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+local t = redis.call('TIME')
+local us = t[1] * 1000000 + t[2]
+redis.call('HSET', KEYS[2], 'at', string.format('%.0f', us))
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+for _, v in ipairs(redis.call('HVALS', KEYS[1])) do
+  if tonumber(string.match(v, '^%d+')) * 1000 > us then return 0 end
+end
+return 1
+`)
+
 // Disconnect removes connections.
 func (p *Presence) Disconnect(ctx context.Context, conns ...im.Conn) error {
-	cmds := pipelined(ctx, p.client, len(conns), func(pipe redis.Pipeliner, i int) *redis.IntCmd {
-		return pipe.HDel(ctx, presenceKey(conns[i].User), conns[i].ID)
+	cmds := p.client.eval(ctx, dismiss, len(conns), func(i int) script {
+		return script{
+			keys: []string{presenceKey(conns[i].User), seenKey(conns[i].User)},
+			args: []any{conns[i].ID, seenFor.Milliseconds()},
+		}
 	})
-	return unavailable("removing connections", firstError(cmds))
+	var left []string
+	for i, cmd := range cmds {
+		if last, err := cmd.Int(); err == nil && last == 1 {
+			left = append(left, conns[i].User)
+		}
+	}
+	err := firstError(cmds)
+	if lookErr := p.look(ctx, p.grace, left...); err == nil {
+		err = lookErr
+	}
+	return unavailable("removing connections", err)
 }
 
 // Lookup returns the connections of users. Users without any are absent. A
@@ -200,27 +260,35 @@ func (c *Client) Lookup(ctx context.Context, users []string) (map[string][]im.Co
 	return conns, nil
 }
 
-// admitted reads an answer of the script.
-func admitted(user string, cmd *redis.Cmd) (since im.Time, why string, displaced []im.Displaced, err error) {
+// admission is an answer of admit.
+type admission struct {
+	since     im.Time
+	why       string
+	news      bool
+	displaced []im.Displaced
+}
+
+func admitted(user string, cmd *redis.Cmd) (a admission, err error) {
 	parts, err := cmd.StringSlice()
 	if err != nil {
-		return 0, "", nil, err
+		return a, err
 	}
-	if len(parts) < 2 || len(parts)%3 != 2 {
-		return 0, "", nil, fmt.Errorf("an answer of %d parts", len(parts))
+	if len(parts) < 3 || len(parts)%3 != 0 {
+		return a, fmt.Errorf("an answer of %d parts", len(parts))
 	}
 	at, err := strconv.ParseInt(parts[0], 10, 64)
 	if err != nil {
-		return 0, "", nil, err
+		return a, err
 	}
-	for rest := parts[2:]; len(rest) > 0; rest = rest[3:] {
+	a = admission{since: im.Time(at), why: parts[1], news: parts[2] == "1"}
+	for rest := parts[3:]; len(rest) > 0; rest = rest[3:] {
 		c, err := connOf(user, rest[1], rest[2])
 		if err != nil {
-			return 0, "", nil, err
+			return a, err
 		}
-		displaced = append(displaced, im.Displaced{Conn: c, Reason: rest[0]})
+		a.displaced = append(a.displaced, im.Displaced{Conn: c, Reason: rest[0]})
 	}
-	return im.Time(at), parts[1], displaced, nil
+	return a, nil
 }
 
 // connOf reads what is stored of a connection.

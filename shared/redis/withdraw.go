@@ -9,17 +9,13 @@ import (
 // Withdraw makes sure that nothing is taken from a cache that is older than
 // what stale says.
 func (c *Client) Withdraw(ctx context.Context, stale []im.Stale) error {
-	members := versioned{c, "members", membersTTL}
-	for _, s := range stale {
-		var err error
+	members, relations := versioned{c, "members", membersTTL}, c.relations()
+	cmds := c.eval(ctx, fill, len(stale), func(i int) script {
+		s := stale[i]
 		if s.Group != "" {
-			err = members.invalidate(ctx, s.Group, s.Version)
-		} else {
-			err = c.rdb.Del(ctx, relationKey(s.Pair)).Err()
+			return members.tombstone(s.Group, s.Version)
 		}
-		if err != nil {
-			return unavailable("withdrawing what a cache holds", err)
-		}
-	}
-	return nil
+		return relations.tombstone(relationID(s.Pair), s.Version)
+	})
+	return unavailable("withdrawing what a cache holds", firstError(cmds))
 }

@@ -1,13 +1,22 @@
 package chat
 
 import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -15,6 +24,7 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/token"
 )
 
 // settings are of real services, with their tables and topics and these users.
@@ -25,6 +35,21 @@ func settings(t testing.TB, users ...string) map[string]string {
 		"REDIS_URL":     imtest.Redis(t),
 		"KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","),
 		"SEAL_KEYS":     "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, marshal := range map[string]func() ([]byte, error){
+		"TOKEN_PRIVATE_KEY": func() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(private) },
+		"TOKEN_PUBLIC_KEYS": func() ([]byte, error) { return x509.MarshalPKIXPublicKey(public) },
+	} {
+		der, err := marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := map[string]string{"TOKEN_PRIVATE_KEY": "PRIVATE KEY", "TOKEN_PUBLIC_KEYS": "PUBLIC KEY"}[name]
+		vars[name] = string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
 	env := imtest.Env(t, vars)
 	if err := postgres.Migrate(t.Context(), env); err != nil {
@@ -42,23 +67,64 @@ func settings(t testing.TB, users ...string) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	group := im.GroupInfo{ID: staff, Name: "staff", Owner: users[0], Members: users, Created: im.Now()}
-	if err := db.CreateGroup(t.Context(), group); err != nil {
+	group := im.GroupInfo{ID: staff, Name: "staff", Owner: users[0], Policy: im.PolicyInvite, Created: im.Now()}
+	if _, _, err := db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		_, err := tx.CreateGroup(ctx, group, users[1:])
+		return err
+	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}
 	return vars
 }
 
-// process serves the function as a process of its own would.
+// process serves the functions as a process of its own would.
 func process(t testing.TB, vars map[string]string) (url string) {
 	t.Helper()
-	h, err := fn.Mount(t.Context(), imtest.Env(t, vars), Ingest)
+	h, err := fn.Mount(t.Context(), imtest.Env(t, vars), Ingest, Send)
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return srv.URL + "/chat-ingest"
+}
+
+// sendTo calls message-send of a process as a user, under an Idempotency-Key
+// unless that is "".
+func sendTo(t *testing.T, vars map[string]string, url, user, key, body string) (status int, placed event.Placed) {
+	t.Helper()
+	tokens, err := token.OpenIssuer(imtest.Env(t, vars))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bearer, _, err := tokens.Issue(im.Caller{User: user, Session: user, Device: "bot", Platform: "bot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "POST", strings.Replace(url, "chat-ingest", "message-send", 1), bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", event.JSON)
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	if key != "" {
+		req.Header.Set(fn.IdempotencyKey, key)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(answer, &placed); err != nil || !im.IsMessageID(placed.ID) {
+			t.Errorf("answered %s, %v", answer, err)
+		}
+	}
+	return resp.StatusCode, placed
 }
 
 func sealed(t testing.TB, vars map[string]string, s event.Submitted) event.Event {
@@ -125,6 +191,76 @@ func TestP6NobodySubmitsButTheGateway(t *testing.T) {
 	}
 	if got, err := fn.Post(t.Context(), client, url, []event.Event{good}); err != nil || got[0].Err() != nil {
 		t.Errorf("good: %+v, %v", got, err)
+	}
+}
+
+// A message that is sent by a call is placed as all are, and it is one message
+// however often, by whichever way and through whichever process it comes.
+func TestP5AMessageSentByACallIsOneThoughTheGateForgets(t *testing.T) {
+	vars := settings(t, ann, bob)
+	one, two := process(t, vars), process(t, vars)
+	hello := fmt.Sprintf(`{"to":"u:%s","text":"hello","id":"7"}`, bob)
+	keyed := fmt.Sprintf(`{"to":"u:%s","text":"hello"}`, bob)
+	forget := func() {
+		t.Helper()
+		opt, err := goredis.ParseURL(vars["REDIS_URL"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := goredis.NewClient(opt)
+		defer client.Close()
+		kept, err := client.Keys(t.Context(), "once:*").Result()
+		if err != nil || len(kept) == 0 {
+			t.Fatalf("the gate keeps %q, %v", kept, err)
+		}
+		if err := client.Del(t.Context(), kept...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	status, first := sendTo(t, vars, one, ann, "", hello)
+	if status != 200 || first.Conversation != im.Direct(ann, bob) || first.Time == 0 {
+		t.Fatalf("%d, %+v", status, first)
+	}
+	if status, again := sendTo(t, vars, two, ann, "", hello); status != 200 || again != first {
+		t.Errorf("again: %d, %+v; first %+v", status, again, first)
+	}
+	bySocket, err := fn.Post(t.Context(), fn.NewHTTPClient(20*time.Second), two, []event.Event{sealed(t, vars, text(ann, "u:"+bob, "7", "hello"))})
+	var placed event.Placed
+	if err != nil || json.Unmarshal(bySocket[0].Data, &placed) != nil || placed != first {
+		t.Errorf("by a socket: %+v, %v; first %+v", bySocket, err, first)
+	}
+	if status, _ := sendTo(t, vars, one, ann, "", strings.Replace(hello, "hello", "other", 1)); status != 409 {
+		t.Errorf("another message under its id is answered %d", status)
+	}
+
+	_, a := sendTo(t, vars, one, ann, "key-1", keyed)
+	if status, again := sendTo(t, vars, two, ann, "key-1", keyed); status != 200 || again != a || a == first {
+		t.Errorf("under the same key: %d, %+v; first %+v", status, again, a)
+	}
+	forget()
+	if status, again := sendTo(t, vars, two, ann, "key-1", keyed); status != 200 || again != a {
+		t.Errorf("under the same key, which the gate has forgotten: %d, %+v; first %+v", status, again, a)
+	}
+	if _, b := sendTo(t, vars, one, ann, "key-2", keyed); b == a {
+		t.Error("messages under two keys are one")
+	}
+	_, c := sendTo(t, vars, one, ann, "", keyed)
+	if _, d := sendTo(t, vars, one, ann, "", keyed); c == d {
+		t.Error("messages under no key and no id are one")
+	}
+	for body, want := range map[string]int{
+		fmt.Sprintf(`{"to":"u:%s","text":"hello"}`, nobody):            404,
+		fmt.Sprintf(`{"to":"g:%s","text":"hello"}`, others):            403,
+		fmt.Sprintf(`{"to":"u:%s","text":"hello","from":"x"}`, bob):    400,
+		fmt.Sprintf(`{"to":"u:%s","text":"hello","kind":"text"}`, bob): 400,
+	} {
+		if status, _ := sendTo(t, vars, one, ann, "", body); status != want {
+			t.Errorf("%s is answered %d, want %d", body, status, want)
+		}
+	}
+	if status, p := sendTo(t, vars, one, bob, "", fmt.Sprintf(`{"to":"g:%s","text":"hello"}`, staff)); status != 200 || p.Conversation != im.Group(staff) {
+		t.Errorf("to the group: %d, %+v", status, p)
 	}
 }
 

@@ -13,8 +13,8 @@ type relations interface {
 }
 
 type members interface {
-	// AreMembers answers each question, in order.
-	AreMembers(context.Context, []im.Membership) ([]bool, error)
+	// Of returns the members of those groups that exist.
+	Of(ctx context.Context, groups []string) (map[string]im.Members, error)
 }
 
 // guard knows who may send where.
@@ -30,14 +30,14 @@ type guard struct {
 func (g guard) check(ctx context.Context, messages []*message) {
 	var direct, inGroup []*message
 	var pairs []im.Pair
-	var memberships []im.Membership
+	var groups []string
 	for _, m := range messages {
 		if m.err != nil {
 			continue
 		}
 		if group := m.conversation.Group(); group != "" {
 			inGroup = append(inGroup, m)
-			memberships = append(memberships, im.Membership{Group: group, User: m.From})
+			groups = append(groups, group)
 		} else {
 			direct = append(direct, m)
 			pairs = append(pairs, im.PairOf(m.conversation.Users()))
@@ -53,13 +53,14 @@ func (g guard) check(ctx context.Context, messages []*message) {
 			}
 		}
 	}
-	if len(memberships) > 0 {
-		found, err := g.members.AreMembers(ctx, memberships)
+	if len(groups) > 0 {
+		found, err := g.members.Of(ctx, groups)
+		now := im.Now()
 		for i, m := range inGroup {
 			if err != nil {
-				m.err = fmt.Errorf("asking whether %s is in %s: %w", m.From, m.conversation, err)
-			} else if !found[i] {
-				m.err = im.Errorf(im.Denied, "you are not in this group")
+				m.err = fmt.Errorf("asking whether %s may speak in %s: %w", m.From, m.conversation, err)
+			} else {
+				m.err = found[groups[i]].MaySpeak(m.From, now)
 			}
 		}
 	}

@@ -66,11 +66,16 @@ func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[ev
 	for i := range events {
 		messages[i] = in.read(&events[i])
 	}
+	return in.take(ctx, messages)
+}
+
+// take is batch, of messages that were read.
+func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[event.Placed] {
 	in.guard.check(ctx, messages)
 
 	in.placeInTurn(ctx, messages)()
 
-	replies := make([]fn.Reply[event.Placed], len(events))
+	replies := make([]fn.Reply[event.Placed], len(messages))
 	for i, m := range messages {
 		if m.err != nil {
 			replies[i].Err = m.err
@@ -102,14 +107,18 @@ func (in *ingest) read(e *event.Event) *message {
 		m.err = im.Errorf(im.Invalid, "the event does not say who sent the message")
 		return m
 	}
-	if m.err = m.Check(m.From); m.err != nil {
-		return m
+	if m.address(); m.err == nil {
+		m.err = in.checkAge(m.At)
 	}
-	if m.err = in.checkAge(m.At); m.err != nil {
-		return m
-	}
-	m.conversation, m.err = m.Draft.Conversation(m.From)
 	return m
+}
+
+// address refuses what can be seen to be wrong with a draft, and finds its
+// conversation.
+func (m *message) address() {
+	if m.err = m.Check(m.From); m.err == nil {
+		m.conversation, m.err = m.Draft.Conversation(m.From)
+	}
 }
 
 // checkAge refuses what may have been placed so long ago that the place is

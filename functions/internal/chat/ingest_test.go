@@ -27,6 +27,8 @@ const (
 	staff   = "ssssssssssssssss" // a group of ann and bob
 	others  = "oooooooooooooooo" // a group without ann
 	noGroup = "nnnnnnnnnnnnnnnn"
+	quiet   = "qqqqqqqqqqqqqqqq" // a group of ann and bob in which all but bob are muted
+	choir   = "hhhhhhhhhhhhhhhh" // a group of ann, who is muted, and bob, who was
 )
 
 var down = &im.Error{Kind: im.Unavailable, Msg: "it is down", Err: errors.New("dial tcp: refused")}
@@ -51,16 +53,24 @@ func (w *town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Rel
 	return out, w.relationsErr
 }
 
-func (w *town) AreMembers(_ context.Context, ask []im.Membership) ([]bool, error) {
+func (w *town) Of(_ context.Context, groups []string) (map[string]im.Members, error) {
 	w.asked.Add(1)
 	if w.membersErr != nil {
 		return nil, w.membersErr
 	}
-	are := make([]bool, len(ask))
-	for i, a := range ask {
-		are[i] = a.Group == staff && (a.User == ann || a.User == bob) || a.Group == others && a.User == bob
+	all := map[string]im.Members{
+		staff:  {Users: []string{ann, bob}},
+		others: {Users: []string{bob}},
+		quiet:  {Users: []string{ann, bob}, Muted: true, Staff: []string{bob}},
+		choir:  {Users: []string{ann, bob}, MutedUntil: map[string]im.Time{ann: im.Now() + 1e9, bob: im.Now() - 1}},
 	}
-	return are, nil
+	out := map[string]im.Members{}
+	for _, g := range groups {
+		if m, ok := all[g]; ok {
+			out[g] = m
+		}
+	}
+	return out, nil
 }
 
 // desk gives places, one microsecond after another.
@@ -199,6 +209,10 @@ func TestWhoMaySendWhat(t *testing.T) {
 		{name: "to a group of friends where only friends may", send: hello("g:" + staff), policy: im.DirectFriends},
 		{name: "to a group one is not in", send: hello("g:" + others), want: im.Denied},
 		{name: "to a group that there is not", send: hello("g:" + noGroup), want: im.Denied},
+		{name: "to a group in which all are muted", send: hello("g:" + quiet), want: im.Denied},
+		{name: "to it as its owner or admin", send: text(bob, "g:"+quiet, "1", "hello")},
+		{name: "to a group in which one is muted", send: hello("g:" + choir), want: im.Denied},
+		{name: "to a group in which one was muted", send: text(bob, "g:"+choir, "1", "hello")},
 		{name: "to a conversation of others", send: hello(string(im.Direct(bob, cleo))), want: im.Denied},
 		{name: "to oneself", send: hello("u:" + ann), want: im.Invalid},
 		{name: "to nowhere", send: hello("bob"), want: im.Invalid},

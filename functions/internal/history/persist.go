@@ -23,14 +23,14 @@ type appender interface {
 	AppendHistory(ctx context.Context, messages []im.Message) error
 }
 
-// persist adds each message to the history of its conversation. One that
-// cannot be kept is refused by itself.
+// persist adds each message to the history of its conversation. Quiet notices
+// are in no history. A message that cannot be kept is refused by itself.
 func persist(to appender) func(context.Context, []event.Accepted) error {
 	return func(ctx context.Context, batch []event.Accepted) error {
 		each := make(fn.Each, len(batch))
 		messages, places := make([]im.Message, 0, len(batch)), make([]int, 0, len(batch))
 		for i, a := range batch {
-			if each[i] = check(a.Message); each[i] == nil {
+			if each[i] = check(a.Message); each[i] == nil && !a.Quiet {
 				messages, places = append(messages, a.Message), append(places, i)
 			}
 		}

@@ -15,10 +15,11 @@ import (
 
 // shelf is a history in memory.
 type shelf struct {
-	messages []im.Message
-	err      error
-	refuse   string // text of a message that it cannot keep
-	calls    int
+	messages  []im.Message
+	reactions map[string][]im.Reaction
+	err       error
+	refuse    string // text of a message that it cannot keep
+	calls     int
 }
 
 func (s *shelf) AppendHistory(_ context.Context, messages []im.Message) error {
@@ -39,7 +40,7 @@ func (s *shelf) AppendHistory(_ context.Context, messages []im.Message) error {
 	return nil
 }
 
-func (s *shelf) History(_ context.Context, c im.Conversation, from im.Place, backwards bool, limit int) ([]im.Message, error) {
+func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.Place, backwards bool, limit int) ([]im.Message, error) {
 	var out []im.Message
 	for _, m := range s.messages {
 		if m.Conversation == c && (!backwards && from.Less(m.Place()) || backwards && m.Place().Less(from)) {
@@ -53,6 +54,14 @@ func (s *shelf) History(_ context.Context, c im.Conversation, from im.Place, bac
 		return -1
 	})
 	return out[:min(limit, len(out))], s.err
+}
+
+func (s *shelf) Reactions(_ context.Context, _ im.Conversation, _ string, messages []string) (map[string][]im.Reaction, error) {
+	out := make(map[string][]im.Reaction)
+	for _, id := range messages {
+		out[id] = s.reactions[id]
+	}
+	return out, s.err
 }
 
 const (
@@ -141,5 +150,41 @@ func TestPersist(t *testing.T) {
 				t.Errorf("%d writes, want one", s.calls)
 			}
 		})
+	}
+}
+
+func TestQuietNoticesAreInNoHistory(t *testing.T) {
+	hello, quiet, broken := said(1, "hello"), said(2, ""), said(3, "")
+	for _, m := range []*im.Message{&quiet, &broken} {
+		m.Kind, m.Data = im.KindNotice, json.RawMessage(`{"type":"message.recalled"}`)
+	}
+	broken.From = ""
+	s := &shelf{}
+	err := persist(s)(t.Context(), []event.Accepted{
+		{Message: quiet, Quiet: true, Amended: []im.Message{{}}},
+		{Message: hello},
+		{Message: broken, Quiet: true},
+	})
+	var each fn.Each
+	if !errors.As(err, &each) || each[0] != nil || each[1] != nil || !errors.Is(each[2], im.Invalid) {
+		t.Errorf("errors are %v, want one of the last event only", err)
+	}
+	if len(s.messages) != 1 || s.messages[0].ID != hello.ID {
+		t.Errorf("kept %+v", s.messages)
+	}
+}
+
+// Kafka may deliver a message at any time again; what has been done to it since
+// is the truth.
+func TestP2AMessageThatComesAgainIsNotWhatItWasBeforeItWasRecalled(t *testing.T) {
+	s := &shelf{}
+	m := said(1, "hello")
+	batch := []event.Accepted{{Message: m}}
+	if err := persist(s)(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	s.messages[0].Text, s.messages[0].Recalled = "", true
+	if err := persist(s)(t.Context(), batch); err != nil || len(s.messages) != 1 || s.messages[0].Text != "" {
+		t.Errorf("history is %+v, %v", s.messages, err)
 	}
 }

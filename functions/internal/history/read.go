@@ -16,9 +16,14 @@ const (
 
 // A reader reads the history of conversations.
 type reader interface {
-	// History returns at most limit messages: those right after from, oldest
-	// first, or backwards those right before it, newest first.
-	History(ctx context.Context, c im.Conversation, from im.Place, backwards bool, limit int) ([]im.Message, error)
+	// History returns at most limit messages, without those that user has
+	// deleted for themselves: those right after from, oldest first, or
+	// backwards those right before it, newest first.
+	History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) ([]im.Message, error)
+
+	// Reactions returns the reactions to messages, by message, and marks those
+	// of user.
+	Reactions(ctx context.Context, c im.Conversation, user string, messages []string) (map[string][]im.Reaction, error)
 }
 
 // members knows who is in which group.
@@ -52,7 +57,7 @@ func read(from reader, groups members) func(context.Context, im.Caller, readRequ
 		if err := allow(ctx, groups, caller.User, in.Conversation); err != nil {
 			return readPage{}, err
 		}
-		messages, err := from.History(ctx, in.Conversation, start, backwards, limit)
+		messages, err := from.History(ctx, in.Conversation, caller.User, start, backwards, limit)
 		if err != nil {
 			return readPage{}, fmt.Errorf("reading history: %w", err)
 		}
@@ -71,6 +76,9 @@ func read(from reader, groups members) func(context.Context, im.Caller, readRequ
 			}
 			return page, nil
 		}
+		if err := attach(ctx, from, in.Conversation, caller.User, messages); err != nil {
+			return readPage{}, err
+		}
 		page.Prev = formatCursor(messages[0].Place())
 		page.Next = formatCursor(messages[len(messages)-1].Place())
 		if backwards && ended {
@@ -78,6 +86,22 @@ func read(from reader, groups members) func(context.Context, im.Caller, readRequ
 		}
 		return page, nil
 	}
+}
+
+// attach gives messages their reactions.
+func attach(ctx context.Context, from reader, c im.Conversation, user string, messages []im.Message) error {
+	ids := make([]string, len(messages))
+	for i, m := range messages {
+		ids[i] = m.ID
+	}
+	reactions, err := from.Reactions(ctx, c, user, ids)
+	if err != nil {
+		return fmt.Errorf("reading reactions: %w", err)
+	}
+	for i := range messages {
+		messages[i].Reactions = reactions[messages[i].ID]
+	}
+	return nil
 }
 
 func parse(in readRequest) (start im.Place, backwards bool, limit int, err error) {

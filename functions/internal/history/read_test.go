@@ -200,3 +200,12 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+func TestMessagesAreReadWithTheirReactions(t *testing.T) {
+	a, b := said(1, "a"), said(2, "b")
+	s := &shelf{messages: []im.Message{a, b}, reactions: map[string][]im.Reaction{b.ID: {{Emoji: "👍", Count: 2, Mine: true}}}}
+	page, err := read(s, roster{})(t.Context(), im.Caller{User: ann}, readRequest{Conversation: im.Direct(ann, bob)})
+	if err != nil || len(page.Messages) != 2 || page.Messages[0].Reactions != nil || !slices.Equal(page.Messages[1].Reactions, s.reactions[b.ID]) {
+		t.Errorf("read %+v, %v", page.Messages, err)
+	}
+}

@@ -26,6 +26,10 @@ type store interface {
 
 	// Find returns the seqs of those entries that are there.
 	Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error)
+
+	// Amend replaces the message, class and revision of those entries that are
+	// there with a lesser revision. If it fails, any of them may be amended.
+	Amend(ctx context.Context, entries []im.Entry) error
 }
 
 // Hints remember the greatest seq of each user, to save the store a read. They

@@ -20,8 +20,9 @@ type shelf struct {
 	all     bool // an insert is all or nothing
 
 	insert []error // of the calls to come; nil is none
-	before func()  // somebody else, just before the next insert
-	err    error   // of reading
+	amend  []error
+	before func() // somebody else, just before the next insert
+	err    error  // of reading
 	calls  []string
 }
 
@@ -82,6 +83,25 @@ func (s *shelf) Find(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]int
 		}
 	}
 	return found, s.err
+}
+
+func (s *shelf) Amend(_ context.Context, entries []im.Entry) error {
+	s.calls = append(s.calls, fmt.Sprint("amend ", len(entries)))
+	if len(s.amend) > 0 {
+		err := s.amend[0]
+		s.amend = s.amend[1:]
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		for i := range s.entries {
+			if had := &s.entries[i]; had.Key() == e.Key() && had.Revision < e.Revision {
+				had.Message, had.Class, had.Revision = e.Message, e.Class, e.Revision
+			}
+		}
+	}
+	return nil
 }
 
 func (s *shelf) After(_ context.Context, user string, after int64, limit int) ([]im.Entry, error) {

@@ -39,9 +39,9 @@ func deliveries(j job, seqs map[im.EntryKey]int64, seal func(*event.Event)) []ev
 // appended writes an event.Appended. It is done by hand because the message is
 // JSON already, and encoding/json would read all of it again.
 func appended(j job, to []string, seqs map[im.EntryKey]int64) []byte {
-	b := make([]byte, 0, len(j.message)+48*len(to)+32)
+	b := make([]byte, 0, len(j.json)+48*len(to)+32)
 	b = append(b, `{"message":`...)
-	b = append(b, j.message...)
+	b = append(b, j.json...)
 	b = append(b, `,"entries":[`...)
 	for i, user := range to {
 		if i > 0 {

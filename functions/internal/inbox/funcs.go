@@ -10,15 +10,12 @@ import (
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
-	"github.com/tidings-im/tidings/shared/mongodb"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
-
-var settingStore = proc.Setting{Name: "INBOX_STORE", Default: "mongodb", Doc: "where inboxes are kept: mongodb, or postgres for a small site; changing it moves nothing"}
 
 // Persist puts each accepted message into inboxes.
 var Persist = fn.Func{
@@ -26,7 +23,7 @@ var Persist = fn.Func{
 	Accepts: event.MessageAccepted,
 	Topic:   event.TopicMessages,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := open(ctx, env)
+		store, storeErr := inbox.Open(ctx, env)
 		client, redisErr := redis.Open(ctx, env)
 		db, dbErr := postgres.Open(ctx, env)
 		producer, kafkaErr := kafka.Open(ctx, env)
@@ -45,7 +42,7 @@ var Sync = fn.Func{
 	Accepts: event.CallType("message-sync"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := open(ctx, env)
+		store, storeErr := inbox.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
 		if err := errors.Join(storeErr, gateErr); err != nil {
 			return fn.Handler{}, err
@@ -59,37 +56,11 @@ var Heads = fn.Func{
 	Name:    "inbox-heads",
 	Accepts: event.InboxHeads,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := open(ctx, env)
+		store, storeErr := inbox.Open(ctx, env)
 		client, redisErr := redis.Open(ctx, env)
 		if err := errors.Join(storeErr, redisErr); err != nil {
 			return fn.Handler{}, err
 		}
 		return fn.Answer(headsOf(store, client, env.Log)), nil
 	},
-}
-
-// kept is all that is done to inboxes.
-type kept interface {
-	store
-	After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
-}
-
-func open(ctx context.Context, env *proc.Env) (kept, error) {
-	set := env.Settings()
-	which := set.OneOf(settingStore, "mongodb", "postgres")
-	if err := set.Err(); err != nil {
-		return nil, err
-	}
-	if which == "postgres" {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return nil, err
-		}
-		return db.Inbox(), nil
-	}
-	db, err := mongodb.Open(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	return db.Inbox(), nil
 }

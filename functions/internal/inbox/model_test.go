@@ -23,8 +23,9 @@ import (
 // whose every step is taken when a seeded scheduler says so. Several workers
 // have overlapping batches of the same messages; they crash between any two
 // steps, requests outlive those who sent them, hints get lost or are too low,
-// and what was not done comes again, cut into other batches. While this goes
-// on, and after it, the promises are checked.
+// and what was not done comes again, cut into other batches. Notices amend
+// messages that have been done, or precede them in their batch, and come again
+// in any order. While this goes on, and after it, the promises are checked.
 
 var (
 	modelSeed      = flag.Uint64("inbox.seed", 0, "replay this one schedule of the inbox model, and tell it")
@@ -59,6 +60,8 @@ func TestTheModelFindsWhatIsBroken(t *testing.T) {
 		"hints that are raised before the insert":            {insert: insertPrefix, early: true},
 		"hints raised before an insert that may be undone":   {insert: insertAtomic, early: true},
 		"a publisher that acknowledges what it has not kept": {insert: insertAtomic, forgets: true},
+		"a store that amends whatever the revision is":       {insert: insertAtomic, overwrites: true},
+		"a store that says it has amended what it has not":   {insert: insertAtomic, neglects: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,6 +91,8 @@ type storeKind struct {
 	sharesSeqs bool // (user, seq) is not unique
 	early      bool // hints are raised first
 	forgets    bool // what is published may be lost
+	overwrites bool // an amendment of a lesser revision replaces one of a greater
+	neglects   bool // an amendment may be left undone
 }
 
 // explore simulates schedules and returns what is wrong in the first that shows anything.
@@ -144,9 +149,13 @@ type world struct {
 
 // said is a message, and whose inbox it has to end in.
 type said struct {
+	im.Message
 	event      event.Event
-	id         string
 	recipients []string
+	quiet      bool
+	amends     *said // what it amends, and to what
+	now        im.Message
+	done       bool // it has been handled once
 }
 
 type delivered struct {
@@ -254,26 +263,59 @@ func (w *world) run() {
 
 var modelUsers = []string{"aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc", "dddddddddddddddd"}
 
-// say makes messages between users and in groups.
+// say makes messages between users and in groups, and notices that amend them.
 func (w *world) say() {
 	users := modelUsers[:2+w.rng.IntN(3)]
 	w.groups["gggggggggggggggg"] = slices.Clone(users)
 	for i := range 2 + w.rng.IntN(6) {
 		from, to := users[w.rng.IntN(len(users))], users[w.rng.IntN(len(users))]
-		m := im.Message{ID: fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1), From: from, Time: im.Time(i + 1), Kind: im.KindText, Text: fmt.Sprint(i)}
-		s := &said{id: m.ID}
+		s := &said{Message: im.Message{From: from, Kind: im.KindText, Text: fmt.Sprint(i)}}
 		if from == to {
-			m.Conversation, s.recipients = im.Group("gggggggggggggggg"), users
+			s.Conversation, s.recipients = im.Group("gggggggggggggggg"), users
 		} else {
-			m.Conversation, s.recipients = im.Direct(from, to), []string{from, to}
+			s.Conversation, s.recipients = im.Direct(from, to), []string{from, to}
 		}
-		data, err := json.Marshal(event.Accepted{Message: m, Recipients: m.Recipients()})
-		if err != nil {
-			w.fail("%v", err)
-		}
-		s.event = event.Event{ID: m.ID, Type: event.MessageAccepted, Subject: string(m.Conversation), Data: data}
-		w.messages = append(w.messages, s)
+		w.add(s, s.Message.Recipients())
 	}
+	for revision := range w.rng.IntN(5) {
+		of := w.messages[w.rng.IntN(len(w.messages))]
+		if of.amends != nil {
+			continue
+		}
+		s := &said{
+			Message:    im.Message{Conversation: of.Conversation, From: of.From, Kind: im.KindNotice},
+			recipients: of.recipients, quiet: true, amends: of, now: of.Message,
+		}
+		s.now.Revision = 1 + revision
+		switch to := of.Message.Recipients(); w.rng.IntN(3) {
+		case 0: // for its sender alone
+			s.recipients = []string{of.From}
+			s.now.Revision, s.now.Kind, s.now.Text = 1<<30, im.KindDeleted, ""
+			w.add(s, s.recipients)
+		case 1:
+			s.now.Recalled, s.now.Text = true, ""
+			w.add(s, to)
+		default:
+			s.now.Text = fmt.Sprint("edited ", revision)
+			w.add(s, to)
+		}
+	}
+}
+
+// add makes the event of a message.
+func (w *world) add(s *said, recipients []string) {
+	n := len(w.messages) + 1
+	s.ID, s.Time = fmt.Sprintf("00000000-0000-7000-8000-%012d", n), im.Time(n)
+	accepted := event.Accepted{Message: s.Message, Recipients: recipients, Quiet: s.quiet}
+	if s.amends != nil {
+		accepted.Amended = []im.Message{s.now}
+	}
+	data, err := json.Marshal(accepted)
+	if err != nil {
+		w.fail("%v", err)
+	}
+	s.event = event.Event{ID: s.ID, Type: event.MessageAccepted, Subject: string(s.Conversation), Data: data}
+	w.messages = append(w.messages, s)
 }
 
 func (w *world) all() []int {
@@ -284,17 +326,34 @@ func (w *world) all() []int {
 	return all
 }
 
+// amendments returns the notices that amend m.
+func (w *world) amendments(m *said) []int {
+	return slices.DeleteFunc(w.all(), func(i int) bool { return w.messages[i].amends != m })
+}
+
+// ahead reports whether a message could overtake what it amends, which stands
+// before it in its partition.
+func (w *world) ahead(m int) bool {
+	of := w.messages[m].amends
+	return of != nil && !of.done
+}
+
 // cut makes pending batches of messages; one may be in several.
 func (w *world) cut(messages []int) {
-	messages = slices.Clone(messages)
+	messages = slices.DeleteFunc(slices.Clone(messages), w.ahead)
 	if w.rng.IntN(3) == 0 { // as from a source that keeps no order
 		w.rng.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
 	}
 	for len(messages) > 0 {
 		n := 1 + w.rng.IntN(len(messages))
 		batch := messages[:n:n]
-		if w.rng.IntN(4) == 0 {
-			batch = append(batch, w.rng.IntN(len(w.messages)))
+		if again := w.rng.IntN(len(w.messages)); w.rng.IntN(4) == 0 && !w.ahead(again) {
+			batch = append(batch, again)
+		}
+		for _, m := range batch {
+			if w.rng.IntN(2) == 0 {
+				batch = append(batch, w.amendments(w.messages[m])...)
+			}
 		}
 		w.pending = append(w.pending, batch)
 		messages = messages[n:]
@@ -311,6 +370,14 @@ func (w *world) work(a *actor) {
 		w.pending = slices.Delete(w.pending, i, i+1)
 		if !w.attempt(a, batch) {
 			w.cut(batch)
+			a.step()
+			continue
+		}
+		for _, m := range batch {
+			if s := w.messages[m]; !s.done {
+				s.done = true
+				w.cut(w.amendments(s))
+			}
 		}
 		a.step()
 	}
@@ -366,7 +433,7 @@ func (c *client) step() {
 
 var errDown = im.Errorf(im.Unavailable, "it is down")
 
-// An operation is an insert inside the store. It goes on when nobody waits for
+// An operation is a write inside the store. It goes on when nobody waits for
 // it any more.
 type operation struct {
 	*actor
@@ -384,9 +451,15 @@ func (c *client) Insert(_ context.Context, entries []im.Entry) (int, error) {
 			c.hinted[e.User] = max(c.hinted[e.User], e.Seq)
 		}
 	}
+	op := c.operate("insert", entries, c.kind.insert)
+	return op.n, op.err
+}
+
+// operate has the store do something, and waits for it; not for ever.
+func (c *client) operate(what string, entries []im.Entry, do func(*world, *operation)) *operation {
 	op := &operation{entries: slices.Clone(entries)}
-	op.actor = c.spawn(c.a.name+"'s insert", func(*actor) {
-		c.kind.insert(c.world, op)
+	op.actor = c.spawn(c.a.name+"'s "+what, func(*actor) {
+		do(c.world, op)
 		op.done = true
 	})
 	c.a.ready = func() bool {
@@ -396,13 +469,38 @@ func (c *client) Insert(_ context.Context, entries []im.Entry) (int, error) {
 	defer func() { c.a.ready = nil }()
 	c.step()
 	if !op.done {
-		c.trace("%s: its insert times out", c.a.name)
-		return 0, errDown
+		c.trace("%s: its %s times out", c.a.name, what)
+		return &operation{err: errDown}
 	}
-	if op.err == nil || errors.Is(op.err, im.Conflict) {
-		return op.n, op.err
+	if op.err != nil && !errors.Is(op.err, im.Conflict) {
+		op.n = 0
 	}
-	return 0, op.err
+	return op
+}
+
+func (c *client) Amend(_ context.Context, entries []im.Entry) error {
+	c.step()
+	return c.operate("amendment", entries, amendEach).err
+}
+
+// amendEach amends entries one by one, as MongoDB does; that PostgreSQL amends
+// all of them at once is a case of it.
+func amendEach(w *world, op *operation) {
+	for _, e := range op.entries {
+		op.step()
+		i := slices.IndexFunc(w.inbox[e.User], func(had im.Entry) bool { return had.ID == e.ID })
+		if i < 0 || w.kind.neglects && w.fault(20) {
+			continue
+		}
+		if had := &w.inbox[e.User][i]; had.Revision < e.Revision || w.kind.overwrites {
+			had.Message, had.Class, had.Revision = e.Message, e.Class, e.Revision
+			w.trace("%s: message %s of %s is revision %d", op.name, strings.TrimLeft(e.ID[24:], "0"), e.User[:1], e.Revision)
+		}
+		if w.fault(40) {
+			op.err = errDown
+			return
+		}
+	}
 }
 
 var errTaken = im.Errorf(im.Conflict, "it is there already")
@@ -482,6 +580,16 @@ func (w *world) put(op *operation, e im.Entry) {
 	}
 	w.inbox[e.User] = append(w.inbox[e.User], e)
 	w.byKey[e.Key()] = e.Seq
+	for _, m := range w.messages {
+		if m.ID != e.ID || m.amends == nil {
+			continue
+		}
+		for _, had := range w.inbox[e.User] {
+			if had.ID == m.amends.ID && had.Revision < m.now.Revision {
+				w.fail("%s: %s reads of an amendment that is not made: message %s is revision %d, not %d", op.name, e.User, had.ID, had.Revision, m.now.Revision)
+			}
+		}
+	}
 }
 
 func (c *client) Heads(_ context.Context, users []string) (map[string]int64, error) {
@@ -617,8 +725,8 @@ func (w *world) read(a *actor) {
 	}
 	for _, m := range w.messages {
 		for _, u := range m.recipients {
-			if !seen[im.EntryKey{User: u, ID: m.id}] {
-				w.fail("P3: %s has read all of their inbox but not %s", u, m.id)
+			if !seen[im.EntryKey{User: u, ID: m.ID}] {
+				w.fail("P3: %s has read all of their inbox but not %s", u, m.ID)
 			}
 		}
 	}
@@ -629,13 +737,14 @@ func (w *world) check() {
 	want := make(map[im.EntryKey]bool)
 	for _, m := range w.messages {
 		for _, u := range m.recipients {
-			want[im.EntryKey{User: u, ID: m.id}] = true
+			want[im.EntryKey{User: u, ID: m.ID}] = true
 		}
 	}
 	times := make(map[im.EntryKey]int)
 	for _, inbox := range w.inbox {
 		for i, e := range inbox {
 			times[e.Key()]++
+			w.standsAsAmended(e)
 			if e.Seq != int64(i+1) {
 				w.fail("P3: seq %d of %s stands in place %d", e.Seq, e.User, i+1)
 			}
@@ -653,5 +762,27 @@ func (w *world) check() {
 		if !want[k] {
 			w.fail("P6: %s is in the inbox of %s, for whom it is not", k.ID, k.User)
 		}
+	}
+}
+
+// standsAsAmended checks that an entry is what the greatest revision of its
+// message makes it, of those that its user was to get.
+func (w *world) standsAsAmended(e im.Entry) {
+	i := slices.IndexFunc(w.messages, func(m *said) bool { return m.ID == e.ID })
+	if i < 0 {
+		return // which is found elsewhere
+	}
+	s := w.messages[i]
+	want := s.Message
+	for _, n := range w.amendments(s) {
+		if by := w.messages[n]; slices.Contains(by.recipients, e.User) && by.now.Revision > want.Revision {
+			want = by.now
+		}
+	}
+	class := im.ClassOf(want.Kind, want.From, e.User, want.Recalled, s.quiet)
+	var got im.Message
+	if err := json.Unmarshal(e.Message, &got); err != nil || got.Text != want.Text || got.Revision != want.Revision ||
+		e.Revision != want.Revision || e.Class != class || e.Conversation != s.Conversation {
+		w.fail("P2: %s has %+v in its inbox, in the end it is %+v of class %d", e.User, e, want, class)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -23,6 +24,10 @@ const (
 	// maxRows is how many entries are prepared at a time. A message to a large
 	// group may be more by itself.
 	maxRows = 8000
+
+	// maxRecipients is the most users that a message goes to: a group, and who
+	// has just left it.
+	maxRecipients = im.MaxGroup + 100
 )
 
 // members knows the members of groups.
@@ -60,18 +65,36 @@ func newPersister(s store, h hints, m members, p publisher, seal func(*event.Eve
 
 // A job is one accepted message on its way into inboxes.
 type job struct {
-	event        int // its place in the batch
+	event int // its place in the batch
+	content
+	recipients  []string // sorted, each once
+	quiet       bool
+	amended     []content
+	traceParent string
+}
+
+// A content is a message, and what has to be known of it.
+type content struct {
+	json         json.RawMessage // passed on as it came
 	id           string
 	conversation im.Conversation
 	from         string
-	message      json.RawMessage // passed on as it came
-	recipients   []string        // sorted, each once
-	traceParent  string
+	kind         string
+	recalled     bool
+	revision     int
+}
+
+// entry returns c as an entry of a user, without a seq.
+func (c *content) entry(user string, quiet bool) im.Entry {
+	return im.Entry{
+		User: user, ID: c.id, Message: c.json,
+		Conversation: c.conversation, Class: im.ClassOf(c.kind, c.from, user, c.recalled, quiet), Revision: c.revision,
+	}
 }
 
 // persist appends each message to the inbox of its sender and of each
-// recipient, and publishes where it stands. A message that cannot be kept is
-// refused by itself. At the first failure that may pass, the messages from
+// recipient, and publishes where it stands. What a notice amends is amended
+// before. A message that cannot be kept is refused by itself. At the first failure that may pass, the messages from
 // there on fail with it, so that they come again in their order.
 func (p *persister) persist(ctx context.Context, events []event.Event) error {
 	each := make(fn.Each, len(events))
@@ -97,7 +120,8 @@ func (p *persister) persist(ctx context.Context, events []event.Event) error {
 			each[i] = err
 			continue
 		}
-		if len(jobs) > 0 && rows+len(j.recipients) > p.rows {
+		// What is amended has to be there before.
+		if len(jobs) > 0 && (rows+len(j.recipients) > p.rows || amends(&j, jobs)) {
 			if err := flush(); err != nil {
 				return from(each, i, err)
 			}
@@ -150,10 +174,15 @@ func (p *persister) flush(ctx context.Context, jobs []job, each fn.Each) error {
 
 // deliver appends and publishes jobs, all of them or not all.
 func (p *persister) deliver(ctx context.Context, jobs []job) error {
+	// Before anybody is told: who reads of a change finds it made. Cut off
+	// after this, the notices come again.
+	if err := p.amend(ctx, jobs); err != nil {
+		return err
+	}
 	var entries []im.Entry
-	for _, j := range jobs {
-		for _, user := range j.recipients {
-			entries = append(entries, im.Entry{User: user, ID: j.id, Message: j.message})
+	for i := range jobs {
+		for _, user := range jobs[i].recipients {
+			entries = append(entries, jobs[i].entry(user, jobs[i].quiet))
 		}
 	}
 	seqs, err := p.appender.append(ctx, entries)
@@ -174,41 +203,60 @@ func (p *persister) deliver(ctx context.Context, jobs []job) error {
 // is stored together with it, from being stored.
 func decode(e *event.Event) (job, error) {
 	var accepted struct {
-		Message    json.RawMessage `json:"message"`
-		Recipients []string        `json:"recipients"`
+		Message    json.RawMessage   `json:"message"`
+		Recipients []string          `json:"recipients"`
+		Quiet      bool              `json:"quiet"`
+		Amended    []json.RawMessage `json:"amended"`
 	}
 	// What is not UTF-8 is not JSON to this reader.
 	if err := jsonv2.Unmarshal(e.Data, &accepted); err != nil {
 		return job{}, im.Wrap(im.Invalid, err, "the data is not that of an accepted message")
 	}
-	var head struct {
-		ID           string          `json:"id"`
-		Conversation im.Conversation `json:"conversation"`
-		From         string          `json:"from"`
+	j := job{recipients: accepted.Recipients, quiet: accepted.Quiet, traceParent: e.TraceParent}
+	var err error
+	if j.content, err = read(accepted.Message); err != nil {
+		return j, err
 	}
-	if err := jsonv2.Unmarshal(accepted.Message, &head); err != nil {
-		return job{}, im.Wrap(im.Invalid, err, "the data holds no message")
-	}
-	j := job{
-		id: head.ID, conversation: head.Conversation, from: head.From,
-		message: accepted.Message, recipients: accepted.Recipients, traceParent: e.TraceParent,
-	}
-	switch {
-	case len(j.message) > maxMessage:
-		return j, im.Errorf(im.TooLarge, "the message has %d bytes; %d are the most", len(j.message), maxMessage)
-	case !im.IsMessageID(j.id):
-		return j, im.Errorf(im.Invalid, "%.40q is not the id of a message", j.id)
-	case !im.IsID(j.from):
-		return j, im.Errorf(im.Invalid, "%.40q, who sent the message, is not the id of a user", j.from)
-	case len(j.recipients) > im.MaxGroup+1: // a notice may go to one who has just left
-		return j, im.Errorf(im.Invalid, "the message has %d recipients; %d are the most", len(j.recipients), im.MaxGroup+1)
+	if len(j.recipients) > maxRecipients {
+		return j, im.Errorf(im.Invalid, "the message has %d recipients; %d are the most", len(j.recipients), maxRecipients)
 	}
 	for _, user := range j.recipients {
 		if !im.IsID(user) {
 			return j, im.Errorf(im.Invalid, "%.40q, a recipient, is not the id of a user", user)
 		}
 	}
-	return j, j.conversation.Check()
+	j.amended, err = readAmended(accepted.Amended, j.conversation)
+	return j, err
+}
+
+// read reads a message, and checks it.
+func read(message json.RawMessage) (content, error) {
+	var head struct {
+		ID           string          `json:"id"`
+		Conversation im.Conversation `json:"conversation"`
+		From         string          `json:"from"`
+		Kind         string          `json:"kind"`
+		Recalled     bool            `json:"recalled"`
+		Revision     int             `json:"revision"`
+	}
+	if err := jsonv2.Unmarshal(message, &head); err != nil {
+		return content{}, im.Wrap(im.Invalid, err, "the data holds no message")
+	}
+	c := content{
+		json: message, id: head.ID, conversation: head.Conversation, from: head.From,
+		kind: head.Kind, recalled: head.Recalled, revision: head.Revision,
+	}
+	switch {
+	case len(c.json) > maxMessage:
+		return c, im.Errorf(im.TooLarge, "the message has %d bytes; %d are the most", len(c.json), maxMessage)
+	case !im.IsMessageID(c.id):
+		return c, im.Errorf(im.Invalid, "%.40q is not the id of a message", c.id)
+	case !im.IsID(c.from):
+		return c, im.Errorf(im.Invalid, "%.40q, who sent the message, is not the id of a user", c.from)
+	case c.revision < 0 || c.revision > math.MaxInt32:
+		return c, im.Errorf(im.Invalid, "%d is not the revision of a message", c.revision)
+	}
+	return c, c.conversation.Check()
 }
 
 // address completes the recipients of j: those it was sent with, else those of

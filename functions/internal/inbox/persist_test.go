@@ -152,7 +152,7 @@ func TestPersist(t *testing.T) {
 				spoilt(2, "text 2", strings.Repeat("x", maxMessage)),
 				accepted(2, "d:a:b", ann),
 				accepted(2, direct, ann, "nobody"),
-				accepted(2, direct, ann, slices.Repeat([]string{ann}, im.MaxGroup+2)...),
+				accepted(2, direct, ann, slices.Repeat([]string{ann}, maxRecipients+1)...),
 				accepted(3, direct, bob),
 			},
 			want: map[string][]int{ann: {1, 3}, bob: {1, 3}},
@@ -309,7 +309,7 @@ func TestDeliveriesOfALargeGroup(t *testing.T) {
 	for i, u := range all {
 		seqs[im.EntryKey{User: u, ID: mid(1)}] = int64(i + 1)
 	}
-	j := job{id: mid(1), conversation: im.Group(staff), from: ann, message: json.RawMessage(`{"text":"x"}`), recipients: all}
+	j := job{content: content{id: mid(1), conversation: im.Group(staff), from: ann, json: json.RawMessage(`{"text":"x"}`)}, recipients: all}
 
 	var got []string
 	for n, e := range deliveries(j, seqs, seal) {

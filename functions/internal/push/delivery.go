@@ -139,9 +139,9 @@ func (d *delivery) sort(pushes []push, held map[string][]string) map[string][]ev
 				ID:           p.id + "@" + gateway,
 				Type:         event.Push,
 				Source:       source,
-				Subject:      p.conversation,
+				Subject:      p.subject,
 				Time:         im.Now(),
-				PartitionKey: p.conversation,
+				PartitionKey: p.subject,
 				TraceParent:  p.traceParent,
 				Data:         p.data(recipients),
 			}

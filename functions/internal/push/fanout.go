@@ -48,21 +48,21 @@ func appended(e *event.Event) (push, error) {
 		}
 	}
 	return push{
-		id:           e.ID,
-		conversation: e.Subject,
-		traceParent:  e.TraceParent,
-		head:         fmt.Appendf(nil, `{"message":%s,"to":[`, a.Message),
-		to:           a.Entries,
+		id:          e.ID,
+		subject:     e.Subject,
+		traceParent: e.TraceParent,
+		head:        fmt.Appendf(nil, `{"message":%s,"to":[`, a.Message),
+		to:          a.Entries,
 	}, nil
 }
 
 // A push is one thing to be written to users, who are ids by their form.
 type push struct {
-	id           string
-	conversation string
-	traceParent  string
-	head         []byte // of an event.Pushed in JSON, up to the first recipient
-	to           []event.Recipient
+	id          string
+	subject     string // a conversation, or a user
+	traceParent string
+	head        []byte // of an event.Pushed in JSON, up to the first recipient
+	to          []event.Recipient
 }
 
 // data returns the event.Pushed of p for some of its recipients. It is put

@@ -1,6 +1,6 @@
 // Package push is the functions that bring what happens to the gateways which
 // hold the sockets of those concerned: push-fanout for messages, push-signal
-// for what is kept nowhere.
+// for what is kept nowhere, push-presence for who has come or gone.
 //
 // Nothing here is ever tried for long. What a push does not bring, the inbox
 // has, and a gateway tells its clients when they are behind.
@@ -23,6 +23,7 @@ import (
 var (
 	settingTimeout = proc.Setting{Name: "PUSH_TIMEOUT", Default: "1s", Doc: "how long a gateway may take over a batch of pushes before it is given up"}
 	settingPolicy  = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
+	settingFanout  = proc.Setting{Name: "PRESENCE_FANOUT", Default: "500", Doc: "how many friends of a user are told when the user comes or goes, at most; the others see it when they ask"}
 )
 
 // Fanout pushes messages that have come into inboxes to the connected among
@@ -61,6 +62,27 @@ var Signal = fn.Func{
 			return fn.Handler{}, err
 		}
 		return fn.On(signal(to, cache.NewRelations(db), cache.NewMembers(db), policy)), nil
+	},
+}
+
+// Presence tells the friends of users that these have come or gone.
+var Presence = fn.Func{
+	Name:    "push-presence",
+	Accepts: event.PresenceChanged,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		set := env.Settings()
+		most := set.Int(settingFanout, 1)
+		cache, redisErr := redis.Open(ctx, env)
+		db, dbErr := postgres.Open(ctx, env)
+		if err := errors.Join(set.Err(), redisErr, dbErr); err != nil {
+			return fn.Handler{}, err
+		}
+		online, onlineErr := cache.NewOnline(env)
+		to, err := newDelivery(env, cache)
+		if err := errors.Join(onlineErr, err); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.On(presence(to, online, db, most)), nil
 	},
 }
 

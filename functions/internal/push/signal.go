@@ -25,8 +25,8 @@ type relations interface {
 }
 
 type members interface {
-	// Groups returns the members of those groups that exist.
-	Groups(ctx context.Context, groups []string) (map[string][]string, error)
+	// Of returns the members of those groups that exist.
+	Of(ctx context.Context, groups []string) (map[string]im.Members, error)
 }
 
 // signal passes frames on to the others in a conversation, and to the other
@@ -52,7 +52,7 @@ func signal(to *delivery, relations relations, members members, policy string) f
 		if err != nil {
 			return fmt.Errorf("asking who may signal to whom: %w", err)
 		}
-		of, err := members.Groups(ctx, groups)
+		of, err := members.Of(ctx, groups)
 		if err != nil {
 			return fmt.Errorf("asking who is in groups: %w", err)
 		}
@@ -64,7 +64,7 @@ func signal(to *delivery, relations relations, members members, policy string) f
 			var others []event.Recipient
 			if group := s.Conversation.Group(); group != "" {
 				others, failed[i] = inGroup(s.From, of[group])
-				if n := len(of[group]); failed[i] == nil && (n > maxTyping || n > maxCall && len(s.Frame) > small) {
+				if n := len(of[group].Users); failed[i] == nil && (n > maxTyping || n > maxCall && len(s.Frame) > small) {
 					failed[i] = im.Errorf(im.TooLarge, "the group has too many members, %d, for this signal", n)
 				}
 			} else {
@@ -98,16 +98,16 @@ func signalled(e *event.Event) (event.Signalled, error) {
 	return s, nil
 }
 
-// inGroup returns the other members of a group, if from is one.
-func inGroup(from string, members []string) ([]event.Recipient, error) {
-	others := make([]event.Recipient, 0, len(members))
-	for _, u := range members {
+// inGroup returns the other members of a group, if from may speak there.
+func inGroup(from string, members im.Members) ([]event.Recipient, error) {
+	if err := members.MaySpeak(from, im.Now()); err != nil {
+		return nil, err
+	}
+	others := make([]event.Recipient, 0, len(members.Users))
+	for _, u := range members.Users {
 		if u != from {
 			others = append(others, event.Recipient{User: u})
 		}
-	}
-	if len(others) == len(members) {
-		return nil, im.Errorf(im.Denied, "you are not in this group")
 	}
 	return others, nil
 }
@@ -118,11 +118,11 @@ func inGroup(from string, members []string) ([]event.Recipient, error) {
 func pushesOf(e *event.Event, s event.Signalled, others []event.Recipient) []push {
 	device, _ := json.Marshal(s.Device) // a string can always be written
 	p := push{
-		id:           e.ID,
-		conversation: string(s.Conversation),
-		traceParent:  e.TraceParent,
-		head:         fmt.Appendf(nil, `{"frame":%s,"to":[`, s.Frame),
-		to:           others,
+		id:          e.ID,
+		subject:     string(s.Conversation),
+		traceParent: e.TraceParent,
+		head:        fmt.Appendf(nil, `{"frame":%s,"to":[`, s.Frame),
+		to:          others,
 	}
 	own := p
 	own.id += ".own"

@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -34,21 +35,30 @@ func (w town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Rela
 	return out, w.err
 }
 
-func (w town) Groups(_ context.Context, groups []string) (map[string][]string, error) {
-	out := map[string][]string{}
+func (w town) Of(_ context.Context, groups []string) (map[string]im.Members, error) {
+	out := map[string]im.Members{}
 	for _, g := range groups {
 		switch g {
 		case staff:
-			out[g] = []string{ann, bob, cleo}
+			out[g] = im.Members{Users: []string{ann, bob, cleo}, MutedUntil: map[string]im.Time{cleo: im.Now() + 1e9}}
 		case others:
-			out[g] = []string{bob, cleo}
+			out[g] = im.Members{Users: []string{bob, cleo}, Muted: true, Staff: []string{cleo}}
 		case choir:
-			out[g] = append([]string{ann}, make([]string, 99)...)
+			out[g] = im.Members{Users: append([]string{ann}, many(99)...)}
 		case crowd:
-			out[g] = append([]string{ann}, make([]string, 999)...)
+			out[g] = im.Members{Users: append([]string{ann}, many(999)...)}
 		}
 	}
 	return out, w.err
+}
+
+// many returns n users who sort after ann.
+func many(n int) []string {
+	users := make([]string, n)
+	for i := range users {
+		users[i] = fmt.Sprintf("x%015d", i)
+	}
+	return users
 }
 
 func signalEvent(t *testing.T, from, device string, c im.Conversation) event.Event {
@@ -77,6 +87,8 @@ func TestSignals(t *testing.T) {
 		{name: "to a user with whom there is a block", from: ann, in: im.Direct(ann, cleo), want: im.Denied},
 		{name: "to a user that there is not", from: ann, in: im.Direct(ann, dave), want: im.NotFound},
 		{name: "to a stranger where only friends may", from: ann, in: im.Direct(ann, bob), policy: im.DirectFriends, want: im.Denied},
+		{name: "to a group in which one is muted", from: cleo, in: im.Group(staff), want: im.Denied},
+		{name: "to a group in which all are muted", from: bob, in: im.Group(others), want: im.Denied},
 		{name: "to a group one is not in", from: ann, in: im.Group(others), want: im.Denied},
 		{name: "to a group that there is not", from: ann, in: im.Group(dave), want: im.Denied},
 		{name: "to a conversation of others", from: ann, in: im.Direct(bob, cleo), want: im.Denied},

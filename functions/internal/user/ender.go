@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,11 +21,20 @@ const (
 	// endedFor is how long a session is known to have ended: longer than any
 	// access token of it may still be good.
 	endedFor = 24 * time.Hour
+
+	// afterTime is how long who has done what they were asked for goes on with
+	// what session-sweep would do otherwise.
+	afterTime = 5 * time.Second
 )
 
 type marker interface {
 	// MarkEnded notes for ttl that a session has ended.
 	MarkEnded(ctx context.Context, session string, ttl time.Duration) error
+}
+
+type told interface {
+	// Told notes that nobody has to be told any more that sessions have ended.
+	Told(ctx context.Context, sessions []string) error
 }
 
 type conns interface {
@@ -37,9 +47,11 @@ type gateways interface {
 	URLs(ctx context.Context, ids []string) (map[string]string, error)
 }
 
-// ender has the sockets of a session closed that has ended in the database.
+// ender has the sockets and the access tokens of sessions refused that have
+// ended in the database.
 type ender struct {
 	marks    marker
+	told     told
 	conns    conns
 	gateways gateways
 	post     func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error)
@@ -47,28 +59,56 @@ type ender struct {
 	log      *slog.Logger
 }
 
-// session notes that a session has ended, and tells the gateways that hold its
-// sockets. Only the note can fail: gateways look for notes themselves.
-func (e *ender) session(ctx context.Context, user, session string) error {
-	if err := e.marks.MarkEnded(ctx, session, endedFor); err != nil {
-		return err
+// sessions notes that sessions of a user have ended, and tells the gateways
+// that hold their sockets. Only the notes can fail: gateways look for notes
+// themselves. What fails or is cut off is done by session-sweep.
+func (e *ender) sessions(ctx context.Context, user string, sessions ...string) error {
+	for _, s := range sessions {
+		if err := e.marks.MarkEnded(ctx, s, endedFor); err != nil {
+			return err
+		}
 	}
-	if err := e.tell(ctx, user, session); err != nil {
+	if err := e.tell(ctx, user, sessions); err != nil {
 		e.log.WarnContext(ctx, "a gateway learns late that a session has ended", "user", user, "err", err)
+	}
+	if err := e.told.Told(ctx, sessions); err != nil {
+		e.log.WarnContext(ctx, "sessions are ended once more", "user", user, "err", err)
 	}
 	return nil
 }
 
-func (e *ender) tell(ctx context.Context, user, session string) error {
+// aside is sessions for who has done what they were asked for, and only has
+// to tell.
+func (e *ender) aside(ctx context.Context, user string, sessions ...string) {
+	if len(sessions) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
+	defer cancel()
+	if err := e.sessions(ctx, user, sessions...); err != nil {
+		e.log.ErrorContext(ctx, "sessions live on until session-sweep ends them, or their access tokens expire", "user", user, "sessions", len(sessions), "err", err)
+	}
+}
+
+func (e *ender) tell(ctx context.Context, user string, sessions []string) error {
 	held, err := e.conns.Lookup(ctx, []string{user})
 	if err != nil {
 		return err
 	}
 	var ids []string
+	at := map[string][]event.Event{} // by gateway
 	for _, c := range held[user] {
-		if c.Session == session {
-			ids = append(ids, c.Gateway)
+		if !slices.Contains(sessions, c.Session) {
+			continue
 		}
+		ended, err := event.New(event.SessionEnded, source, user, event.Ended{Session: c.Session, Reason: frame.CloseSignedOut.Reason})
+		if err != nil {
+			return err
+		}
+		ended.TraceParent = fn.TraceParent(ctx)
+		e.seal.Sign(&ended)
+		ids = append(ids, c.Gateway)
+		at[c.Gateway] = append(at[c.Gateway], ended)
 	}
 	if len(ids) == 0 {
 		return nil
@@ -77,18 +117,14 @@ func (e *ender) tell(ctx context.Context, user, session string) error {
 	if err != nil {
 		return err
 	}
-	ended, err := event.New(event.SessionEnded, source, user, event.Ended{Session: session, Reason: frame.CloseSignedOut.Reason})
-	if err != nil {
-		return err
-	}
-	ended.TraceParent = fn.TraceParent(ctx)
-	e.seal.Sign(&ended)
 	var posting errgroup.Group // no more than one user has connections
 	for id, url := range urls {
 		posting.Go(func() error {
-			results, err := e.post(ctx, url+"/push", []event.Event{ended})
-			if err == nil {
-				err = results[0].Err()
+			results, err := e.post(ctx, url+"/push", at[id])
+			for _, r := range results {
+				if err == nil {
+					err = r.Err()
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("telling gateway %s: %w", id, err)

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +31,8 @@ type directory struct {
 	sessions []im.Session
 	refresh  map[string]string // hash of a refresh token → session, "" if it is used up
 	ended    []string
+	most     int           // sessions that a user is to have
+	grace    time.Duration // for which a refresh token is to be good
 	err      error
 }
 
@@ -55,10 +59,40 @@ func (d *directory) UserByAccount(_ context.Context, account string) (im.User, s
 	return u, d.hashes[account], nil
 }
 
-func (d *directory) CreateSession(_ context.Context, s im.Session, hash []byte, _ time.Time) (ended string, err error) {
+func (d *directory) Password(_ context.Context, user string) (account, hash string, err error) {
+	for account, u := range d.users {
+		if u.ID == user {
+			return account, d.hashes[account], d.err
+		}
+	}
+	return "", "", im.Errorf(im.NotFound, "no such user")
+}
+
+func (d *directory) ChangePassword(ctx context.Context, user, oldHash, newHash, keep string) (ended []string, err error) {
+	account, hash, err := d.Password(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if hash != oldHash {
+		return nil, im.Errorf(im.Conflict, "changed meanwhile")
+	}
+	d.hashes[account] = newHash
+	for _, s := range d.sessions {
+		if s.User == user && s.ID != keep {
+			ended = append(ended, s.ID)
+		}
+	}
+	return ended, nil
+}
+
+func (d *directory) CreateSession(_ context.Context, s im.Session, passwordHash string, hash []byte, _ time.Time, most int) (ended []string, err error) {
+	d.most = most
+	if !slices.Contains(slices.Collect(maps.Values(d.hashes)), passwordHash) {
+		return nil, im.Errorf(im.NotFound, "no such user")
+	}
 	for _, had := range d.sessions {
 		if had.User == s.User && had.Device == s.Device {
-			ended = had.ID
+			ended = append(ended, had.ID)
 		}
 	}
 	d.sessions = append(d.sessions, s)
@@ -66,7 +100,8 @@ func (d *directory) CreateSession(_ context.Context, s im.Session, hash []byte, 
 	return ended, d.err
 }
 
-func (d *directory) RotateRefresh(_ context.Context, old, next []byte, _ time.Time) (im.Session, error) {
+func (d *directory) RotateRefresh(_ context.Context, old, next []byte, _ time.Time, grace time.Duration) (im.Session, error) {
+	d.grace = grace
 	if d.err != nil {
 		return im.Session{}, d.err
 	}
@@ -81,9 +116,21 @@ func (d *directory) RotateRefresh(_ context.Context, old, next []byte, _ time.Ti
 	return d.sessions[0], nil
 }
 
-func (d *directory) EndSession(_ context.Context, session string) error {
+func (d *directory) EndSession(_ context.Context, user, session string) error {
 	d.ended = append(d.ended, session)
+	if d.err == nil && !slices.ContainsFunc(d.sessions, func(s im.Session) bool { return s.User == user && s.ID == session }) {
+		return im.Errorf(im.NotFound, "no such session")
+	}
 	return d.err
+}
+
+func (d *directory) Sessions(_ context.Context, user string, limit int) (of []im.Session, err error) {
+	for _, s := range d.sessions {
+		if s.User == user && len(of) < limit {
+			of = append(of, s)
+		}
+	}
+	return of, d.err
 }
 
 // gate counts attempts and refuses when it is closed.
@@ -113,11 +160,14 @@ func (stamp) Issue(c im.Caller) (string, time.Time, error) {
 
 // street is where gateways are, and who is at them.
 type street struct {
-	t                         testing.TB
-	ring                      *event.Keyring
-	marked                    []string
-	markErr, lookupErr, toErr error
-	told                      []string // "<url> <session>"
+	t    testing.TB
+	ring *event.Keyring
+
+	marked []string
+	told   []string // "<url> <session>"
+	noted  []string // of Told
+
+	markErr, lookupErr, toErr, noteErr error
 }
 
 func newStreet(t testing.TB) (*street, *ender) {
@@ -127,7 +177,7 @@ func newStreet(t testing.TB) (*street, *ender) {
 		t.Fatal(err)
 	}
 	s := &street{t: t, ring: ring}
-	return s, &ender{marks: s, conns: s, gateways: s, post: s.post, seal: ring, log: slog.New(slog.DiscardHandler)}
+	return s, &ender{marks: s, told: s, conns: s, gateways: s, post: s.post, seal: ring, log: slog.New(slog.DiscardHandler)}
 }
 
 func (s *street) MarkEnded(_ context.Context, session string, ttl time.Duration) error {
@@ -136,6 +186,11 @@ func (s *street) MarkEnded(_ context.Context, session string, ttl time.Duration)
 	}
 	s.marked = append(s.marked, session)
 	return s.markErr
+}
+
+func (s *street) Told(_ context.Context, sessions []string) error {
+	s.noted = append(s.noted, sessions...)
+	return s.noteErr
 }
 
 func (s *street) Lookup(_ context.Context, users []string) (map[string][]im.Conn, error) {

@@ -1,5 +1,6 @@
-// Package user is the functions of accounts: user-register, user-login,
-// token-refresh, user-logout and user-search.
+// Package user is the functions of accounts and sessions: who registers, signs
+// in and out, looks at users, changes or deletes themselves. It does not know
+// of friends, groups or messages, but that a user who is deleted leaves them.
 package user
 
 import (
@@ -9,6 +10,8 @@ import (
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/inbox"
+	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
@@ -16,6 +19,8 @@ import (
 )
 
 var (
+	settingGrace      = proc.Setting{Name: "REFRESH_GRACE", Default: "30s", Doc: "how long after its first use a refresh token may be used again, in case the answer was lost, while what it was exchanged for was not used; 0 ends the session at once"}
+	settingSessions   = proc.Setting{Name: "MAX_SESSIONS_PER_USER", Default: "50", Doc: "devices on which a user is signed in at most; one more signs out the one that was used least recently"}
 	settingRefreshTTL = proc.Setting{Name: "REFRESH_TTL", Default: "720h", Doc: "how long a refresh token is good; each use gives a new one"}
 	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each; as many for signing in as for registering"}
 	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either; more are told to come again"}
@@ -51,10 +56,12 @@ var Login = fn.Func{
 		passwords, hashErr := openHasher(env, "signing in")
 		tokens, tokenErr := openTokens(env)
 		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr, endErr); err != nil {
+		set := env.Settings()
+		most := set.Int(settingSessions, 1)
+		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr, endErr, set.Err()); err != nil {
 			return fn.Handler{}, err
 		}
-		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens, end: end}
+		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens, most: most, end: end}
 		return fn.CallFrom(l.call), nil
 	},
 }
@@ -91,10 +98,10 @@ var Logout = fn.Func{
 	},
 }
 
-// Search finds the user of an account.
-var Search = fn.Func{
-	Name:    "user-search",
-	Accepts: event.CallType("user-search"),
+// Get returns a user.
+var Get = fn.Func{
+	Name:    "user-get",
+	Accepts: event.CallType("user-get"),
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
@@ -102,8 +109,137 @@ var Search = fn.Func{
 		if err := errors.Join(dbErr, gateErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, search(db)), nil
+		return fn.CallAs(gate, get(db)), nil
 	},
+}
+
+// Update changes what the caller says of themselves.
+var Update = fn.Func{
+	Name:    "user-update",
+	Accepts: event.CallType("user-update"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		if err := errors.Join(dbErr, gateErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, update(db)), nil
+	},
+}
+
+// Search finds users by what the caller knows of them.
+var Search = fn.Func{
+	Name:    "user-search",
+	Accepts: event.CallType("user-search"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		limit, limitErr := redis.OpenLimit(ctx, env, redis.Searches)
+		if err := errors.Join(dbErr, gateErr, limitErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, search(db, limit)), nil
+	},
+}
+
+// ChangePassword gives the caller another password.
+var ChangePassword = fn.Func{
+	Name:    "password-change",
+	Accepts: event.CallType("password-change"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		limit, limitErr := openSignIns(ctx, env)
+		passwords, hashErr := openHasher(env, "signing in")
+		end, endErr := openEnder(ctx, env)
+		if err := errors.Join(dbErr, gateErr, limitErr, hashErr, endErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, changePassword(db, limit, passwords, end)), nil
+	},
+}
+
+// Sessions lists where the caller is signed in.
+var Sessions = fn.Func{
+	Name:    "session-list",
+	Accepts: event.CallType("session-list"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		if err := errors.Join(dbErr, gateErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, sessions(db)), nil
+	},
+}
+
+// Revoke ends a session of the caller.
+var Revoke = fn.Func{
+	Name:    "session-revoke",
+	Accepts: event.CallType("session-revoke"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		end, endErr := openEnder(ctx, env)
+		if err := errors.Join(dbErr, gateErr, endErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, revoke(db, end)), nil
+	},
+}
+
+// Delete deletes the caller.
+var Delete = fn.Func{
+	Name:    "user-delete",
+	Accepts: event.CallType("user-delete"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		gate, gateErr := redis.OpenGate(ctx, env)
+		limit, limitErr := openSignIns(ctx, env)
+		passwords, hashErr := openHasher(env, "signing in")
+		box, boxErr := outbox.Open(ctx, env)
+		end, endErr := openEnder(ctx, env)
+		erase, eraseErr := openEraser(ctx, env)
+		if err := errors.Join(dbErr, gateErr, limitErr, hashErr, boxErr, endErr, eraseErr); err != nil {
+			return fn.Handler{}, err
+		}
+		change := func(ctx context.Context, f func(context.Context, leaver) error) error {
+			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
+		}
+		r := &remover{users: db, limit: limit, passwords: passwords, change: change, end: end, erase: erase}
+		return fn.CallAs(gate, r.call), nil
+	},
+}
+
+// Sweep does what the others have left, and removes what is of no use any more.
+var Sweep = fn.Func{
+	Name:  "session-sweep",
+	Every: time.Minute,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		db, dbErr := postgres.Open(ctx, env)
+		end, endErr := openEnder(ctx, env)
+		erase, eraseErr := openEraser(ctx, env)
+		if err := errors.Join(dbErr, endErr, eraseErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.Timed((&sweeper{store: db, end: end, erase: erase}).sweep), nil
+	},
+}
+
+func openEraser(ctx context.Context, env *proc.Env) (*eraser, error) {
+	db, dbErr := postgres.Open(ctx, env)
+	inboxes, inboxErr := inbox.Open(ctx, env)
+	cache, redisErr := redis.Open(ctx, env)
+	if err := errors.Join(dbErr, inboxErr, redisErr); err != nil {
+		return nil, err
+	}
+	return &eraser{inbox: inboxes, hints: cache, notes: db}, nil
 }
 
 func openSignIns(ctx context.Context, env *proc.Env) (*redis.SignIns, error) {
@@ -130,20 +266,26 @@ func openHasher(env *proc.Env, purpose string) (*hasher, error) {
 func openTokens(env *proc.Env) (tokens, error) {
 	set := env.Settings()
 	ttl := set.Duration(settingRefreshTTL)
+	var grace time.Duration
+	if set.String(settingGrace) != "0" {
+		grace = set.Duration(settingGrace)
+	}
 	access, err := token.OpenIssuer(env)
-	return tokens{access: access, refreshTTL: ttl}, errors.Join(set.Err(), err)
+	return tokens{access: access, refreshTTL: ttl, grace: grace}, errors.Join(set.Err(), err)
 }
 
 func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
+	db, dbErr := postgres.Open(ctx, env)
 	cache, redisErr := redis.Open(ctx, env)
 	seal, sealErr := fn.Keyring(env)
-	if err := errors.Join(redisErr, sealErr); err != nil {
+	if err := errors.Join(dbErr, redisErr, sealErr); err != nil {
 		return nil, err
 	}
 	client := fn.NewHTTPClient(endTimeout)
 	env.OnClose(func() error { client.CloseIdleConnections(); return nil })
 	return &ender{
 		marks:    cache,
+		told:     db,
 		conns:    cache,
 		gateways: cache.NewGateways(),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {

@@ -18,9 +18,10 @@ type accounts interface {
 }
 
 type sessionCreator interface {
-	// CreateSession adds a session, and ends and returns an earlier one of the
-	// device.
-	CreateSession(ctx context.Context, s im.Session, refreshHash []byte, expires time.Time) (ended string, err error)
+	// CreateSession adds a session of a user who still has the password of a
+	// hash (NotFound: not any more). It ends and returns an earlier one of the
+	// device, and those that a user of more than most has not used for longest.
+	CreateSession(ctx context.Context, s im.Session, passwordHash string, refreshHash []byte, expires time.Time, most int) (ended []string, err error)
 }
 
 type limiter interface {
@@ -45,6 +46,7 @@ type login struct {
 	limit     limiter
 	passwords *hasher
 	tokens    tokens
+	most      int // sessions of a user
 	end       *ender
 }
 
@@ -78,15 +80,14 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 	}
 	s := im.Session{ID: im.NewID(), User: u.ID, Device: in.Device, Platform: in.Platform, Created: im.Now()}
 	refresh := l.tokens.newRefresh()
-	ended, err := l.sessions.CreateSession(ctx, s, refresh.hash, refresh.expires)
+	ended, err := l.sessions.CreateSession(ctx, s, hash, refresh.hash, refresh.expires, l.most)
+	if errors.Is(err, im.NotFound) {
+		return signedIn{}, errCredentials // they were right when they were read
+	}
 	if err != nil {
 		return signedIn{}, fmt.Errorf("signing in: %w", err)
 	}
-	if ended != "" {
-		if err := l.end.session(ctx, u.ID, ended); err != nil {
-			return signedIn{}, fmt.Errorf("ending the session that the device had: %w", err)
-		}
-	}
+	l.end.aside(ctx, u.ID, ended...)
 	t, err := l.tokens.issue(s, refresh)
 	return signedIn{User: u, issued: t}, err
 }

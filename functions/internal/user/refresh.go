@@ -12,8 +12,10 @@ import (
 type rotator interface {
 	// RotateRefresh puts a refresh token in the place of another and returns
 	// their session. Unauthenticated: the old one is not good any more.
-	// Denied: it was used before, and the session that is returned is ended.
-	RotateRefresh(ctx context.Context, oldHash, newHash []byte, expires time.Time) (im.Session, error)
+	// Denied: it was used before, and the session that is returned is ended. A
+	// token may be used again for grace after it was first used, for one that
+	// was not used takes the place of another.
+	RotateRefresh(ctx context.Context, oldHash, newHash []byte, expires time.Time, grace time.Duration) (im.Session, error)
 }
 
 type refreshRequest struct {
@@ -22,7 +24,8 @@ type refreshRequest struct {
 
 // refresh gives the next pair of tokens for a refresh token, which is then
 // used up. One that comes a second time has been stolen, from or by whoever
-// used it first, so nobody keeps the session.
+// used it first, so nobody keeps the session; but for a grace, in which it may
+// be that the answer to the first time was lost.
 func refresh(sessions rotator, tokens tokens, end *ender) func(context.Context, refreshRequest) (issued, error) {
 	return func(ctx context.Context, in refreshRequest) (issued, error) {
 		old, ok := hashOf(in.RefreshToken)
@@ -30,11 +33,10 @@ func refresh(sessions rotator, tokens tokens, end *ender) func(context.Context, 
 			return issued{}, im.Errorf(im.Unauthenticated, "this is not a refresh token: sign in again")
 		}
 		next := tokens.newRefresh()
-		s, err := sessions.RotateRefresh(ctx, old, next.hash, next.expires)
+		s, err := sessions.RotateRefresh(ctx, old, next.hash, next.expires, tokens.grace)
 		if errors.Is(err, im.Denied) {
-			if err := end.session(ctx, s.User, s.ID); err != nil {
-				end.log.ErrorContext(ctx, "a stolen session lives on until its access token expires", "user", s.User, "err", err)
-			}
+			end.log.WarnContext(ctx, "a refresh token came twice", "user", s.User)
+			end.aside(ctx, s.User, s.ID)
 			return issued{}, im.Wrap(im.Unauthenticated, err, "the refresh token was used before: its session is ended, sign in again")
 		}
 		if err != nil {

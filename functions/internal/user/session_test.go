@@ -22,7 +22,7 @@ func newLogin(t *testing.T) (*login, *directory, *gate) {
 	if _, err := register(d, &gate{}, passwords)(t.Context(), "", registration{Account: "ann", Password: "correct horse"}); err != nil {
 		t.Fatal(err)
 	}
-	return &login{accounts: d, sessions: d, limit: g, passwords: passwords, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}}, d, g
+	return &login{accounts: d, sessions: d, limit: g, passwords: passwords, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}, most: 7}, d, g
 }
 
 func TestLogin(t *testing.T) {
@@ -90,6 +90,9 @@ func TestLogin(t *testing.T) {
 			}
 			if left := time.Until(got.RefreshExpires.Std()); left < 59*time.Minute || left > time.Hour {
 				t.Errorf("the refresh token is good for %s", left)
+			}
+			if d.most != 7 {
+				t.Errorf("the user may have %d sessions", d.most)
 			}
 			if !slices.Equal(g.asked, []string{"ann@192.0.2.1"}) {
 				t.Errorf("counted %q", g.asked)
@@ -205,7 +208,7 @@ func TestP6ARefreshTokenThatComesTwiceEndsItsSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDirectory()
 			d.sessions = []im.Session{{ID: sess, User: ann}}
-			tokens := tokens{access: stamp{}, refreshTTL: time.Hour}
+			tokens := tokens{access: stamp{}, refreshTTL: time.Hour, grace: time.Minute}
 			stolen := tokens.newRefresh()
 			d.refresh[string(stolen.hash)] = sess
 			street, end := newStreet(t)
@@ -218,8 +221,11 @@ func TestP6ARefreshTokenThatComesTwiceEndsItsSession(t *testing.T) {
 			if im.KindOf(err) != im.Unauthenticated || got != (issued{}) {
 				t.Errorf("the second time: %+v, %v", got, err)
 			}
-			if !slices.Equal(street.marked, []string{sess}) {
-				t.Errorf("marked %v", street.marked)
+			if !slices.Equal(street.marked, []string{sess}) || d.grace != time.Minute {
+				t.Errorf("marked %v, grace %s", street.marked, d.grace)
+			}
+			if street.markErr == nil != slices.Equal(street.noted, []string{sess}) {
+				t.Errorf("noted as told: %q", street.noted)
 			}
 			want := []string{`http://one/push {"session":"` + sess + `","reason":"` + frame.CloseSignedOut.Reason + `"}`}
 			if street.markErr != nil || street.lookupErr != nil {
@@ -232,60 +238,87 @@ func TestP6ARefreshTokenThatComesTwiceEndsItsSession(t *testing.T) {
 	}
 }
 
-func TestLogout(t *testing.T) {
+func TestEndingASession(t *testing.T) {
 	caller := im.Caller{User: ann, Session: sess}
-	for _, tt := range []struct {
-		name string
-		fail func(*directory, *street)
-		told int
-		want error
-	}{
-		{"tells the gateways that hold sockets of the session", func(*directory, *street) {}, 1, nil},
-		{"succeeds though a gateway does not answer", func(_ *directory, s *street) { s.toErr = down }, 1, nil},
-		{"succeeds though presence is not known", func(_ *directory, s *street) { s.lookupErr = down }, 0, nil},
-		{"is to be tried again if gateways could not find out", func(_ *directory, s *street) { s.markErr = down }, 0, im.Unavailable},
-		{"is to be tried again if the session lives on", func(d *directory, _ *street) { d.err = down }, 0, im.Unavailable},
+	for name, end := range map[string]func(*directory, *ender) error{
+		"one's own, by signing out": func(d *directory, e *ender) error {
+			_, err := logout(d, e)(t.Context(), caller, nothing{})
+			return err
+		},
+		"by its name, from another": func(d *directory, e *ender) error {
+			_, err := revoke(d, e)(t.Context(), im.Caller{User: ann, Session: "another"}, revokeRequest{sess})
+			return err
+		},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			d := newDirectory()
-			street, end := newStreet(t)
-			tt.fail(d, street)
-			_, err := logout(d, end)(t.Context(), caller, nothing{})
-			if !errors.Is(err, tt.want) || len(street.told) != tt.told || !slices.Equal(d.ended, []string{sess}) {
-				t.Errorf("error %v, told %q, ended %v", err, street.told, d.ended)
-			}
-			if d.err != nil && len(street.marked) > 0 {
-				t.Error("a session that lives on is marked as ended")
-			}
-		})
+		for _, tt := range []struct {
+			name string
+			fail func(*directory, *street)
+			told int
+			want error
+		}{
+			{"tells the gateways that hold sockets of the session", func(*directory, *street) {}, 1, nil},
+			{"succeeds though a gateway does not answer", func(_ *directory, s *street) { s.toErr = down }, 1, nil},
+			{"succeeds though presence is not known", func(_ *directory, s *street) { s.lookupErr = down }, 0, nil},
+			{"succeeds though it is told again by the sweep", func(_ *directory, s *street) { s.noteErr = down }, 1, nil},
+			{"is to be tried again if gateways could not find out", func(_ *directory, s *street) { s.markErr = down }, 0, im.Unavailable},
+			{"is to be tried again if the session lives on", func(d *directory, _ *street) { d.err = down }, 0, im.Unavailable},
+		} {
+			t.Run(name+", "+tt.name, func(t *testing.T) {
+				d := newDirectory()
+				d.sessions = []im.Session{{ID: sess, User: ann}}
+				street, e := newStreet(t)
+				tt.fail(d, street)
+				err := end(d, e)
+				if !errors.Is(err, tt.want) || len(street.told) != tt.told || !slices.Equal(d.ended, []string{sess}) {
+					t.Errorf("error %v, told %q, ended %v", err, street.told, d.ended)
+				}
+				if d.err != nil && len(street.marked) > 0 {
+					t.Error("a session that lives on is marked as ended")
+				}
+				if (err == nil) != slices.Equal(street.noted, []string{sess}) {
+					t.Errorf("noted as told: %q", street.noted)
+				}
+			})
+		}
 	}
 }
 
-func TestSearch(t *testing.T) {
+func TestSigningOutOfASessionThatWasSweptAwaySucceeds(t *testing.T) {
+	street, end := newStreet(t)
+	if _, err := logout(newDirectory(), end)(t.Context(), im.Caller{User: ann, Session: sess}, nothing{}); err != nil || len(street.marked) != 1 {
+		t.Errorf("error %v, marked %q", err, street.marked)
+	}
+}
+
+func TestP6NobodyEndsASessionOfAnother(t *testing.T) {
 	d := newDirectory()
-	d.users["ann"] = im.User{ID: ann, Account: "ann", Name: "Ann"}
-	for _, tt := range []struct {
-		account string
-		want    string
-		err     error
-	}{
-		{"ann", `{"users":[{"id":"` + ann + `","account":"ann","name":"Ann"}]}`, nil},
-		{"ANN", `{"users":[{"id":"` + ann + `","account":"ann","name":"Ann"}]}`, nil},
-		{"anna", `{"users":[]}`, nil},
-		{"a%", "", im.Invalid},
-		{"", "", im.Invalid},
-	} {
-		got, err := search(d)(t.Context(), im.Caller{User: bob}, searchRequest{tt.account})
-		if !errors.Is(err, tt.err) {
-			t.Errorf("%q: %v", tt.account, err)
-			continue
-		}
-		if b, _ := json.Marshal(got); err == nil && string(b) != tt.want {
-			t.Errorf("%q: %s, want %s", tt.account, b, tt.want)
+	d.sessions = []im.Session{{ID: sess, User: bob}}
+	street, end := newStreet(t)
+	for session, want := range map[string]im.Kind{sess: im.NotFound, im.NewID(): im.NotFound, "": im.Invalid, "x": im.Invalid} {
+		_, err := revoke(d, end)(t.Context(), im.Caller{User: ann, Session: "own"}, revokeRequest{session})
+		if im.KindOf(err) != want || len(street.marked) > 0 {
+			t.Errorf("%q: %v, marked %q", session, err, street.marked)
 		}
 	}
+}
+
+func TestSessionsAreListedWithTheOneThatAsks(t *testing.T) {
+	d := newDirectory()
+	d.sessions = []im.Session{
+		{ID: "1", User: ann, Device: "phone", Platform: "ios", Created: 1, Seen: 2},
+		{ID: "2", User: bob},
+		{ID: sess, User: ann, Device: "desk", Platform: "web", Created: 3, Seen: 4},
+	}
+	got, err := sessions(d)(t.Context(), im.Caller{User: ann, Session: sess}, nothing{})
+	want := []session{{"1", "phone", "ios", 1, 2, false}, {sess, "desk", "web", 3, 4, true}}
+	if err != nil || !slices.Equal(got.Sessions, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := sessions(d)(t.Context(), im.Caller{User: "nobody"}, nothing{}); err != nil || got.Sessions == nil {
+		t.Errorf("none: %+v, %v: a list is to be empty, not null", got, err)
+	}
 	d.err = down
-	if _, err := search(d)(t.Context(), im.Caller{}, searchRequest{"ann"}); !errors.Is(err, im.Unavailable) {
+	if _, err := sessions(d)(t.Context(), im.Caller{User: ann}, nothing{}); !errors.Is(err, im.Unavailable) {
 		t.Errorf("without the database: %v", err)
 	}
 }

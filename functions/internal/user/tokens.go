@@ -18,6 +18,7 @@ type issuer interface {
 type tokens struct {
 	access     issuer
 	refreshTTL time.Duration
+	grace      time.Duration // in which a refresh token may come again
 }
 
 // issued is what a client is given.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -96,6 +97,51 @@ func TestPeopleAreKnownByTheirAccount(t *testing.T) {
 	for user, want := range map[string]string{ann.ID: "ann", stranger: "u:" + stranger, "../ann": "../ann"} {
 		if got := p.account(user); got != want {
 			t.Errorf("%s is called %q, want %q", user, got, want)
+		}
+	}
+}
+
+func TestWhatIsSaidOfAMessage(t *testing.T) {
+	p := people{filepath.Join(t.TempDir(), "people")}
+	ann, bob := im.User{ID: im.NewID(), Account: "ann"}, im.User{ID: im.NewID(), Account: "bob"}
+	for _, u := range []im.User{ann, bob} {
+		if err := p.remember(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &session{people: p}
+	notice := func(typ, data string) im.Message {
+		n, err := im.NewNotice(typ, im.Direct(ann.ID, bob.ID), ann.ID, json.RawMessage(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Message("n", im.Place{})
+	}
+	direct := im.Direct(ann.ID, bob.ID)
+	for _, test := range []struct {
+		m    im.Message
+		want string // after the time
+	}{
+		{im.Message{Conversation: direct, From: ann.ID, Kind: im.KindText, Text: "hello"}, "ann: hello"},
+		{im.Message{Conversation: im.Group(ann.ID), From: ann.ID, Kind: im.KindText, Text: "hello"}, "g:" + ann.ID + " ann: hello"},
+		{im.Message{Conversation: direct, From: ann.ID, Kind: im.KindText, Recalled: true}, "* ann took this back"},
+		{im.Message{Conversation: direct, From: ann.ID, Kind: im.KindDeleted}, ""},
+		{im.Message{Conversation: direct, From: ann.ID, Kind: im.KindNotice}, ""},
+		{notice("moon.rose", `{}`), ""},
+		{notice(im.MessageRead, `{"message":"m","user":"`+bob.ID+`"}`), ""},
+		{notice(im.FriendRequested, `{"user":"`+bob.ID+`","message":"hi\u001b[31m"}`), "* ann asks to be friends: hi�[31m"},
+		{notice(im.GroupCreated, `{"name":"Lunch","version":1}`), "* ann made the group Lunch"},
+		{notice(im.GroupJoined, `{"users":["`+bob.ID+`"],"version":2}`), "* bob joined"},
+		{notice(im.GroupMuted, `{"all":false,"version":3}`), "* ann lets everybody speak again"},
+		{notice(im.GroupMuted, `{"user":"`+bob.ID+`","version":3}`), "* ann lets bob speak again"},
+		{notice(im.MessageReacted, `{"message":"m","emoji":"👍","on":false}`), ""},
+	} {
+		got := s.line(test.m)
+		if got != "" {
+			got = got[len("15:04:05 "):]
+		}
+		if got != test.want {
+			t.Errorf("%s %s: got %q, want %q", test.m.Kind, test.m.Data, got, test.want)
 		}
 	}
 }

@@ -190,7 +190,7 @@ func (s *session) group(ctx context.Context, name string, accounts []string) err
 	}
 	s.partner, s.to = name, string(g.Conversation)
 	s.prompt()
-	s.screen.print(fmt.Sprintf("made the group %s of %d", name, len(g.Members)))
+	s.screen.print(fmt.Sprintf("made the group %s of %d", name, g.Members))
 	return nil
 }
 
@@ -208,7 +208,7 @@ func (s *session) history(ctx context.Context) error {
 	}
 	s.screen.print(fmt.Sprintf("-- the last %d with %s", len(page.Messages), s.partner))
 	for _, m := range page.Messages {
-		s.screen.print(s.line(m))
+		s.show(m)
 	}
 	s.screen.print("--")
 	return nil
@@ -229,7 +229,7 @@ func (s *session) onMessage(_ context.Context, c *client.Client, m client.Messag
 	delete(s.sent, m.ClientID)
 	s.mu.Unlock()
 	if !ours || !s.quiet {
-		s.screen.print(s.line(m.Message))
+		s.show(m.Message)
 	}
 	return nil
 }
@@ -251,17 +251,31 @@ func (s *session) onEvent(e client.Event) {
 	}
 }
 
-// line shows a message.
+// show prints a message, if there is something to say of it.
+func (s *session) show(m im.Message) {
+	if line := s.line(m); line != "" {
+		s.screen.print(line)
+	}
+}
+
+// line returns what is said of a message, or "".
 func (s *session) line(m im.Message) string {
-	who := s.people.account(m.From)
+	said := ""
+	switch {
+	case m.Kind == im.KindText && m.Recalled:
+		said = "* " + s.people.account(m.From) + " took this back"
+	case m.Kind == im.KindText:
+		said = s.people.account(m.From) + ": " + m.Text
+	default:
+		if said = s.notice(m); said == "" {
+			return ""
+		}
+		said = "* " + said
+	}
 	if g := m.Conversation.Group(); g != "" {
-		who += " in g:" + g
+		said = "g:" + g + " " + said
 	}
-	text := m.Text
-	if m.Kind != im.KindText {
-		text = "(" + m.Kind + ") " + string(m.Data)
-	}
-	return m.Time.Std().Local().Format("15:04:05") + " " + who + ": " + clean(text)
+	return m.Time.Std().Local().Format("15:04:05") + " " + clean(said)
 }
 
 // clean makes text harmless: what others write must not command this terminal.

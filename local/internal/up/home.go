@@ -1,12 +1,9 @@
 package up
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/token"
 )
 
 // A home is the folder that one Tidings on this machine keeps everything in.
@@ -134,41 +133,17 @@ func (h *home) secrets() (map[string]string, error) {
 		return nil, err
 	}
 	private, err := h.secret("token-private-key", func() ([]byte, error) {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+		key, err := token.GenerateKey()
+		return []byte(key), err
 	})
 	if err != nil {
 		return nil, err
 	}
-	public, err := publicKey(private)
+	public, err := token.PublicKey(private)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", h.path("token-private-key"), err)
 	}
 	return map[string]string{"SEAL_KEYS": seal, "TOKEN_PRIVATE_KEY": private, "TOKEN_PUBLIC_KEYS": public}, nil
-}
-
-func publicKey(private string) (string, error) {
-	block, _ := pem.Decode([]byte(private))
-	if block == nil {
-		return "", errors.New("it is not PEM")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return "", err
-	}
-	k, ok := key.(ed25519.PrivateKey)
-	if !ok {
-		return "", fmt.Errorf("it holds a %T, not an Ed25519 key", key)
-	}
-	der, err := x509.MarshalPKIXPublicKey(k.Public())
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
 // secret returns what the file holds; if there is none, what is made now.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,7 +92,7 @@ func (s *system) start(ctx context.Context) error {
 	})
 
 	// Nobody balances load over this one gateway, and nobody is far away.
-	for k, v := range map[string]string{"DRAIN": "1ms", "DRAIN_SPREAD": "100ms"} {
+	for k, v := range map[string]string{"DRAIN": "1ms", "DRAIN_SPREAD": "100ms", "CONNECTOR_TIMERS": timers(functions.All)} {
 		if !given(k) {
 			s.vars[k] = v
 		}
@@ -109,6 +110,21 @@ func (s *system) start(ctx context.Context) error {
 	}
 	s.part("gateway", gateway.Serve)
 	return s.answers(ctx, gateway.URL+"/readyz")
+}
+
+// mostEvery is how long somebody who tries something waits for the clock.
+const mostEvery = 10 * time.Second
+
+// timers returns who is called by the clock, and how often, as the connector
+// is told it.
+func timers(funcs []fn.Func) string {
+	var list []string
+	for _, f := range funcs {
+		if f.Every > 0 {
+			list = append(list, fmt.Sprintf("%s=%s", f.Name, min(f.Every, mostEvery)))
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // given reports whether the environment has a setting.

@@ -33,8 +33,36 @@ type Store interface {
 	Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error)
 
 	// After returns at most limit entries of a user, those right after a seq,
-	// in the order of seq.
+	// in the order of seq. They have a user, seq, id and message.
 	After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
+
+	// Get returns those entries of a user that are there, by the ids of their
+	// messages.
+	Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error)
+
+	// Latest returns the newest entry that is more than quiet, by the id of its
+	// message, in each of a user's conversations. A user of more than limit
+	// conversations gets some of them, no fewer than limit.
+	Latest(ctx context.Context, user string, limit int) (map[im.Conversation]string, error)
+
+	// Newest returns the id of the newest message in one of a user's
+	// conversations that is more than quiet; "" if there is none.
+	Newest(ctx context.Context, user string, c im.Conversation) (string, error)
+
+	// Unread returns how many unread entries of a user follow a message, in
+	// each of the conversations given; it counts to most, and no further. ""
+	// precedes all messages.
+	Unread(ctx context.Context, user string, after map[im.Conversation]string, most int) (map[im.Conversation]int, error)
+
+	// Amend replaces the message, class and revision of those entries that are
+	// there with a lesser revision. Of several for one entry the greatest
+	// counts. It changes no seq, and adds nothing. If it fails, any of them may
+	// be amended; doing it again, in whatever order, ends the same.
+	Amend(ctx context.Context, entries []im.Entry) error
+
+	// Erase removes all entries of a user. If it fails, some may be left; it
+	// may be repeated.
+	Erase(ctx context.Context, user string) error
 }
 
 // Run tests a store. open returns one that is empty; it is called once for
@@ -55,6 +83,16 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"of those who want the same seq one has it":              race,
 		"overlapping inserts end, and leave no holes":            overlap,
 		"a context that is over is unavailable, and leaves none": canceled,
+		"entries are got whole, by their messages":               got,
+		"the newest message of each conversation is found":       latest,
+		"what is quiet is in no list":                            quiet,
+		"no more conversations are read than asked for":          limited,
+		"what others wrote after a message is counted, so far":   unread,
+		"an amendment replaces what has a lesser revision":       amend,
+		"amendments end the same in whatever order they come":    amendOrder,
+		"an amendment takes an entry from the list":              amendClass,
+		"many entries are amended at once":                       amendMany,
+		"an inbox is erased, and nobody else's":                  erase,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, open(t)) })
 	}

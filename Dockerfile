@@ -1,0 +1,24 @@
+# One Dockerfile for every deployable: a function by its name, all-in-one, gateway, connector, migrate.
+#
+#   docker build --build-arg DEPLOYABLE=chat-ingest -t tidings/chat-ingest .
+#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg DEPLOYABLE=gateway -t tidings/gateway .
+#
+# All are compiled together, once; the argument only picks one, so that every image after the first is made of what is cached. The binaries keep
+# their build information, from which tools such as syft list what is in them.
+FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm@sha256:dc9ad6c05acc7a88e5b71bde60a5fe3bd4b9f0db209011711b464107438a8107 AS build
+WORKDIR /src
+ENV CGO_ENABLED=0 GOWORK=off GOFLAGS=-trimpath
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG TARGETOS TARGETARCH
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    mkdir /out && GOOS=$TARGETOS GOARCH=$TARGETARCH go build -ldflags='-s -w' -o /out/ ./functions/... ./gateway ./connector ./migrate
+
+FROM scratch
+ARG DEPLOYABLE
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /out/${DEPLOYABLE} /tidings
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/tidings"]

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tidings-im/tidings/functions"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+// A function is one of functions.All, and what its deployment depends on.
+type function struct {
+	fn.Func
+	Needs []string // settings that are secrets, such as POSTGRES_URL
+	Kafka bool     // it writes to Kafka
+	Inbox bool     // it reads or writes inboxes
+	Scale scale
+	Group string // the deployable that it is part of where there are few
+}
+
+// Topics returns what triggers f.
+func (f function) Topics() []string {
+	if f.Topic == "" {
+		return nil
+	}
+	return []string{f.Topic}
+}
+
+// Reaches are the services that f talks to, for network policies.
+func (f function) Reaches() []string {
+	var to []string
+	for _, s := range []struct{ setting, service string }{
+		{"POSTGRES_URL", "postgres"}, {"MONGODB_URL", "mongodb"}, {"REDIS_URL", "redis"},
+	} {
+		if slices.Contains(f.Needs, s.setting) {
+			to = append(to, s.service)
+		}
+	}
+	if f.Kafka {
+		to = append(to, "kafka")
+	}
+	return to
+}
+
+// MaxReplicas is the most replicas of f.
+func (f function) MaxReplicas() int { return f.Scale.Max }
+
+// Patterns is the setting FUNCTIONS of its deployable: none, it is one alone.
+func (f function) Patterns() string { return "" }
+
+// A scale is how many of a function run.
+type scale struct {
+	Name string
+	Min  int // always running
+	Max  int
+	// Target is how many requests one instance has under way at a time before
+	// another is started.
+	Target  int
+	CPU     string // that an instance is promised
+	Request string // of memory, likewise
+	Memory  string // that it may use at most
+}
+
+var (
+	onPath = scale{"path", 1, 20, 32, "100m", "64Mi", "256Mi"}  // a cold start would stall a partition, or everybody who sends
+	warm   = scale{"warm", 1, 20, 64, "50m", "48Mi", "192Mi"}   // asked by every client all the time
+	rare   = scale{"rare", 0, 10, 64, "25m", "32Mi", "128Mi"}   // may take the time to start
+	heavy  = scale{"heavy", 1, 20, 8, "200m", "128Mi", "512Mi"} // hashes passwords: a core and 19 MiB each
+	timer  = scale{"timer", 0, 1, 4, "25m", "32Mi", "128Mi"}    // called by a clock
+)
+
+// scales are of the functions that are not rare. Patterns of path.Match.
+var scales = []struct {
+	pattern string
+	scale   scale
+}{
+	{"chat-ingest", onPath},
+	{"persist-*", onPath},
+	{"push-*", onPath},
+	{"inbox-heads", onPath},
+	{"message-send", warm},
+	{"message-sync", warm},
+	{"message-read", warm},
+	{"conversation-list", warm},
+	{"token-refresh", warm},
+	{"presence-get", warm},
+	{"user-register", heavy},
+	{"user-login", heavy},
+	{"password-change", heavy},
+	{"outbox-relay", timer},
+	{"session-sweep", timer},
+}
+
+// groups are the deployables of a platform that allows few of them: stack.ce.yml
+// and docker-compose.yml. The first pattern that matches decides.
+var groups = []struct{ name, patterns string }{
+	{"chat-ingest", "chat-ingest"},
+	{"persist-history", "persist-history"},
+	{"persist-inbox", "persist-inbox"},
+	{"push-fanout", "push-fanout"},
+	{"live", "push-*,inbox-heads"},
+	{"outbox-relay", "outbox-relay"},
+	{"session-sweep", "session-sweep"},
+	{"users", "user-*,token-*,session-*,password-*,presence-*"},
+	{"friends", "friend-*,block-*"},
+	{"groups", "group-*"},
+	{"messages", "message-*,conversation-*"},
+}
+
+func groupOf(name string) string {
+	for _, g := range groups {
+		if matches(g.patterns, name) {
+			return g.name
+		}
+	}
+	return ""
+}
+
+func matches(patterns, name string) bool {
+	return slices.ContainsFunc(strings.Split(patterns, ","), func(p string) bool {
+		ok, err := path.Match(p, name)
+		return ok && err == nil
+	})
+}
+
+func scaleOf(name string) scale {
+	for _, s := range scales {
+		if matches(s.pattern, name) {
+			return s.scale
+		}
+	}
+	return rare
+}
+
+// secrets are the settings that are not for everybody to read.
+var secrets = []string{"MONGODB_URL", "POSTGRES_URL", "REDIS_URL", "SEAL_KEYS", "TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS"}
+
+// wire asks each function what it reads when it starts: so nothing is given a
+// secret that it does not use, and nothing is forgotten.
+func wire() ([]function, error) {
+	vars, err := pretended()
+	if err != nil {
+		return nil, err
+	}
+	var all []function
+	for _, f := range functions.All {
+		read, err := settingsOf(f, vars)
+		if err != nil {
+			return nil, fmt.Errorf("asking %s what it needs: %w", f.Name, err)
+		}
+		w := function{Func: f, Kafka: read["KAFKA_BROKERS"], Inbox: read["INBOX_STORE"], Scale: scaleOf(f.Name), Group: groupOf(f.Name)}
+		for _, s := range secrets {
+			if read[s] {
+				w.Needs = append(w.Needs, s)
+			}
+		}
+		if w.Group == "" {
+			return nil, fmt.Errorf("%s is in no group: say in deploy/wiring.go in which", f.Name)
+		}
+		all = append(all, w)
+	}
+	slices.SortFunc(all, func(a, b function) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// settingsOf returns the settings that f reads when it is built. Nothing
+// connects to anything then.
+func settingsOf(f fn.Func, vars map[string]string) (map[string]bool, error) {
+	var mu sync.Mutex
+	read := make(map[string]bool)
+	env := proc.NewEnv(func(name string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		read[name] = true
+		return vars[name]
+	}, slog.New(slog.DiscardHandler))
+	defer env.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_, err := fn.Mount(ctx, env, f)
+	return read, err
+}
+
+// pretended are settings that have the right form.
+func pretended() (map[string]string, error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, err
+	}
+	publicDER, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
+		"MONGODB_URL":       "mongodb://127.0.0.1:1/d",
+		"REDIS_URL":         "redis://127.0.0.1:1",
+		"KAFKA_BROKERS":     "127.0.0.1:1",
+		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
+		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
+		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
+	}, nil
+}

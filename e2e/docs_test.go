@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+const apiPage = "../docs/api.md"
+
+func page(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(apiPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A step is commands of the page and what it says that they print.
+type step struct {
+	sh      string
+	printed []string
+}
+
+func steps(t *testing.T, text string) (all []step) {
+	t.Helper()
+	for _, m := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		switch {
+		case m[1] == "sh":
+			all = append(all, step{sh: m[2]})
+		case m[1] == "json" && len(all) > 0 && all[len(all)-1].printed == nil:
+			all[len(all)-1].printed = strings.Split(strings.TrimSpace(m[2]), "\n")
+		default:
+			t.Fatalf("a block of %s follows no commands", m[1])
+		}
+	}
+	return all
+}
+
+// pattern returns a line of the page as an expression: … is anything.
+func pattern(line string) *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + "$")
+}
+
+// The session of docs/api.md is what happens when somebody pastes it.
+func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
+	for _, program := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("needs %s on the PATH (Debian, Ubuntu: apt-get install %s)", program, program)
+		}
+	}
+	all := steps(t, page(t))
+	if len(all) < 10 {
+		t.Fatalf("%s has %d blocks of commands", apiPage, len(all))
+	}
+	const mark = "=== step "
+	script := new(strings.Builder)
+	for i, s := range all {
+		fmt.Fprintf(script, "echo '%s%d'\n%s", mark, i, s.sh)
+	}
+	const local = "http://127.0.0.1:8080"
+	if strings.Count(script.String(), local) != 1 {
+		t.Fatalf("the session is to name %s once", local)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Replace(script.String(), local, openDoor(t).url, 1))
+	cmd.WaitDelay = time.Second
+	cmd.Env = append(os.Environ(), "no_proxy=127.0.0.1", "NO_PROXY=127.0.0.1")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out.String(), errs.String())
+	}
+	outputs := strings.Split(out.String(), mark)[1:]
+	if len(outputs) != len(all) {
+		t.Fatalf("%d steps printed something, of %d", len(outputs), len(all))
+	}
+	for i, s := range all {
+		_, printed, _ := strings.Cut(strings.TrimSpace(outputs[i]), "\n")
+		got := strings.Split(printed, "\n")
+		if printed == "" {
+			got = nil
+		}
+		if len(got) != len(s.printed) {
+			t.Errorf("%s\nprints %d lines:\n%s\nand the page shows %d:\n%s", s.sh, len(got), printed, len(s.printed), strings.Join(s.printed, "\n"))
+			continue
+		}
+		for j, line := range got {
+			if !pattern(s.printed[j]).MatchString(line) {
+				t.Errorf("%s\nprints as line %d\n%s\nand the page shows\n%s", s.sh, j+1, line, s.printed[j])
+			}
+		}
+	}
+}
+
+// rowsOf returns the cells of each row of the table of the page that has these
+// columns.
+func rowsOf(t *testing.T, header string) (rows [][]string) {
+	t.Helper()
+	_, rest, ok := strings.Cut(page(t), "\n"+header+"\n")
+	if !ok {
+		t.Fatalf("%s has no table %s", apiPage, header)
+	}
+	for i, line := range strings.Split(rest, "\n") {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		if i == 0 { // what divides it from the header
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for j := range cells {
+			cells[j] = strings.Trim(strings.TrimSpace(cells[j]), "`")
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+func TestThePageOfTheAPIListsEachKindOfErrorWithItsStatus(t *testing.T) {
+	c, err := readContract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[string]string)
+	problem := c.object(map[string]any{"$ref": "#/components/schemas/Problem"})
+	for _, kind := range c.object(c.object(problem["properties"])["kind"])["enum"].([]any) {
+		want[kind.(string)] = fmt.Sprint(fn.CallStatus(im.Kind(kind.(string))))
+	}
+	got := make(map[string]string)
+	for _, cells := range rowsOf(t, "| `kind` | status | what to do |") {
+		got[cells[0]] = cells[1]
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the page has %v, it is %v", got, want)
+	}
+}
+
+func TestThePageOfTheAPISaysWhoMayDoWhatInAGroup(t *testing.T) {
+	yes := map[bool]string{true: "yes", false: ""}
+	var want, got []string
+	for _, r := range im.Rights {
+		want = append(want, fmt.Sprint(r.Action, "|", yes[r.Owner], "|", yes[r.Admin], "|", yes[r.Member]))
+	}
+	for _, cells := range rowsOf(t, "| | owner | admin | member |") {
+		got = append(got, strings.Join(cells, "|"))
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("the page has\n%s\nand it is\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

@@ -1,0 +1,383 @@
+package e2e
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/functions"
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+//go:embed testdata/authorization.txt
+var authorization string
+
+// A row of testdata/authorization.txt: how a function answers in each
+// situation, "-" where the situation has no meaning for it.
+type row map[string]string
+
+// readMatrix returns the columns and the rows, by function.
+func readMatrix(t *testing.T) (columns []string, rows map[string]row) {
+	t.Helper()
+	rows = make(map[string]row)
+	for line := range strings.Lines(authorization) {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 0:
+		case columns == nil:
+			columns = words[1:]
+		case len(words) != len(columns)+1:
+			t.Fatalf("%s has %d cells; there are %d columns", words[0], len(words)-1, len(columns))
+		case rows[words[0]] != nil:
+			t.Fatalf("%s has two rows", words[0])
+		default:
+			r := make(row)
+			for i, cell := range words[1:] {
+				r[columns[i]] = cell
+			}
+			rows[words[0]] = r
+		}
+	}
+	return columns, rows
+}
+
+// A society is the people of the matrix, and what is between them: ann, who is
+// asked, looked at, written to; a group with all kinds of members; one that was
+// dissolved.
+type society struct {
+	*direct
+	stores *kept
+
+	ann, bystander, victim account
+	by                     map[string]account // who calls, by column
+	expired                map[string]string  // their access tokens, as they will be
+	group, dissolved       im.GroupInfo
+	said                   map[string]string // ids of messages, by conversation and sender
+}
+
+// who calls in a column.
+var actors = map[string]string{
+	"no-token": "self", "expired": "self", "oneself": "self", "another": "stranger", "blocked": "blocked", "friend": "friend",
+	"non-member": "outsider", "muted": "muted", "member": "member", "admin": "admin", "owner": "owner", "dissolved": "owner", "deleted": "gone",
+}
+
+func must[T any](s *society, function string, as account, data any) (out T) {
+	s.t.Helper()
+	bearer := ""
+	if as.Access != "" {
+		bearer = "Bearer " + as.Access
+	}
+	status, body := s.call(function, bearer, data)
+	if status != http.StatusOK {
+		s.t.Fatalf("%s by %s: %d %s", function, as.Account, status, body)
+	}
+	if err := json.Unmarshal([]byte(body), &out); err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+type request = map[string]any
+
+func found(t *testing.T) *society {
+	t.Helper()
+	s := &society{direct: mountAll(t, "RECALL_WINDOW", "1h"), by: make(map[string]account), said: make(map[string]string)}
+	s.stores = openStores(t, s.vars)
+	who := make(map[string]account)
+	for _, name := range []string{"ann", "bystander", "victim", "self", "stranger", "blocked", "friend", "outsider", "muted", "member", "admin", "owner", "gone"} {
+		who[name] = s.signUp(name)
+	}
+	s.ann, s.bystander, s.victim = who["ann"], who["bystander"], who["victim"]
+	for column, name := range actors {
+		s.by[column] = who[name]
+	}
+	must[any](s, "friend-request", who["friend"], request{"user": s.ann.ID})
+	must[any](s, "friend-respond", s.ann, request{"user": who["friend"].ID, "accept": true})
+	must[any](s, "friend-request", s.bystander, request{"user": s.ann.ID})       // nobody else may answer
+	must[any](s, "friend-request", s.bystander, request{"user": who["self"].ID}) // who was asked may
+	must[any](s, "block-set", s.ann, request{"user": who["blocked"].ID, "blocked": true})
+
+	members := []string{s.victim.ID, who["muted"].ID, who["member"].ID, who["admin"].ID}
+	s.group = must[im.GroupInfo](s, "group-create", who["owner"], request{"name": "Lunch", "policy": "approval", "members": members})
+	must[any](s, "group-role", who["owner"], request{"group": s.group.ID, "user": who["admin"].ID, "role": "admin"})
+	must[any](s, "group-mute", who["owner"], request{"group": s.group.ID, "user": who["muted"].ID, "until": time.Now().Add(time.Hour)})
+	must[any](s, "group-join-request", s.bystander, request{"group": s.group.ID})
+	s.dissolved = must[im.GroupInfo](s, "group-create", who["owner"], request{"name": "Breakfast", "members": members})
+	for _, g := range []im.GroupInfo{s.group, s.dissolved} {
+		for _, name := range []string{"victim", "muted", "member", "admin", "owner"} {
+			s.speak(g.Conversation, who[name])
+		}
+	}
+	must[any](s, "group-dissolve", who["owner"], request{"group": s.dissolved.ID})
+	for _, name := range []string{"self", "stranger", "blocked", "friend"} {
+		c := im.Direct(who[name].ID, s.ann.ID)
+		s.speak(c, who[name])
+		s.speak(c, s.ann)
+	}
+	must[any](s, "user-delete", who["gone"], request{"password": "correct horse battery"})
+	s.stores.keep()
+	return s
+}
+
+// speak puts something into a conversation that somebody said.
+func (s *society) speak(c im.Conversation, by account) {
+	id := im.NewMessageID(im.Now())
+	s.say(id, c, by.ID, id, "said")
+	s.said[string(c)+by.ID] = id
+}
+
+// A situation is what a function is called in.
+type situation struct {
+	*society
+	column       string
+	caller       account
+	other        string          // whom it is about
+	group        string          // where it is
+	conversation im.Conversation // likewise
+	mine, theirs string          // messages there, of the caller and of the other
+}
+
+func (s *society) situation(column string) situation {
+	is := situation{society: s, column: column, caller: s.by[column], other: s.ann.ID, group: s.group.ID}
+	is.conversation = im.Direct(is.caller.ID, s.ann.ID)
+	speaker := is.caller.ID
+	switch column {
+	case "another": // what is between others
+		speaker = s.by["friend"].ID
+		is.conversation = im.Direct(speaker, s.ann.ID)
+	case "deleted":
+		is.conversation = s.group.Conversation
+	case "non-member", "muted", "member", "admin", "owner":
+		is.other, is.conversation = s.victim.ID, s.group.Conversation
+	case "dissolved":
+		is.other, is.group, is.conversation = s.victim.ID, s.dissolved.ID, s.dissolved.Conversation
+	}
+	if is.mine = s.said[string(is.conversation)+speaker]; is.mine == "" {
+		is.mine = s.said[string(s.group.Conversation)+s.victim.ID]
+	}
+	if is.theirs = s.said[string(is.conversation)+is.other]; is.theirs == "" {
+		is.theirs = is.mine
+	}
+	return is
+}
+
+// own returns a request about the caller alone. As another it names somebody
+// else in it, by a field that each function would have if it had any.
+func own(s situation, fields request) request {
+	if s.column == "another" {
+		fields["user"] = s.ann.ID
+	}
+	return fields
+}
+
+const rightPassword = "correct horse battery"
+
+// requests are what each function is called with. One that is of a group is
+// called about another member of it, unless it is about the group; one that is
+// of a message, about one's own if it is to be edited and else about the other's.
+var requests = map[string]func(situation) request{
+	"user-register": func(s situation) request {
+		name := "fresh"
+		if s.column == "deleted" {
+			name = "gone" // the account is free again
+		}
+		return request{"account": name, "password": rightPassword}
+	},
+	"user-login": func(s situation) request {
+		r := request{"account": s.caller.Account, "password": rightPassword, "device": "d", "platform": "web"}
+		if s.column == "another" {
+			r["account"], r["password"] = s.ann.Account, "not that of ann"
+		}
+		return r
+	},
+	"token-refresh": func(s situation) request {
+		r := request{"refresh_token": s.caller.Refresh}
+		if s.column == "another" {
+			r["refresh_token"] = strings.Repeat("A", 43)
+		}
+		return r
+	},
+	"user-logout": func(s situation) request { return own(s, request{}) },
+	"user-search": func(s situation) request { return request{"account": "ann"} },
+	"user-get": func(s situation) request {
+		if s.column == "oneself" {
+			return request{"user": "me"}
+		}
+		return request{"user": s.other}
+	},
+	"user-update":     func(s situation) request { return own(s, request{"name": "Somebody"}) },
+	"password-change": func(s situation) request { return own(s, request{"old": rightPassword, "new": "staple correct horse"}) },
+	"session-list":    func(s situation) request { return own(s, request{}) },
+	"session-revoke": func(s situation) request {
+		if s.column == "another" {
+			return request{"session": s.ann.Session}
+		}
+		return request{"session": s.caller.Session}
+	},
+	"user-delete":  func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"presence-get": func(s situation) request { return request{"users": s.other} },
+
+	"friend-request":  func(s situation) request { return request{"user": s.otherOrMe()} },
+	"friend-requests": func(s situation) request { return own(s, request{"direction": "incoming"}) },
+	"friend-respond":  func(s situation) request { return request{"user": s.bystander.ID, "accept": true} },
+	"friend-list":     func(s situation) request { return own(s, request{}) },
+	"friend-update":   func(s situation) request { return request{"user": s.otherOrMe(), "remark": "a friend"} },
+	"friend-delete":   func(s situation) request { return request{"user": s.otherOrMe()} },
+	"block-set":       func(s situation) request { return request{"user": s.otherOrMe(), "blocked": true} },
+	"block-list":      func(s situation) request { return own(s, request{}) },
+
+	"group-create":        func(s situation) request { return own(s, request{"name": "Dinner"}) },
+	"group-list":          func(s situation) request { return own(s, request{}) },
+	"group-get":           func(s situation) request { return request{"group": s.group} },
+	"group-update":        func(s situation) request { return request{"group": s.group, "name": "Dinner"} },
+	"group-dissolve":      func(s situation) request { return request{"group": s.group} },
+	"group-members":       func(s situation) request { return request{"group": s.group} },
+	"group-invite":        func(s situation) request { return request{"group": s.group, "users": []string{s.ann.ID}} },
+	"group-remove":        func(s situation) request { return request{"group": s.group, "users": []string{s.victim.ID}} },
+	"group-leave":         func(s situation) request { return request{"group": s.group} },
+	"group-role":          func(s situation) request { return request{"group": s.group, "user": s.victim.ID, "role": "admin"} },
+	"group-mute":          func(s situation) request { return request{"group": s.group, "all": true} },
+	"group-join-request":  func(s situation) request { return request{"group": s.group} },
+	"group-join-requests": func(s situation) request { return request{"group": s.group} },
+	"group-join-respond":  func(s situation) request { return request{"group": s.group, "user": s.bystander.ID, "accept": true} },
+
+	"message-sync": func(s situation) request { return own(s, request{"after": 0}) },
+	"message-send": func(s situation) request {
+		to := string(s.conversation)
+		if s.column == "another" {
+			to = string(im.Direct(s.by["friend"].ID, s.ann.ID))
+		}
+		return request{"to": to, "text": "hello"}
+	},
+	"message-history": func(s situation) request { return request{"conversation": s.conversation} },
+	"message-recall":  func(s situation) request { return request{"conversation": s.conversation, "message": s.theirs} },
+	"message-edit": func(s situation) request {
+		return request{"conversation": s.conversation, "message": s.mine, "text": "else"}
+	},
+	"message-react": func(s situation) request {
+		return request{"conversation": s.conversation, "message": s.theirs, "emoji": "👍", "on": true}
+	},
+	"message-read": func(s situation) request { return request{"conversation": s.conversation, "message": s.theirs} },
+	"message-delete": func(s situation) request {
+		return request{"conversation": s.conversation, "messages": []string{s.theirs}}
+	},
+
+	"conversation-list":   func(s situation) request { return own(s, request{}) },
+	"conversation-update": func(s situation) request { return request{"conversation": s.conversation, "pinned": true} },
+}
+
+func (s situation) otherOrMe() string {
+	if s.column == "oneself" {
+		return s.caller.ID
+	}
+	return s.other
+}
+
+// P6: each function answers everybody as testdata/authorization.txt says, also
+// who calls it directly, and changes nothing for whom it refuses. A function
+// without a row fails.
+func TestP6EachFunctionAnswersEverybodyAsTheMatrixSays(t *testing.T) {
+	columns, rows := readMatrix(t)
+	for _, c := range columns {
+		if _, ok := actors[c]; !ok {
+			t.Fatalf("nobody is in the situation %q", c)
+		}
+	}
+	contract, err := readContract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := found(t)
+	dirty := false // something may not be as it was
+	for _, f := range functions.All {
+		r, ok := rows[f.Name]
+		if !ok {
+			t.Errorf("testdata/authorization.txt has no row for %s", f.Name)
+			continue
+		}
+		delete(rows, f.Name)
+		ask, public := requests[f.Name]
+		if public != f.Public {
+			t.Errorf("%s is public: %t, and has a request: %t", f.Name, f.Public, public)
+			continue
+		}
+		reads := slices.ContainsFunc(contract.operations, func(op *operation) bool { return op.id == f.Name && op.method == http.MethodGet })
+		for _, column := range columns {
+			want := r[column]
+			if want == "-" {
+				continue
+			}
+			if dirty {
+				s.stores.restore()
+			}
+			before := s.stores.notices()
+			status, body := s.ask(f, column, ask)
+			if fmt.Sprint(status) != want {
+				t.Errorf("%s, %s: %d, want %s: %s", f.Name, column, status, want, body)
+			}
+			dirty = status < 300 && !reads || t.Failed()
+			if status >= 300 || reads {
+				if changed := s.stores.changed(); len(changed) > 0 {
+					t.Errorf("%s, %s: is answered by %d, and has changed %v", f.Name, column, status, changed)
+				}
+				if s.stores.notices() != before {
+					t.Errorf("%s, %s: is answered by %d, and announces it", f.Name, column, status)
+				}
+				if got := s.places(); got > 0 {
+					t.Errorf("%s, %s: is answered by %d, and has placed %d messages", f.Name, column, status, got)
+				}
+			}
+		}
+	}
+	for name := range rows {
+		t.Errorf("testdata/authorization.txt has a row for %s, which is no function", name)
+	}
+}
+
+// places returns how many messages were given places since the stores were kept.
+func (s *society) places() (n int) {
+	keys, err := s.stores.redis.Keys(s.t.Context(), "place*").Result()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, k := range keys {
+		if was, ok := s.stores.dump[k]; !ok {
+			n++
+		} else if now, err := s.stores.redis.Dump(s.t.Context(), k).Result(); err != nil || now != was.value {
+			n++
+		}
+	}
+	return n
+}
+
+// ask calls a function in a situation.
+func (s *society) ask(f fn.Func, column string, ask func(situation) request) (int, string) {
+	caller := s.by[column]
+	bearer := "Bearer " + caller.Access
+	switch column {
+	case "no-token":
+		bearer = ""
+	case "expired":
+		bearer = "Bearer " + s.token(caller.User, s.vars["TOKEN_PRIVATE_KEY"], -time.Hour)
+	}
+	if ask != nil {
+		return s.call(f.Name, bearer, ask(s.situation(column)))
+	}
+	// Between our own parts: an event without a seal, whoever brings it.
+	e, err := event.New(f.Accepts, "somebody", caller.ID, map[string]any{})
+	if f.Accepts == "" {
+		return s.call(f.Name, bearer, map[string]any{})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.post(f.Name, e.AppendJSON(nil), "Content-Type", event.Structured, "Authorization", bearer)
+}

@@ -1,0 +1,55 @@
+package conversation
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// A position is where a conversation stands in the list: the pinned ones first,
+// then that whose newest message has the greatest id. The zero position
+// precedes all.
+type position struct {
+	pinned bool
+	id     string
+}
+
+// before reports whether p precedes q.
+func (p position) before(q position) bool {
+	if p.id == "" || q.id == "" {
+		return p.id == "" && q.id != ""
+	}
+	if p.pinned != q.pinned {
+		return p.pinned
+	}
+	return p.id > q.id
+}
+
+// cursor writes p in base64url: a byte that says whether it is pinned, sixteen
+// of id. To clients it means nothing.
+func (p position) cursor() string {
+	b := []byte{0}
+	if p.pinned {
+		b[0] = 1
+	}
+	id, err := hex.DecodeString(strings.ReplaceAll(p.id, "-", ""))
+	if err != nil { // no id that was stored as one
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(append(b, id...))
+}
+
+// parseCursor reads what cursor wrote. "" is the zero position.
+func parseCursor(s string) (position, error) {
+	if s == "" {
+		return position{}, nil
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != 17 || b[0] > 1 {
+		return position{}, im.Errorf(im.Invalid, `%.40q is not a cursor: use what a page gave as "next"`, s)
+	}
+	id := hex.EncodeToString(b[1:])
+	return position{b[0] == 1, id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]}, nil
+}

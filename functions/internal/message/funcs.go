@@ -1,0 +1,94 @@
+// Package message is the functions that change what was said: message-recall,
+// message-edit, message-react, and message-delete, which changes it for the
+// caller alone. It does not know of inboxes: the notices carry what these are
+// to hold.
+package message
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/outbox"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/redis"
+)
+
+var (
+	settingPolicy = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
+	settingRecall = proc.Setting{Name: "RECALL_WINDOW", Default: "2m", Doc: "how old a message may be, by the clock of message-recall, that its sender recalls"}
+	settingEdit   = proc.Setting{Name: "EDIT_WINDOW", Default: "24h", Doc: "how old a message may be, by the clock of message-edit, that its sender edits"}
+)
+
+// Recall empties a message, for everybody.
+var Recall = fn.Func{
+	Name:    "message-recall",
+	Accepts: event.CallType("message-recall"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		set := env.Settings()
+		window := set.Duration(settingRecall)
+		gate, change, err := open(ctx, env)
+		if err := errors.Join(set.Err(), err); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, recall(change, window)), nil
+	},
+}
+
+// Edit gives a message of the caller's another text.
+var Edit = fn.Func{
+	Name:    "message-edit",
+	Accepts: event.CallType("message-edit"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		set := env.Settings()
+		policy, window := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends), set.Duration(settingEdit)
+		gate, change, err := open(ctx, env)
+		if err := errors.Join(set.Err(), err); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, edit(change, policy, window)), nil
+	},
+}
+
+// React puts an emoji of the caller on a message, or takes it off.
+var React = fn.Func{
+	Name:    "message-react",
+	Accepts: event.CallType("message-react"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		set := env.Settings()
+		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+		gate, change, err := open(ctx, env)
+		if err := errors.Join(set.Err(), err); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, react(change, policy)), nil
+	},
+}
+
+// Delete deletes messages for the caller alone.
+var Delete = fn.Func{
+	Name:    "message-delete",
+	Accepts: event.CallType("message-delete"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		gate, change, err := open(ctx, env)
+		if err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, remove(change)), nil
+	},
+}
+
+func open(ctx context.Context, env *proc.Env) (*redis.Gate, changer, error) {
+	gate, gateErr := redis.OpenGate(ctx, env)
+	box, boxErr := outbox.Open(ctx, env)
+	return gate, func(ctx context.Context, f func(context.Context, tx) error) error {
+		return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
+	}, errors.Join(gateErr, boxErr)
+}

@@ -1,0 +1,124 @@
+package message
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// A changer runs f in a transaction. What f did is done, and the notices that
+// it left are told, if neither returns an error; otherwise nothing was done.
+type changer func(ctx context.Context, f func(context.Context, tx) error) error
+
+// A tx is a transaction that changes messages.
+type tx interface {
+	parties
+	amender
+	reactor
+	deleter
+	// Notify has notices told once the transaction is committed.
+	Notify(...im.Notice)
+}
+
+type amender interface {
+	// LockMessage returns a message as it is now, and keeps others from
+	// changing it until the transaction ends; false if history has none.
+	LockMessage(ctx context.Context, c im.Conversation, id string) (im.Message, bool, error)
+	// AmendMessage writes what may change of a message.
+	AmendMessage(ctx context.Context, m im.Message) error
+}
+
+// target names a message by its conversation and id.
+type target struct {
+	Conversation im.Conversation `json:"conversation"`
+	Message      string          `json:"message"`
+}
+
+func (t target) check() error {
+	if err := t.Conversation.Check(); err != nil {
+		return err
+	}
+	return checkID(t.Message)
+}
+
+func checkID(message string) error {
+	if _, ok := im.TimeOfMessageID(message); !ok {
+		return im.Errorf(im.Invalid, "%.40q is not the id of a message", message)
+	}
+	return nil
+}
+
+// lock returns the message that t names. The error is an absent one if history
+// does not have it.
+func (t target) lock(ctx context.Context, tx tx) (im.Message, error) {
+	m, ok, err := tx.LockMessage(ctx, t.Conversation, t.Message)
+	if err == nil && !ok {
+		err = missing(t.Message)
+	}
+	return m, err
+}
+
+// amend writes m down under its next revision, and tells of it by a notice of
+// this type and data.
+func amend(ctx context.Context, tx tx, m *im.Message, by, typ string, data any) error {
+	m.Revision++
+	if err := tx.AmendMessage(ctx, *m); err != nil {
+		return err
+	}
+	n, err := im.NewNotice(typ, m.Conversation, by, data)
+	if err != nil {
+		return err
+	}
+	n.Quiet, n.Amended = true, []im.Message{*m}
+	tx.Notify(n)
+	return nil
+}
+
+const (
+	// onItsWay is for how long after its time a message may have been accepted
+	// and not be in history yet. Normally that is milliseconds.
+	onItsWay  = time.Minute
+	patience  = time.Second           // that a call waits for a message
+	firstLook = 25 * time.Millisecond // after which it looks again; then after twice as long, and so on
+)
+
+// absent is the id of a message that history does not have.
+type absent string
+
+func (id absent) Error() string { return "message " + string(id) + " is not in history" }
+
+func missing(id string) error {
+	return im.Wrap(im.NotFound, absent(id), "there is no message %s in this conversation", id)
+}
+
+// await calls change, again for a while if the message that it names may still
+// be on its way into history.
+func await(ctx context.Context, change func() error) error {
+	deadline := time.Now().Add(patience)
+	for pause := firstLook; ; pause *= 2 {
+		err := change()
+		var id absent
+		if !errors.As(err, &id) {
+			return err
+		}
+		at, _ := im.TimeOfMessageID(string(id))
+		if age := time.Since(at.Std()); age > onItsWay || age < -onItsWay {
+			return err
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return late(id, id)
+		}
+		select {
+		case <-time.After(min(pause, left)):
+		case <-ctx.Done():
+			return late(id, ctx.Err())
+		}
+	}
+}
+
+func late(id absent, cause error) error {
+	return im.Wrap(im.Unavailable, cause, "message %s is still on its way: try again", string(id))
+}

@@ -1,0 +1,23 @@
+package up
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/fn"
+)
+
+func TestTimers(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		funcs []fn.Func
+		want  string
+	}{
+		{"nobody is called by the clock", []fn.Func{{Name: "a"}}, ""},
+		{"as often as they say, or more", []fn.Func{{Name: "a", Every: 2 * time.Second}, {Name: "b"}, {Name: "c", Every: time.Hour}}, "a=2s,c=10s"},
+	} {
+		if got := timers(tt.funcs); got != tt.want {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidings-im/tidings/shared/token"
+)
+
+// writeKeys makes the keys that are missing in a folder, each in a file that is
+// named as the processes look for it: seal-keys, token-private-key,
+// token-public-keys. What is there stays.
+func writeKeys(dir string) error {
+	if err := writeNew(dir, "seal-keys", func() (string, error) {
+		var key [32]byte
+		rand.Read(key[:])
+		return "k1:" + base64.StdEncoding.EncodeToString(key[:]), nil
+	}); err != nil {
+		return err
+	}
+	if err := writeNew(dir, "token-private-key", token.GenerateKey); err != nil {
+		return err
+	}
+	return writeNew(dir, "token-public-keys", func() (string, error) {
+		private, err := os.ReadFile(filepath.Join(dir, "token-private-key"))
+		if err != nil {
+			return "", err
+		}
+		return token.PublicKey(string(private))
+	})
+}
+
+// writeNew writes a file whole or not at all. It can be read by who runs as
+// another user, as processes in containers do: what protects it is the folder.
+func writeNew(dir, name string, text func() (string, error)) error {
+	file := filepath.Join(dir, name)
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s, err := text()
+	if err == nil {
+		err = os.WriteFile(file+".new", []byte(strings.TrimSpace(s)+"\n"), 0o444)
+	}
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		return fmt.Errorf("making %s: %w", file, err)
+	}
+	return nil
+}

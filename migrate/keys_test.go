@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/token"
+)
+
+func TestTheKeysThatAreMadeWorkAndStay(t *testing.T) {
+	dir := t.TempDir()
+	vars := map[string]string{
+		"TOKEN_PRIVATE_KEY_FILE": filepath.Join(dir, "token-private-key"),
+		"TOKEN_PUBLIC_KEYS_FILE": filepath.Join(dir, "token-public-keys"),
+	}
+	var before string
+	for range 2 {
+		if err := writeKeys(dir); err != nil {
+			t.Fatal(err)
+		}
+		seals, err := os.ReadFile(filepath.Join(dir, "seal-keys"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := event.ParseKeyring(string(seals[:len(seals)-1])); err != nil {
+			t.Error(err)
+		}
+		issuer, err := token.OpenIssuer(imtest.Env(t, vars))
+		if err != nil {
+			t.Fatal(err)
+		}
+		verifier, err := token.OpenVerifier(imtest.Env(t, vars))
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwt, _, err := issuer.Issue(im.Caller{User: im.NewID(), Session: im.NewID(), Device: "d", Platform: "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := verifier.Verify(jwt); err != nil {
+			t.Error(err)
+		}
+		if before != "" && before != string(seals) {
+			t.Error("keys that were there were made anew")
+		}
+		before = string(seals)
+	}
+}

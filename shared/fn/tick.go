@@ -1,0 +1,38 @@
+package fn
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// tick runs a timed function. What the request says is not read; that its
+// sender goes away does not stop the function.
+func (s *server) tick(w http.ResponseWriter, r *http.Request) {
+	if !s.ticking.TryLock() {
+		s.count(http.StatusOK)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	defer s.ticking.Unlock()
+	start := time.Now()
+	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.timeout)
+	defer cancel()
+	if err := classify(s.job(ctx)); err != nil {
+		s.refuse(w, r, s.statusOf(err), err)
+		return
+	}
+	s.count(http.StatusOK)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// job runs a timed function and makes an error of a panic.
+func (s *server) job(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(ctx, p)
+		}
+	}()
+	return s.timed(ctx)
+}

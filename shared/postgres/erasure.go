@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// ForgetUser clears the row of a user, whose account is free then, ends their
+// sessions, deletes the tokens of these and notes that an erasure is due. It
+// returns the sessions, and false if the user was deleted already. Conflict:
+// the password is not that of the hash any more.
+//
+// Until the transaction ends nobody makes a session, a friendship or a
+// membership of the user; after it, nobody finds whom to make one of. It comes
+// first in its transaction: users are locked before groups, and before lists.
+func (tx *Tx) ForgetUser(ctx context.Context, user, passwordHash string) (sessions []string, was bool, err error) {
+	doing := "deleting user " + user
+	var deleted, same bool
+	err = tx.tx.QueryRow(ctx, `SELECT deleted IS NOT NULL, password = $2 FROM users WHERE id = $1 FOR UPDATE`, user, passwordHash).
+		Scan(&deleted, &same)
+	switch {
+	case err != nil:
+		return nil, false, noUser(err, "%s", doing)
+	case deleted:
+		return nil, false, nil
+	case !same:
+		return nil, false, im.Errorf(im.Conflict, "the password was changed meanwhile")
+	}
+	if sessions, err = endSessions(ctx, tx.tx, `user_id = $1`, user); err != nil {
+		return nil, false, failed(err, "%s", doing)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(`
+		UPDATE users SET deleted = now(), account = NULL, name = '', password = '', email = NULL, email_verified = NULL, phone = NULL,
+			bio = '', avatar = '', find_by_email = DEFAULT, find_by_phone = DEFAULT, presence = 'nobody', friend_requests = 'nobody'
+		WHERE id = $1`, user)
+	batch.Queue(`DELETE FROM refresh_tokens WHERE session_id = ANY ($1)`, sessions)
+	batch.Queue(`INSERT INTO erasures (user_id) VALUES ($1)`, user)
+	if err := tx.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, false, failed(err, "%s", doing)
+	}
+	return sessions, true, nil
+}
+
+// DueErasures returns at most limit erasures that are due, those that have been
+// for longest.
+func (db *DB) DueErasures(ctx context.Context, limit int) ([]im.Erasure, error) {
+	rows, err := db.pool.Query(ctx, `SELECT user_id, again FROM erasures WHERE due <= now() ORDER BY due LIMIT $1`, limit)
+	if err != nil {
+		return nil, failed(err, "reading erasures")
+	}
+	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e im.Erasure, err error) {
+		return e, row.Scan(&e.User, &e.Again)
+	})
+	return due, failed(err, "reading erasures")
+}
+
+// What is erased of a deleted user in batches, with how many rows are one.
+// Sessions bring their refresh tokens with them, and stay until everybody knows
+// that they have ended.
+var erased = []struct {
+	statement string
+	batch     int
+}{
+	{`DELETE FROM sessions WHERE id IN (
+		SELECT id FROM sessions WHERE user_id = $1 AND ended IS NOT NULL AND told LIMIT $2 FOR UPDATE SKIP LOCKED)`, 50},
+	{`DELETE FROM conversation_states WHERE user_id = $1 AND conversation IN (
+		SELECT conversation FROM conversation_states WHERE user_id = $1 LIMIT $2)`, 1000},
+	{`DELETE FROM deleted_messages WHERE user_id = $1 AND (conversation, message_id) IN (
+		SELECT conversation, message_id FROM deleted_messages WHERE user_id = $1 LIMIT $2)`, 1000},
+}
+
+// EraseUser deletes what is left of a deleted user in tables that grow with
+// what they have done, which no transaction could be made to wait for. If it
+// fails, some of it may be left.
+func (db *DB) EraseUser(ctx context.Context, user string) error {
+	for _, e := range erased {
+		for gone := int64(e.batch); gone == int64(e.batch); {
+			got, err := db.pool.Exec(ctx, e.statement, user, e.batch)
+			if err != nil {
+				return failed(err, "erasing what is left of %s", user)
+			}
+			gone = got.RowsAffected()
+		}
+	}
+	return nil
+}
+
+// Erased notes that an erasure was done. One that was done for the first time
+// is due again after a while; the other is forgotten. Saying so twice does no
+// harm.
+func (db *DB) Erased(ctx context.Context, e im.Erasure, after time.Duration) error {
+	query, args := `UPDATE erasures SET again = true, due = now() + $2::interval WHERE user_id = $1 AND NOT again`, []any{e.User, after}
+	if e.Again {
+		query, args = `DELETE FROM erasures WHERE user_id = $1 AND again`, args[:1]
+	}
+	_, err := db.pool.Exec(ctx, query, args...)
+	return failed(err, "noting that what is left of %s was erased", e.User)
+}

@@ -1,0 +1,465 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
+)
+
+// changes runs f in a transaction that tells nobody.
+func changes(t testing.TB, db *DB, f func(ctx context.Context, tx *Tx) error) {
+	t.Helper()
+	_, _, err := db.Change(t.Context(), f, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// page returns the first messages of a conversation as user reads them.
+func page(t testing.TB, db *DB, c im.Conversation, user string) []im.Message {
+	t.Helper()
+	all, err := db.History(t.Context(), c, user, im.Place{}, false, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func kept(t testing.TB, db *DB, messages ...im.Message) {
+	t.Helper()
+	if err := db.AppendHistory(t.Context(), messages); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// empty is m as it is when it was recalled.
+func empty(m im.Message) im.Message {
+	m.Text, m.Data, m.Recalled = "", nil, true
+	m.Revision++
+	return m
+}
+
+func TestAMessageIsChanged(t *testing.T) {
+	db := fresh(t)
+	ann, bob := im.NewID(), im.NewID()
+	c := im.Direct(ann, bob)
+	now := im.Now()
+	first, second := said(c, ann, now, "hello"), said(c, bob, now+1, "hi")
+	second.ReplyTo = first.ID
+	kept(t, db, first, second)
+
+	locked := func(c im.Conversation, id string) (m im.Message, ok bool) {
+		t.Helper()
+		changes(t, db, func(ctx context.Context, tx *Tx) (err error) {
+			m, ok, err = tx.LockMessage(ctx, c, id)
+			return err
+		})
+		return m, ok
+	}
+	for name, at := range map[string]struct {
+		c  im.Conversation
+		id string
+	}{
+		"of another conversation": {im.Direct(ann, im.NewID()), first.ID},
+		"that there is not":       {c, im.NewMessageID(now)},
+		"of no time":              {c, "019b7d5f-1c2e-4e66-8000-000000000001"},
+		"without an id":           {c, ""},
+	} {
+		if m, ok := locked(at.c, at.id); ok {
+			t.Errorf("a message %s is %+v", name, m)
+		}
+	}
+	if m, ok := locked(c, second.ID); !ok || !reflect.DeepEqual(m, second) {
+		t.Errorf("locked %+v, %t; want %+v", m, ok, second)
+	}
+
+	edited := second
+	edited.Text, edited.Revision, edited.Edited = "漢字 😀 \\ ' $1", 3, now+7
+	changes(t, db, func(ctx context.Context, tx *Tx) error { return tx.AmendMessage(ctx, edited) })
+	if got := page(t, db, c, ann); !reflect.DeepEqual(got, []im.Message{first, edited}) {
+		t.Errorf("history is %+v, want %+v", got, edited)
+	}
+	gone := empty(edited)
+	changes(t, db, func(ctx context.Context, tx *Tx) error { return tx.AmendMessage(ctx, gone) })
+	if got := page(t, db, c, ann); !reflect.DeepEqual(got, []im.Message{first, gone}) {
+		t.Errorf("history is %+v, want %+v", got, gone)
+	}
+}
+
+// Kafka may deliver a message at any time again.
+func TestP2AMessageDeliveredAgainAfterItWasRecalledStaysEmpty(t *testing.T) {
+	db := fresh(t)
+	ann, bob := im.NewID(), im.NewID()
+	m := said(im.Direct(ann, bob), ann, im.Now(), "what I should not have said")
+	m.Data = json.RawMessage(`{"a": 1}`)
+	kept(t, db, m)
+	changes(t, db, func(ctx context.Context, tx *Tx) error { return tx.AmendMessage(ctx, empty(m)) })
+	kept(t, db, m, said(m.Conversation, bob, m.Time+1, "what?"))
+	if got := page(t, db, m.Conversation, bob); len(got) != 2 || !reflect.DeepEqual(got[0], empty(m)) {
+		t.Errorf("history is %+v", got)
+	}
+}
+
+// Each of many who change a message at once sees what the one before has done.
+func TestAMessageIsChangedByOneAtATime(t *testing.T) {
+	db := fresh(t)
+	ann := im.NewID()
+	m := said(im.Direct(ann, im.NewID()), ann, im.Now(), "0")
+	kept(t, db, m)
+	var writers sync.WaitGroup
+	for range 8 {
+		writers.Go(func() {
+			for range 10 {
+				_, _, err := db.Change(t.Context(), func(ctx context.Context, tx *Tx) error {
+					m, ok, err := tx.LockMessage(ctx, m.Conversation, m.ID)
+					if err != nil || !ok {
+						return fmt.Errorf("found %t, %w", ok, err)
+					}
+					if m.Text != fmt.Sprint(m.Revision) {
+						t.Errorf("revision %d reads %s", m.Revision, m.Text)
+					}
+					m.Revision++
+					m.Text = fmt.Sprint(m.Revision)
+					return tx.AmendMessage(ctx, m)
+				}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if got := page(t, db, m.Conversation, ann); got[0].Revision != 80 || got[0].Text != "80" {
+		t.Errorf("history is %+v", got)
+	}
+}
+
+func TestReactions(t *testing.T) {
+	db := fresh(t)
+	ann, bob, cem := im.NewID(), im.NewID(), im.NewID()
+	c := im.Group(im.NewID())
+	m, other := said(c, ann, im.Now(), "hello"), said(c, ann, im.Now()+1, "none")
+	kept(t, db, m, other)
+	react := func(user, emoji string, on, want bool) {
+		t.Helper()
+		changes(t, db, func(ctx context.Context, tx *Tx) error {
+			got, err := tx.React(ctx, c, m.ID, user, emoji, on)
+			if got != want {
+				t.Errorf("%s %s %t changes something: %t", user, emoji, on, got)
+			}
+			return err
+		})
+	}
+	are := func(user string, want ...im.Reaction) {
+		t.Helper()
+		got, err := db.Reactions(t.Context(), c, user, []string{m.ID, other.ID})
+		if err != nil || !slices.Equal(got[m.ID], want) || len(got[other.ID]) > 0 {
+			t.Errorf("reactions are %v, %v; want %v", got, err, want)
+		}
+		var emoji []string
+		changes(t, db, func(ctx context.Context, tx *Tx) (err error) {
+			emoji, err = tx.Emoji(ctx, c, m.ID)
+			return err
+		})
+		if len(emoji) != len(want) {
+			t.Errorf("the emoji are %q, want those of %v", emoji, want)
+		}
+		var rows int
+		if err := db.pool.QueryRow(t.Context(), `
+			SELECT count(*) FROM (SELECT emoji, count(*) FROM reactions GROUP BY 1) r
+			FULL JOIN reaction_counts n USING (emoji, count) WHERE r.emoji IS NULL OR n.emoji IS NULL`).Scan(&rows); err != nil || rows > 0 {
+			t.Errorf("%d counts are wrong, %v", rows, err)
+		}
+	}
+	are(ann)
+	react(ann, "👍", false, false)
+	react(ann, "👍", true, true)
+	react(ann, "👍", true, false)
+	react(bob, "👍", true, true)
+	react(bob, "❤️", true, true)
+	react(cem, "👍", false, false)
+	are(ann, im.Reaction{Emoji: "👍", Count: 2, Mine: true}, im.Reaction{Emoji: "❤️", Count: 1})
+	are(bob, im.Reaction{Emoji: "👍", Count: 2, Mine: true}, im.Reaction{Emoji: "❤️", Count: 1, Mine: true})
+	are(cem, im.Reaction{Emoji: "👍", Count: 2}, im.Reaction{Emoji: "❤️", Count: 1})
+	react(ann, "👍", false, true)
+	are(ann, im.Reaction{Emoji: "👍", Count: 1}, im.Reaction{Emoji: "❤️", Count: 1})
+	react(bob, "👍", false, true)
+	react(bob, "👍", false, false)
+	are(bob, im.Reaction{Emoji: "❤️", Count: 1, Mine: true})
+	react(bob, "👍", true, true) // is the last one now
+	are(cem, im.Reaction{Emoji: "❤️", Count: 1}, im.Reaction{Emoji: "👍", Count: 1})
+	changes(t, db, func(ctx context.Context, tx *Tx) error { return tx.ClearReactions(ctx, c, m.ID) })
+	are(bob)
+	react(bob, "❤️", true, true)
+	are(bob, im.Reaction{Emoji: "❤️", Count: 1, Mine: true})
+}
+
+func TestP6WhatOneDeletesEverybodyElseStillReads(t *testing.T) {
+	db := fresh(t)
+	ann, bob := im.NewID(), im.NewID()
+	c, elsewhere := im.Direct(ann, bob), im.Direct(ann, im.NewID())
+	var all []im.Message
+	var ids []string
+	for i := range 10 {
+		m := said(c, ann, im.Now()+im.Time(i), fmt.Sprint(i))
+		all, ids = append(all, m), append(ids, m.ID)
+	}
+	kept(t, db, append(all, said(elsewhere, ann, im.Now(), "elsewhere"))...)
+	remove := func(user string, c im.Conversation, want []string, ids ...string) {
+		t.Helper()
+		changes(t, db, func(ctx context.Context, tx *Tx) error {
+			got, err := tx.DeleteMessages(ctx, user, c, ids)
+			if !slices.Equal(got, want) {
+				t.Errorf("deleted %q, want %q", got, want)
+			}
+			return err
+		})
+	}
+	remove(ann, c, ids[3:6], ids[5], ids[3], ids[4])
+	remove(ann, c, ids[9:], ids[9], ids[9], ids[4])
+	remove(ann, c, nil, ids[4])
+	remove(ann, elsewhere, ids[:1], ids[0]) // means nothing here
+	if got := page(t, db, c, bob); !reflect.DeepEqual(got, all) {
+		t.Errorf("the other reads %+v", got)
+	}
+	want := append(slices.Clone(all[:3]), all[6:9]...)
+	for _, limit := range []int{1, 2, 3, 4, 6, 10} {
+		var forth, back []im.Message
+		for from := (im.Place{}); ; {
+			page, err := db.History(t.Context(), c, ann, from, false, limit)
+			wants(t, err, "")
+			if forth = append(forth, page...); len(page) < limit {
+				break
+			}
+			from = page[len(page)-1].Place()
+		}
+		for from := all[9].Place(); ; {
+			page, err := db.History(t.Context(), c, ann, from, true, limit)
+			wants(t, err, "")
+			if back = append(back, page...); len(page) < limit {
+				break
+			}
+			from = page[len(page)-1].Place()
+		}
+		slices.Reverse(back)
+		if !reflect.DeepEqual(forth, want) || !reflect.DeepEqual(back, want) {
+			t.Errorf("by %d they read %v and, backwards, %v", limit, forth, back)
+		}
+	}
+}
+
+func TestThoseOfMessagesThatThereAre(t *testing.T) {
+	db := fresh(t)
+	ann := im.NewID()
+	c := im.Direct(ann, im.NewID())
+	year := im.Time(400 * 24 * time.Hour / time.Microsecond)
+	a, b := said(c, ann, im.Now()-year, "a"), said(c, ann, im.Now(), "b")
+	elsewhere := said(im.Direct(ann, im.NewID()), ann, im.Now(), "c")
+	kept(t, db, a, b, elsewhere)
+	changes(t, db, func(ctx context.Context, tx *Tx) error {
+		got, err := tx.Messages(ctx, c, []string{b.ID, elsewhere.ID, a.ID, im.NewMessageID(im.Now()), "019b7d5f-1c2e-4e66-8000-000000000001"})
+		if !reflect.DeepEqual(got, []im.Message{a, b}) {
+			t.Errorf("found %+v", got)
+		}
+		return err
+	})
+}
+
+func TestSpeaker(t *testing.T) {
+	db := fresh(t)
+	users := people(t, db, 3)
+	group := im.NewID()
+	for _, sql := range []string{
+		`INSERT INTO groups (id, name, owner_id, version, muted, created) VALUES ($1, 'g', $2, 7, true, now())`,
+		`INSERT INTO group_members (group_id, user_id, role, joined) VALUES ($1, $2, 'owner', now())`,
+	} {
+		if _, err := db.pool.Exec(t.Context(), sql, group, users[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := im.Now() + 1e9
+	if _, err := db.pool.Exec(t.Context(), `INSERT INTO group_members (group_id, user_id, role, joined, muted_until) VALUES ($1, $2, 'member', now(), $3)`,
+		group, users[1], until.Std()); err != nil {
+		t.Fatal(err)
+	}
+	changes(t, db, func(ctx context.Context, tx *Tx) error {
+		for i, want := range []struct {
+			role im.Role
+			in   im.Members
+		}{
+			{im.RoleOwner, im.Members{Version: 7, Users: users[:1], Muted: true, Staff: users[:1], MutedUntil: map[string]im.Time{users[0]: 0}}},
+			{im.RoleMember, im.Members{Version: 7, Users: users[1:2], Muted: true, MutedUntil: map[string]im.Time{users[1]: until}}},
+			{im.RoleNone, im.Members{}},
+		} {
+			role, in, err := tx.Speaker(ctx, group, users[i])
+			if err != nil || role != want.role || !reflect.DeepEqual(in, want.in) {
+				t.Errorf("user %d is %s, %+v, %v; want %s, %+v", i, role, in, err, want.role, want.in)
+			}
+		}
+		if role, _, err := tx.Speaker(ctx, im.NewID(), users[0]); role != im.RoleNone || err != nil {
+			t.Errorf("in a group that there is not: %s, %v", role, err)
+		}
+		return nil
+	})
+}
+
+// TestReadingADeepPageCostsAPage counts the blocks that PostgreSQL looks at for
+// a page far back in a long conversation, of which the reader has deleted a part.
+func TestReadingADeepPageCostsAPage(t *testing.T) {
+	url := imtest.Postgres(t)
+	const n, limit = 100_000, 50
+	db := migrated(t, map[string]string{"POSTGRES_URL": url})
+	c, user := im.Direct("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"), "aaaaaaaaaaaaaaaa"
+	const apart = im.Time(60_000_000)
+	start := im.Now() - n*apart
+	for _, sql := range []string{
+		// A message each minute, in several partitions.
+		`INSERT INTO messages (conversation, time, id, sender, client_id, kind, text)
+		 SELECT $1, $2::timestamptz + i * interval '1 min', lpad(to_hex(i), 32, '0')::uuid, $3, 'c', 'text', repeat('x', 100) FROM generate_series(1, $4::int) i`,
+		`INSERT INTO deleted_messages SELECT $3, $1, id FROM messages WHERE $2::timestamptz IS NOT NULL AND id::text LIKE '%7' LIMIT $4`,
+		`INSERT INTO reaction_counts SELECT $1, id, '👍', 1 FROM messages WHERE $2::timestamptz IS NOT NULL AND $3 <> '' AND id::text LIKE '%3' LIMIT $4`,
+	} {
+		if _, err := db.pool.Exec(t.Context(), sql, string(c), start.Std(), user, n); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	if _, err := db.pool.Exec(t.Context(), `ANALYZE`); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+		sep := "?"
+		if strings.Contains(url, "?") {
+			sep = "&"
+		}
+		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url + sep + "plan_cache_mode=" + mode}))
+		first, err := db.History(t.Context(), c, "nobody", im.Place{Time: start + n/2*apart}, false, 1)
+		wants(t, err, "")
+		ids, err := parseUUIDs([]string{first[0].ID})
+		wants(t, err, "")
+		if blocks, plan := explain(t, db, lockMessage, string(c), first[0].Time.Std(), ids[0]); blocks > 12 {
+			t.Errorf("locking a message (%s) takes %d blocks: %s", mode, blocks, plan)
+		}
+		for _, backwards := range []bool{false, true} {
+			for name, at := range map[string]im.Time{"near the beginning": start + 100*apart, "in the middle": start + n/2*apart, "near the end": start + (n-100)*apart} {
+				messages, err := db.History(t.Context(), c, user, im.Place{Time: at}, backwards, limit)
+				if err != nil || len(messages) != limit {
+					t.Fatalf("%d messages, %v", len(messages), err)
+				}
+				var ids []string
+				for _, m := range messages {
+					ids = append(ids, m.ID)
+				}
+				if got, err := db.Reactions(t.Context(), c, user, ids); err != nil || len(got) < 3 {
+					t.Errorf("%d of %d have reactions, %v", len(got), len(ids), err)
+				}
+				zero, err := parseUUIDs([]string{"00000000-0000-0000-0000-000000000000"})
+				wants(t, err, "")
+				blocks, plan := explain(t, db, historyQuery(backwards), string(c), at.Std(), zero[0], limit, user)
+				if blocks > 10*limit {
+					t.Errorf("a page %s (%s, backwards %t) takes %d blocks: %s", name, mode, backwards, blocks, plan)
+				}
+			}
+		}
+	}
+}
+
+// explain runs a query and returns how many blocks it looked at, and its plan.
+func explain(t *testing.T, db *DB, query string, args ...any) (blocks int, plan string) {
+	t.Helper()
+	if err := db.pool.QueryRow(t.Context(), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+query, args...).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	var out []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	if err := json.Unmarshal([]byte(plan), &out); err != nil {
+		t.Fatal(err)
+	}
+	return out[0].Plan.Hit + out[0].Plan.Read, plan
+}
+
+// TestChangingMessagesReadsIndexes does for what changes messages what
+// TestQueriesReadIndexes does for the rest.
+func TestChangingMessagesReadsIndexes(t *testing.T) {
+	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	for _, sql := range []string{
+		`INSERT INTO users (id, account, name, password) SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 9999) i) x`,
+		`INSERT INTO groups (id, name, owner_id, created) SELECT 'grup' || right(id, 12), 'g', id, now() FROM users WHERE right(id, 1) = '0'`,
+		`INSERT INTO group_members (group_id, user_id, role, joined) SELECT g.id, u.id, 'member', now() FROM groups g JOIN users u ON right(u.id, 3) = right(g.id, 3)`,
+		`INSERT INTO messages (conversation, time, id, sender, client_id, kind, text)
+		 SELECT 'g:' || g.id, now() + s * interval '1 day', gen_random_uuid(), g.owner_id, 'c', 'text', 'x' FROM groups g, generate_series(-60, 60) s`,
+		`INSERT INTO reactions SELECT conversation, id, sender, '👍' FROM messages`,
+		`INSERT INTO reaction_counts SELECT conversation, id, '👍', 1 FROM messages`,
+		`INSERT INTO deleted_messages SELECT sender, conversation, id FROM messages WHERE id::text LIKE '%7'`,
+		`ANALYZE`,
+	} {
+		if _, err := db.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	const user, group = "user000000000010", "grup000000000010"
+	before := scans(t, db)
+	for range 10 {
+		m := said(im.Group(group), user, im.Now(), "x")
+		kept(t, db, m)
+		steps := map[string]func(ctx context.Context, tx *Tx) error{
+			"Speaker": func(ctx context.Context, tx *Tx) error { _, _, err := tx.Speaker(ctx, group, user); return err },
+			"LockMessage": func(ctx context.Context, tx *Tx) error {
+				_, _, err := tx.LockMessage(ctx, m.Conversation, m.ID)
+				return err
+			},
+			"AmendMessage": func(ctx context.Context, tx *Tx) error { return tx.AmendMessage(ctx, empty(m)) },
+			"React": func(ctx context.Context, tx *Tx) error {
+				_, err := tx.React(ctx, m.Conversation, m.ID, user, "👍", true)
+				return err
+			},
+			"React off": func(ctx context.Context, tx *Tx) error {
+				_, err := tx.React(ctx, m.Conversation, m.ID, user, "👍", false)
+				return err
+			},
+			"Emoji":          func(ctx context.Context, tx *Tx) error { _, err := tx.Emoji(ctx, m.Conversation, m.ID); return err },
+			"ClearReactions": func(ctx context.Context, tx *Tx) error { return tx.ClearReactions(ctx, m.Conversation, m.ID) },
+			"Messages": func(ctx context.Context, tx *Tx) error {
+				_, err := tx.Messages(ctx, m.Conversation, []string{m.ID, im.NewMessageID(m.Time)})
+				return err
+			},
+			"DeleteMessages": func(ctx context.Context, tx *Tx) error {
+				_, err := tx.DeleteMessages(ctx, user, m.Conversation, []string{m.ID})
+				return err
+			},
+		}
+		for name, step := range steps {
+			changes(t, db, step)
+			after := scans(t, db)
+			for table, n := range after {
+				if n != before[table] {
+					t.Errorf("%s walks through %s", name, table)
+				}
+			}
+			before = maps.Clone(after)
+		}
+		if _, err := db.Reactions(t.Context(), m.Conversation, user, []string{m.ID, im.NewMessageID(m.Time)}); err != nil {
+			t.Fatal(err)
+		}
+		after := scans(t, db)
+		for table, n := range after {
+			if n != before[table] {
+				t.Errorf("reading reactions walks through %s", table)
+			}
+		}
+		before = after
+	}
+}

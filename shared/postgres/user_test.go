@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+func TestUsers(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	ann := im.User{ID: im.NewID(), Account: "ann", Name: "Ann 😀"}
+	wants(t, db.CreateUser(ctx, ann, "$argon2id$x"), "")
+
+	got, hash, err := db.UserByAccount(ctx, "ann")
+	if err != nil || got != ann || hash != "$argon2id$x" {
+		t.Errorf("user = %v, %q, %v; want %v", got, hash, err, ann)
+	}
+	_, _, err = db.UserByAccount(ctx, "bob")
+	wants(t, err, im.NotFound)
+	account, hash, err := db.Password(ctx, ann.ID)
+	if err != nil || account != "ann" || hash != "$argon2id$x" {
+		t.Errorf("password = %q, %q, %v", account, hash, err)
+	}
+
+	other := im.User{ID: im.NewID(), Account: "ann", Name: "Another"}
+	err = db.CreateUser(ctx, other, "h")
+	wants(t, err, im.Conflict)
+	if p := im.ProblemOf(err); !strings.Contains(p.Detail, "taken") || strings.Contains(p.Detail, "SQL") {
+		t.Errorf("a client is told %q", p.Detail)
+	}
+	for name, err := range map[string]error{
+		"Self":       second(db.Self(ctx, im.NewID())),
+		"Profile":    second(db.Profile(ctx, im.NewID())),
+		"UpdateUser": second(db.UpdateUser(ctx, im.NewID(), im.UserChange{})),
+	} {
+		if im.KindOf(err) != im.NotFound {
+			t.Errorf("%s of nobody: %v", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestUsersChange(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	user := people(t, db, 1)[0]
+	first, err := db.Self(ctx, user)
+	wants(t, err, "")
+	if first.Account != "u-"+user || first.Settings != (im.UserSettings{Presence: im.Friends, FriendRequests: im.Everyone}) || first.Created == 0 {
+		t.Errorf("at first: %+v", first)
+	}
+	want := first
+	yes, no := true, false
+	text := func(s string) *string { return &s }
+	for _, step := range []struct {
+		name   string
+		change im.UserChange
+		then   func(*im.Self)
+	}{
+		{"nothing", im.UserChange{}, func(*im.Self) {}},
+		{"everything", im.UserChange{
+			Name: text("N"), Bio: text("B\nb"), Avatar: text("https://a"), Email: text("a@b.c"), Phone: text("+4912345678"),
+			FindByEmail: &yes, FindByPhone: &yes, Presence: text(im.Nobody), FriendRequests: text(im.Nobody),
+		}, func(s *im.Self) {
+			s.Name, s.Bio, s.Avatar, s.Email, s.Phone = "N", "B\nb", "https://a", "a@b.c", "+4912345678"
+			s.Settings = im.UserSettings{FindByEmail: true, FindByPhone: true, Presence: im.Nobody, FriendRequests: im.Nobody}
+		}},
+		{"one setting", im.UserChange{FindByPhone: &no}, func(s *im.Self) { s.Settings.FindByPhone = false }},
+		{"the e-mail address away", im.UserChange{Email: text("")}, func(s *im.Self) { s.Email = "" }},
+		{"the bio and the telephone number away", im.UserChange{Bio: text(""), Phone: text("")}, func(s *im.Self) { s.Bio, s.Phone = "", "" }},
+	} {
+		step.then(&want)
+		got, err := db.UpdateUser(ctx, user, step.change)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v\nwant %+v", step.name, got, err, want)
+		}
+		if read, err := db.Self(ctx, user); err != nil || read != want {
+			t.Errorf("%s: read %+v, %v\nwant %+v", step.name, read, err, want)
+		}
+	}
+	if p, err := db.Profile(ctx, user); err != nil || p != want.Profile {
+		t.Errorf("profile %+v, %v", p, err)
+	}
+}
+
+func TestAnotherEmailAddressIsNotVerified(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	user := people(t, db, 1)[0]
+	set := func(email string) {
+		t.Helper()
+		_, err := db.UpdateUser(ctx, user, im.UserChange{Email: &email})
+		wants(t, err, "")
+	}
+	verified := func() (is bool) {
+		t.Helper()
+		wants(t, db.pool.QueryRow(ctx, `SELECT email_verified IS NOT NULL FROM users WHERE id = $1`, user).Scan(&is), "")
+		return is
+	}
+	for _, tt := range []struct {
+		to   string
+		want bool
+	}{{"a@b.c", true}, {"d@e.f", false}, {"", false}} {
+		set("a@b.c")
+		if _, err := db.pool.Exec(ctx, `UPDATE users SET email_verified = now() WHERE id = $1`, user); err != nil {
+			t.Fatal(err)
+		}
+		if set(tt.to); verified() != tt.want {
+			t.Errorf("changed to %q it is verified: %v", tt.to, !tt.want)
+		}
+	}
+	name := "N"
+	set("a@b.c")
+	if _, err := db.pool.Exec(ctx, `UPDATE users SET email_verified = now() WHERE id = $1`, user); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.UpdateUser(ctx, user, im.UserChange{Name: &name}); err != nil || !verified() {
+		t.Errorf("another name takes away that the address is verified (%v)", err)
+	}
+}
+
+func TestP6UsersAreFoundByWhatTheyAllow(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	u := people(t, db, 9)
+	seeker := u[8]
+	yes, email, phone := true, "a@b.c", "+4912345678"
+	for i, c := range []im.UserChange{
+		{Email: &email, Phone: &phone, FindByEmail: &yes},
+		{Email: &email, Phone: &phone, FindByPhone: &yes},
+		{Email: &email, Phone: &phone},
+		{Email: &email, Phone: &phone, FindByEmail: &yes, FindByPhone: &yes}, // has blocked the seeker
+		{FindByEmail: &yes, FindByPhone: &yes},
+	} {
+		_, err := db.UpdateUser(ctx, u[i], c)
+		wants(t, err, "")
+	}
+	if _, err := db.pool.Exec(ctx, `INSERT INTO blocks (user_id, blocked_id) VALUES ($1, $2)`, u[3], seeker); err != nil {
+		t.Fatal(err)
+	}
+	finds := func(what string, got []im.Profile, err error, want ...string) {
+		t.Helper()
+		ids := []string{}
+		for _, p := range got {
+			ids = append(ids, p.ID)
+		}
+		if err != nil || !slices.Equal(ids, want) && len(ids)+len(want) > 0 {
+			t.Errorf("%s: %v, %v; want %v", what, ids, err, want)
+		}
+	}
+	got, err := db.FindByAccount(ctx, "u-"+u[3])
+	finds("by the account", got, err, u[3])
+	got, err = db.FindByAccount(ctx, "nobody")
+	finds("by no account", got, err)
+	got, err = db.FindByEmail(ctx, seeker, email)
+	finds("by e-mail", got, err, u[0])
+	got, err = db.FindByEmail(ctx, u[7], email)
+	finds("by e-mail, who is not blocked", got, err, u[0], u[3])
+	got, err = db.FindByEmail(ctx, seeker, "")
+	finds("by no e-mail address", got, err)
+	got, err = db.FindByPhone(ctx, seeker, phone)
+	finds("by telephone", got, err, u[1])
+	got, err = db.FindByPhone(ctx, u[7], phone)
+	finds("by telephone, who is not blocked", got, err, u[1], u[3])
+
+	t.Run("those who have proved it come first, and there are few", func(t *testing.T) {
+		for _, id := range u[:8] {
+			_, err := db.UpdateUser(ctx, id, im.UserChange{Email: &email, FindByEmail: &yes})
+			wants(t, err, "")
+		}
+		if _, err := db.pool.Exec(ctx, `UPDATE users SET email_verified = now() WHERE id = $1`, u[7]); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.FindByEmail(ctx, seeker, email)
+		finds("by e-mail", got, err, u[7], u[0], u[1], u[2], u[4])
+	})
+}
+
+func TestPasswordsChange(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	u := people(t, db, 2)
+	a, b, c := signIn(t, db, u[0], "a"), signIn(t, db, u[0], "b"), signIn(t, db, u[0], "c")
+	other := signIn(t, db, u[1], "a")
+	wants(t, db.EndSession(ctx, u[0], c), "")
+
+	_, err := db.ChangePassword(ctx, u[0], "another hash", "new", a)
+	wants(t, err, im.Conflict)
+	ended, err := db.ChangePassword(ctx, u[0], "hash", "new", a)
+	if err != nil || !slices.Equal(ended, []string{b}) {
+		t.Errorf("ended %v, %v; want %s", ended, err, b)
+	}
+	if _, hash, err := db.Password(ctx, u[0]); err != nil || hash != "new" {
+		t.Errorf("the hash is %q, %v", hash, err)
+	}
+	for user, want := range map[string]string{u[0]: a, u[1]: other} {
+		if got, err := db.Sessions(ctx, user, 9); err != nil || len(got) != 1 || got[0].ID != want {
+			t.Errorf("sessions of %s: %v, %v", user, got, err)
+		}
+	}
+	t.Run("nobody signs in with the old one who had read it before", func(t *testing.T) {
+		s := im.Session{ID: im.NewID(), User: u[0], Device: "d", Platform: "web", Created: im.Now()}
+		_, err := db.CreateSession(ctx, s, "hash", token("d"), later(), 9)
+		wants(t, err, im.NotFound)
+	})
+}
