@@ -1,6 +1,6 @@
 // Deploy writes the files by which Tidings is deployed, from functions.All:
 // stack.yml and stack.ce.yml for OpenFaaS, what knative/base says of functions,
-// and docker-compose.yml. What is written is committed, and a test holds it to
+// how gateway and connector find them beside OpenFaaS, and docker-compose.yml. What is written is committed, and a test holds it to
 // what this would write.
 //
 //	go run ./deploy
@@ -28,6 +28,8 @@ var written = []string{
 	"knative/base/sources.yaml",
 	"knative/base/timers.yaml",
 	"docker-compose.yml",
+	"openfaas/ce/settings.env",
+	"openfaas/faasd.yaml",
 }
 
 func main() {

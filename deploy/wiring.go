@@ -49,8 +49,15 @@ func (f function) Reaches() []string {
 	if f.Kafka {
 		to = append(to, "kafka")
 	}
+	if matches(gatewayCallers, f.Name) {
+		to = append(to, "gateway")
+	}
 	return to
 }
+
+// gatewayCallers are the functions that post to the internal port of gateways:
+// those that push, and those that end sessions. A test holds them to the code.
+const gatewayCallers = "push-*,user-login,user-logout,user-delete,token-refresh,password-change,session-revoke,session-sweep"
 
 // MaxReplicas is the most replicas of f.
 func (f function) MaxReplicas() int { return f.Scale.Max }

@@ -66,7 +66,7 @@ type society struct {
 // who calls in a column.
 var actors = map[string]string{
 	"no-token": "self", "expired": "self", "oneself": "self", "another": "stranger", "blocked": "blocked", "friend": "friend",
-	"non-member": "outsider", "muted": "muted", "member": "member", "admin": "admin", "owner": "owner", "dissolved": "owner", "deleted": "gone",
+	"non-member": "outsider", "muted": "muted", "member": "member", "admin": "admin", "owner": "owner", "dissolved": "owner", "deleted": "gone", "to-deleted": "owner",
 }
 
 func must[T any](s *society, function string, as account, data any) (out T) {
@@ -105,7 +105,7 @@ func found(t *testing.T) *society {
 	must[any](s, "friend-request", s.bystander, request{"user": who["self"].ID}) // who was asked may
 	must[any](s, "block-set", s.ann, request{"user": who["blocked"].ID, "blocked": true})
 
-	members := []string{s.victim.ID, who["muted"].ID, who["member"].ID, who["admin"].ID}
+	members := []string{s.victim.ID, who["muted"].ID, who["member"].ID, who["admin"].ID, who["gone"].ID}
 	s.group = must[im.GroupInfo](s, "group-create", who["owner"], request{"name": "Lunch", "policy": "approval", "members": members})
 	must[any](s, "group-role", who["owner"], request{"group": s.group.ID, "user": who["admin"].ID, "role": "admin"})
 	must[any](s, "group-mute", who["owner"], request{"group": s.group.ID, "user": who["muted"].ID, "until": time.Now().Add(time.Hour)})
@@ -117,6 +117,8 @@ func found(t *testing.T) *society {
 		}
 	}
 	must[any](s, "group-dissolve", who["owner"], request{"group": s.dissolved.ID})
+	s.speak(im.Direct(who["owner"].ID, who["gone"].ID), who["owner"])
+	s.speak(im.Direct(who["owner"].ID, who["gone"].ID), who["gone"])
 	for _, name := range []string{"self", "stranger", "blocked", "friend"} {
 		c := im.Direct(who[name].ID, s.ann.ID)
 		s.speak(c, who[name])
@@ -157,6 +159,9 @@ func (s *society) situation(column string) situation {
 		is.conversation = s.group.Conversation
 	case "non-member", "muted", "member", "admin", "owner":
 		is.other, is.conversation = s.victim.ID, s.group.Conversation
+	case "to-deleted":
+		is.other = s.by["deleted"].ID
+		is.conversation = im.Direct(speaker, is.other)
 	case "dissolved":
 		is.other, is.group, is.conversation = s.victim.ID, s.dissolved.ID, s.dissolved.Conversation
 	}
@@ -227,27 +232,31 @@ var requests = map[string]func(situation) request{
 
 	"friend-request":  func(s situation) request { return request{"user": s.otherOrMe()} },
 	"friend-requests": func(s situation) request { return own(s, request{"direction": "incoming"}) },
-	"friend-respond":  func(s situation) request { return request{"user": s.bystander.ID, "accept": true} },
+	"friend-respond":  func(s situation) request { return request{"user": s.unlessGone(s.bystander), "accept": true} },
 	"friend-list":     func(s situation) request { return own(s, request{}) },
 	"friend-update":   func(s situation) request { return request{"user": s.otherOrMe(), "remark": "a friend"} },
 	"friend-delete":   func(s situation) request { return request{"user": s.otherOrMe()} },
 	"block-set":       func(s situation) request { return request{"user": s.otherOrMe(), "blocked": true} },
 	"block-list":      func(s situation) request { return own(s, request{}) },
 
-	"group-create":        func(s situation) request { return own(s, request{"name": "Dinner"}) },
-	"group-list":          func(s situation) request { return own(s, request{}) },
-	"group-get":           func(s situation) request { return request{"group": s.group} },
-	"group-update":        func(s situation) request { return request{"group": s.group, "name": "Dinner"} },
-	"group-dissolve":      func(s situation) request { return request{"group": s.group} },
-	"group-members":       func(s situation) request { return request{"group": s.group} },
-	"group-invite":        func(s situation) request { return request{"group": s.group, "users": []string{s.ann.ID}} },
-	"group-remove":        func(s situation) request { return request{"group": s.group, "users": []string{s.victim.ID}} },
-	"group-leave":         func(s situation) request { return request{"group": s.group} },
-	"group-role":          func(s situation) request { return request{"group": s.group, "user": s.victim.ID, "role": "admin"} },
+	"group-create":   func(s situation) request { return own(s, request{"name": "Dinner"}) },
+	"group-list":     func(s situation) request { return own(s, request{}) },
+	"group-get":      func(s situation) request { return request{"group": s.group} },
+	"group-update":   func(s situation) request { return request{"group": s.group, "name": "Dinner"} },
+	"group-dissolve": func(s situation) request { return request{"group": s.group} },
+	"group-members":  func(s situation) request { return request{"group": s.group} },
+	"group-invite":   func(s situation) request { return request{"group": s.group, "users": []string{s.unlessGone(s.ann)}} },
+	"group-remove":   func(s situation) request { return request{"group": s.group, "users": []string{s.unlessGone(s.victim)}} },
+	"group-leave":    func(s situation) request { return request{"group": s.group} },
+	"group-role": func(s situation) request {
+		return request{"group": s.group, "user": s.unlessGone(s.victim), "role": "admin"}
+	},
 	"group-mute":          func(s situation) request { return request{"group": s.group, "all": true} },
 	"group-join-request":  func(s situation) request { return request{"group": s.group} },
 	"group-join-requests": func(s situation) request { return request{"group": s.group} },
-	"group-join-respond":  func(s situation) request { return request{"group": s.group, "user": s.bystander.ID, "accept": true} },
+	"group-join-respond": func(s situation) request {
+		return request{"group": s.group, "user": s.unlessGone(s.bystander), "accept": true}
+	},
 
 	"message-sync": func(s situation) request { return own(s, request{"after": 0}) },
 	"message-send": func(s situation) request {
@@ -272,6 +281,15 @@ var requests = map[string]func(situation) request{
 
 	"conversation-list":   func(s situation) request { return own(s, request{}) },
 	"conversation-update": func(s situation) request { return request{"conversation": s.conversation, "pinned": true} },
+}
+
+// unlessGone returns the id of somebody, or of the user who was deleted if it
+// is all about them.
+func (s situation) unlessGone(who account) string {
+	if s.column == "to-deleted" {
+		return s.other
+	}
+	return who.ID
 }
 
 func (s situation) otherOrMe() string {

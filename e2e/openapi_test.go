@@ -221,7 +221,10 @@ func (c *contract) content(compiler *jsonschema.Compiler, at string, v any) (con
 		return content{}, err
 	}
 	is := content{media: media, schema: schema, raw: c.object(typ["schema"]), example: typ["example"]}
-	for _, e := range c.object(typ["examples"]) {
+	for name, e := range c.object(typ["examples"]) {
+		if is.example != nil {
+			return content{}, fmt.Errorf("the example %s is a second one; one is executed", name)
+		}
 		is.example = c.object(e)["value"]
 	}
 	return is, nil

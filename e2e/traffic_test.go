@@ -73,10 +73,16 @@ func (p *person) last(c im.Conversation) string {
 	return ""
 }
 
-func (p *person) count() int {
+// count returns how many messages of people p was given.
+func (p *person) count() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.received)
+	for _, m := range p.received {
+		if m.Kind == im.KindText {
+			n++
+		}
+	}
+	return n
 }
 
 // talk sends to each of to in turn until ctx ends, answering the last message

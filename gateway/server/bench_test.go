@@ -54,6 +54,8 @@ func BenchmarkPush(b *testing.B) {
 		for i := range events {
 			seq++
 			events[i] = s.sealed(event.Push, event.Pushed{Message: message("a text of some length, as people write them to each other"), To: []event.Recipient{{User: p.User, Seq: seq}, {User: q.User, Seq: seq}}})
+			events[i].ID = im.NewMessageID(im.Now()) + "@g" // as push-fanout has it
+			s.ring.Sign(&events[i])
 		}
 		s.push(g, events...)
 		for range events {

@@ -77,42 +77,49 @@ func (h *Hub) newConn(t transport, who im.Conn, expires time.Time) *Conn {
 }
 
 // write puts a frame of text into the queue.
-func (c *Conn) write(b []byte) { c.enqueue(websocket.TextMessage, b, 0) }
+func (c *Conn) write(b []byte) { c.enqueue(text(b), 0) }
 
 // writeHead puts a frame into the queue that tells the client that its inbox
 // reaches to seq.
-func (c *Conn) writeHead(b []byte, seq int64) { c.enqueue(websocket.TextMessage, b, seq) }
+func (c *Conn) writeHead(b []byte, seq int64) { c.enqueue(text(b), seq) }
+
+// writeMessage is writeHead of a message that was placed at a time.
+func (c *Conn) writeMessage(b []byte, seq int64, placed im.Time) {
+	c.enqueue(outgoing{websocket.TextMessage, b, placed}, seq)
+}
 
 // ping asks the client for a sign of life.
-func (c *Conn) ping() { c.enqueue(websocket.PingMessage, nil, 0) }
+func (c *Conn) ping() { c.enqueue(outgoing{op: websocket.PingMessage}, 0) }
 
-func (c *Conn) enqueue(op int, b []byte, seq int64) {
+func text(b []byte) outgoing { return outgoing{op: websocket.TextMessage, body: b} }
+
+func (c *Conn) enqueue(f outgoing, seq int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.put(op, b)
+	c.put(f)
 	c.head = max(c.head, seq)
 }
 
 // put puts a frame into the queue, or closes the connection if the queue is
 // full. c.mu is held.
-func (c *Conn) put(op int, b []byte) {
+func (c *Conn) put(f outgoing) {
 	if c.state >= closing {
 		return
 	}
-	if c.queued >= maxQueue || c.bytes+len(b) > maxQueued {
+	if c.queued >= maxQueue || c.bytes+len(f.body) > maxQueued {
 		c.shut(frame.CloseSlow, 0)
 		return
 	}
-	c.append(op, b)
+	c.append(f)
 	if c.state != opening {
 		c.startWriter()
 	}
 }
 
-func (c *Conn) append(op int, b []byte) {
-	c.out = append(c.out, outgoing{op, b})
+func (c *Conn) append(f outgoing) {
+	c.out = append(c.out, f)
 	c.queued++
-	c.bytes += len(b)
+	c.bytes += len(f.body)
 }
 
 // welcome lets out what is in the queue, after its first frame.
@@ -126,7 +133,7 @@ func (c *Conn) welcome(f frame.FromServer) {
 	c.head = max(c.head, f.Head)
 	waiting := c.out
 	c.out = make([]outgoing, 0, 1+len(waiting))
-	c.append(websocket.TextMessage, f.Encode())
+	c.append(text(f.Encode()))
 	c.out = append(c.out, waiting...)
 	c.startWriter()
 }
@@ -147,6 +154,9 @@ func (c *Conn) drainQueue() {
 		c.out = nil
 		c.mu.Unlock()
 		err := c.transport.Write(batch)
+		if err == nil {
+			c.hub.Metrics.written(batch)
+		}
 		c.mu.Lock()
 		c.queued -= len(batch)
 		for _, f := range batch {
@@ -198,8 +208,8 @@ func (c *Conn) shut(why frame.Close, retry time.Duration) {
 		c.discard() // what it has not read so far it would not read now
 	}
 	bye := frame.FromServer{Type: frame.Bye, Code: why.Code, Reason: why.Reason, Reconnect: why.Reconnect(), RetryAfterMS: retry.Milliseconds()}
-	c.append(websocket.TextMessage, bye.Encode())
-	c.append(websocket.CloseMessage, websocket.FormatCloseMessage(why.Code, why.Reason))
+	c.append(text(bye.Encode()))
+	c.append(outgoing{op: websocket.CloseMessage, body: websocket.FormatCloseMessage(why.Code, why.Reason)})
 	by := time.Now().Add(closeWait)
 	c.transport.SetReadDeadline(by)
 	if c.writing {
@@ -219,7 +229,7 @@ func (c *Conn) finish(answer int) {
 		c.state = closing
 		c.hub.Metrics.closes.WithLabelValues("client").Inc()
 		if answer != 0 {
-			c.append(websocket.CloseMessage, websocket.FormatCloseMessage(answer, ""))
+			c.append(outgoing{op: websocket.CloseMessage, body: websocket.FormatCloseMessage(answer, "")})
 			c.transport.Hurry(time.Now().Add(closeWait))
 			c.startWriter()
 		} else {
@@ -265,5 +275,5 @@ func (c *Conn) answer(b []byte) {
 		c.changed.Broadcast()
 	}
 	c.inFlight--
-	c.put(websocket.TextMessage, b)
+	c.put(text(b))
 }

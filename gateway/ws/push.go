@@ -37,6 +37,7 @@ func (h *Hub) push(e event.Event) error {
 	if (len(p.Message) == 0) == (len(p.Frame) == 0) {
 		return im.Errorf(im.Invalid, "a push carries a message or a frame")
 	}
+	placed := placedAt(e.ID)
 	written := 0
 	for _, to := range p.To {
 		var b []byte
@@ -52,7 +53,7 @@ func (h *Hub) push(e event.Event) error {
 			if b == nil {
 				b = frame.AppendMessage(make([]byte, 0, len(p.Message)+48), to.Seq, p.Message)
 			}
-			c.writeHead(b, to.Seq)
+			c.writeMessage(b, to.Seq, placed)
 		})
 	}
 	if len(p.Frame) > 0 {
@@ -61,6 +62,17 @@ func (h *Hub) push(e event.Event) error {
 		h.Metrics.out(frame.Message, written)
 	}
 	return nil
+}
+
+// placedAt returns the time of the message with whose id that of a push begins,
+// or 0: so nobody has to look into the message for it.
+func placedAt(push string) im.Time {
+	const length = 36
+	if len(push) < length {
+		return 0
+	}
+	at, _ := im.TimeOfMessageID(push[:length])
+	return at
 }
 
 func (h *Hub) endSession(e event.Event) error {

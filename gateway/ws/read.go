@@ -197,7 +197,7 @@ func (c *Conn) refresh(token string) {
 // onPing and onPong are called while waiting for a frame.
 func (c *Conn) onPing(data string) error {
 	c.lastSeen.Store(time.Now().UnixNano())
-	c.enqueue(websocket.PongMessage, []byte(data), 0)
+	c.enqueue(outgoing{op: websocket.PongMessage, body: []byte(data)}, 0)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/tidings-im/tidings/shared/im"
 )
 
 // A transport is a WebSocket as a connection needs it; tests have one of their
@@ -28,8 +30,9 @@ type transport interface {
 
 // outgoing is one frame to be written.
 type outgoing struct {
-	op   int // of RFC 6455
-	body []byte
+	op     int // of RFC 6455
+	body   []byte
+	placed im.Time // when the message was accepted that it brings; 0 if it brings none
 }
 
 // The buffers of a connection are small, as most connections are idle most of

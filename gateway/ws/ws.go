@@ -155,6 +155,7 @@ func New(cfg Config) *Hub {
 	for i := range h.shards {
 		h.shards[i].users = make(map[string][]*Conn)
 	}
+	cfg.Metrics.limit.Add(float64(cfg.Connections))
 	for range cfg.Lanes {
 		h.lanes = append(h.lanes, newLane(h))
 	}

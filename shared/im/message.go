@@ -206,8 +206,13 @@ func ClassOf(kind, from, user string, recalled, quiet bool) Class {
 	return ClassUnread
 }
 
-// An EntryKey names an entry by what it holds.
-type EntryKey struct{ User, ID string }
+// An EntryKey names an entry by what it holds: the message of that id in that
+// conversation, which is where it always is.
+type EntryKey struct {
+	User         string
+	ID           string
+	Conversation Conversation
+}
 
 // Key returns the name of e.
-func (e Entry) Key() EntryKey { return EntryKey{e.User, e.ID} }
+func (e Entry) Key() EntryKey { return EntryKey{e.User, e.ID, e.Conversation} }

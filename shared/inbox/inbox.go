@@ -21,7 +21,7 @@ type Store interface {
 	Insert(ctx context.Context, entries []im.Entry) (n int, err error)
 	Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error)
 	After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
-	Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error)
+	Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error)
 	Latest(ctx context.Context, user string, limit int) (map[im.Conversation]string, error)
 	Newest(ctx context.Context, user string, c im.Conversation) (string, error)
 	Unread(ctx context.Context, user string, after map[im.Conversation]string, most int) (map[im.Conversation]int, error)

@@ -62,7 +62,7 @@ func (in *Inbox) latest(ctx context.Context, user string, class im.Class, limit 
 	return nil
 }
 
-const notImplemented = 238
+const notImplemented = 238 // of MongoDB's error_codes.yml
 
 // walk does what latest does on a server that cannot group so, which is fit for
 // small inboxes only (FerretDB 1).

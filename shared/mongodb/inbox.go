@@ -160,23 +160,25 @@ func (in *Inbox) After(ctx context.Context, user string, after int64, limit int)
 	return entries, nil
 }
 
-// Get returns those entries of a user that are there, by the ids of their
-// messages.
-func (in *Inbox) Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error) {
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = key(im.EntryKey{User: user, ID: id})
+// Get returns those entries that are there.
+func (in *Inbox) Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error) {
+	ids, of := make([]string, len(keys)), make(map[string]im.EntryKey, len(keys))
+	for i, k := range keys {
+		ids[i] = key(k)
+		of[ids[i]] = k
 	}
-	docs, err := in.find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}, {Key: "user", Value: user}}, options.Find())
+	docs, err := in.find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, options.Find())
 	if err != nil {
-		return nil, failed(err, "reading %d entries of %s", len(ids), user)
+		return nil, failed(err, "reading %d inbox entries", len(keys))
 	}
-	entries := make(map[string]im.Entry, len(docs))
+	entries := make(map[im.EntryKey]im.Entry, len(docs))
 	for _, d := range docs {
-		id := message(user, d.ID)
-		entries[id] = im.Entry{
-			User: user, Seq: d.Seq, ID: id, Message: json.RawMessage(d.Message),
+		e := im.Entry{
+			User: d.User, Seq: d.Seq, ID: of[d.ID].ID, Message: json.RawMessage(d.Message),
 			Conversation: d.Conversation, Class: d.Class, Revision: d.Revision,
+		}
+		if e.Key() == of[d.ID] {
+			entries[e.Key()] = e
 		}
 	}
 	return entries, nil

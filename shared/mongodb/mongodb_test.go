@@ -43,12 +43,13 @@ func TestIndexesAreThereBeforeTheFirstEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unique := make(map[string]bool)
 	for _, index := range indexes {
-		if index.Name == "user_seq" && index.Unique != nil && *index.Unique {
-			return
-		}
+		unique[index.Name] = index.Unique != nil && *index.Unique
 	}
-	t.Errorf("indexes = %v, want a unique one on user and seq", indexes)
+	if _, listed := unique["user_class_conversation"]; !listed || !unique["user_seq"] {
+		t.Errorf("indexes = %v, want a unique one on user and seq, and that of conversations", indexes)
+	}
 }
 
 func TestOpen(t *testing.T) {

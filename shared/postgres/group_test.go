@@ -325,28 +325,37 @@ func TestAUserLeavesAllGroups(t *testing.T) {
 	}
 }
 
-// Users are deleted while they are added to groups: none of them is a member
-// of any after that, and nobody waits for each other.
+// Users are deleted while they are added to groups, made the owners of them and
+// removed: none of them is in any after that, and nobody waits for each other.
 func TestNobodyGetsIntoAGroupOnceTheyAreGone(t *testing.T) {
 	db := fresh(t)
 	ctx := t.Context()
-	u := people(t, db, 20)
-	groups := []string{newGroup(t, db, u[0]), newGroup(t, db, u[0]), newGroup(t, db, u[0])}
-	nothing := func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil }
+	u := people(t, db, 24)
+	stays := u[0]
+	var groups []string
+	for i := range 4 {
+		groups = append(groups, newGroup(t, db, u[1+i], stays))
+	}
+	change := func(f func(context.Context, *Tx) error) {
+		_, _, err := db.Change(ctx, f, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
+		if err != nil {
+			t.Error(err)
+		}
+	}
 	var all sync.WaitGroup
 	for i, g := range groups {
 		all.Go(func() {
 			for n := range 40 {
-				users := []string{u[1+(n+i*5)%19], u[1+(n*3+i)%19]}
-				_, _, err := db.Change(ctx, func(ctx context.Context, tx *Tx) error {
+				users := []string{u[1+(n+i*5)%23], u[1+(n*3+i)%23]}
+				change(func(ctx context.Context, tx *Tx) error {
 					found, err := tx.HoldUsers(ctx, users)
 					if err != nil {
 						return err
 					}
-					if _, err := tx.LockGroup(ctx, g, u[0]); err != nil {
+					if _, err := tx.LockGroup(ctx, g, stays); err != nil {
 						return err
 					}
-					in, err := tx.InGroup(ctx, g, found)
+					in, err := tx.InGroup(ctx, g, users)
 					if err != nil {
 						return err
 					}
@@ -356,25 +365,39 @@ func TestNobodyGetsIntoAGroupOnceTheyAreGone(t *testing.T) {
 					}
 					_, err = tx.AddMembers(ctx, g, found, im.Now())
 					return err
-				}, nothing)
-				if err != nil {
-					t.Error(err)
-				}
+				})
+			}
+		})
+		all.Go(func() {
+			for n := range 40 {
+				user := u[1+(n*7+i)%23]
+				change(func(ctx context.Context, tx *Tx) error {
+					if _, err := tx.LockGroup(ctx, g, stays); err != nil {
+						return err
+					}
+					in, err := tx.InGroup(ctx, g, []string{user})
+					if r := in[user].Role; err != nil || r == im.RoleNone || r == im.RoleOwner {
+						return err
+					}
+					if n%2 == 0 {
+						_, err = tx.HandOver(ctx, g, user)
+					} else {
+						_, _, err = tx.RemoveMembers(ctx, g, []string{user})
+					}
+					return err
+				})
 			}
 		})
 	}
 	for _, gone := range u[1:] {
 		all.Go(func() {
-			_, _, err := db.Change(ctx, func(ctx context.Context, tx *Tx) error {
+			change(func(ctx context.Context, tx *Tx) error {
 				if _, err := tx.LeaveAllGroups(ctx, gone); err != nil {
 					return err
 				}
 				_, err := tx.tx.Exec(ctx, `UPDATE users SET deleted = now(), account = NULL WHERE id = $1`, gone)
 				return err
-			}, nothing)
-			if err != nil {
-				t.Error(err)
-			}
+			})
 		})
 	}
 	all.Wait()
@@ -383,8 +406,8 @@ func TestNobodyGetsIntoAGroupOnceTheyAreGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, g := range groups {
-		if !slices.Equal(got[g].Users, u[:1]) {
-			t.Errorf("members = %v", got[g].Users)
+		if m := got[g]; !slices.Equal(m.Users, u[:1]) || !slices.Equal(m.Staff, u[:1]) {
+			t.Errorf("members = %+v", m)
 		}
 	}
 }

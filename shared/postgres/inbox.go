@@ -41,6 +41,7 @@ type columns struct {
 	ids                            []pgtype.UUID
 	seqs                           []int64
 	classes                        []int16
+	quiet                          []bool // as it came
 	revisions                      []int32
 }
 
@@ -48,7 +49,8 @@ func columnsOf(entries []im.Entry) (columns, error) {
 	n := len(entries)
 	c := columns{
 		users: make([]string, n), messages: make([]string, n), conversations: make([]string, n),
-		ids: make([]pgtype.UUID, n), seqs: make([]int64, n), classes: make([]int16, n), revisions: make([]int32, n),
+		ids: make([]pgtype.UUID, n), seqs: make([]int64, n), classes: make([]int16, n),
+		quiet: make([]bool, n), revisions: make([]int32, n),
 	}
 	for i, e := range entries {
 		var err error
@@ -56,7 +58,7 @@ func columnsOf(entries []im.Entry) (columns, error) {
 			return c, err
 		}
 		c.users[i], c.messages[i], c.conversations[i] = e.User, string(e.Message), string(e.Conversation)
-		c.seqs[i], c.classes[i], c.revisions[i] = e.Seq, int16(e.Class), int32(e.Revision)
+		c.seqs[i], c.classes[i], c.quiet[i], c.revisions[i] = e.Seq, int16(e.Class), e.Class == im.ClassQuiet, int32(e.Revision)
 	}
 	return c, nil
 }
@@ -71,9 +73,9 @@ func (in *Inbox) Insert(ctx context.Context, entries []im.Entry) (n int, err err
 	}
 	// One statement is one transaction.
 	_, err = in.db.pool.Exec(ctx, `
-		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, revision)
-		SELECT * FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::smallint[], $7::int[])`,
-		c.users, c.seqs, c.ids, c.messages, c.conversations, c.classes, c.revisions)
+		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, quiet, revision)
+		SELECT * FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::smallint[], $7::bool[], $8::int[])`,
+		c.users, c.seqs, c.ids, c.messages, c.conversations, c.classes, c.quiet, c.revisions)
 	if err != nil {
 		return 0, failed(err, "adding %d inbox entries", len(entries))
 	}
@@ -81,7 +83,8 @@ func (in *Inbox) Insert(ctx context.Context, entries []im.Entry) (n int, err err
 }
 
 // Amend replaces the message, class and revision of those entries that are
-// there with a lesser revision. Of several for one entry the greatest counts.
+// there with a lesser revision, and were more than quiet when they came. Of
+// several for one entry the greatest counts.
 func (in *Inbox) Amend(ctx context.Context, entries []im.Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -94,18 +97,19 @@ func (in *Inbox) Amend(ctx context.Context, entries []im.Entry) error {
 	// What another has amended meanwhile is looked at again when it is locked.
 	_, err = in.db.pool.Exec(ctx, `
 		WITH a AS MATERIALIZED (
-			SELECT DISTINCT ON (user_id, message_id) *
-			FROM unnest($1::text[], $2::uuid[], $3::text[], $4::smallint[], $5::int[]) AS a (user_id, message_id, message, class, revision)
-			ORDER BY user_id, message_id, revision DESC
+			SELECT DISTINCT ON (user_id, conversation, message_id) *
+			FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::smallint[], $6::int[])
+				AS a (user_id, conversation, message_id, message, class, revision)
+			ORDER BY user_id, conversation, message_id, revision DESC
 		), held AS MATERIALIZED (
-			SELECT i.user_id, i.message_id FROM a JOIN inbox i USING (user_id, message_id)
-			WHERE i.revision < a.revision
-			ORDER BY user_id, message_id FOR NO KEY UPDATE OF i
+			SELECT i.user_id, i.conversation, i.message_id FROM a JOIN inbox i USING (user_id, conversation, message_id)
+			WHERE NOT i.quiet AND i.revision < a.revision
+			ORDER BY user_id, conversation, message_id FOR NO KEY UPDATE OF i
 		)
 		UPDATE inbox i SET message = a.message, class = a.class, revision = a.revision
-		FROM held h JOIN a USING (user_id, message_id)
-		WHERE i.user_id = h.user_id AND i.message_id = h.message_id`,
-		c.users, c.ids, c.messages, c.classes, c.revisions)
+		FROM held h JOIN a USING (user_id, conversation, message_id)
+		WHERE NOT i.quiet AND i.user_id = h.user_id AND i.conversation = h.conversation AND i.message_id = h.message_id`,
+		c.users, c.conversations, c.ids, c.messages, c.classes, c.revisions)
 	return failed(err, "amending %d inbox entries", len(entries))
 }
 
@@ -130,17 +134,14 @@ func (in *Inbox) Erase(ctx context.Context, user string) error {
 
 // Find returns the seqs of those entries that are there.
 func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error) {
-	users, ids := make([]string, len(keys)), make([]pgtype.UUID, len(keys))
-	for i, k := range keys {
-		var err error
-		if ids[i], err = parseUUID(k.ID); err != nil {
-			return nil, err
-		}
-		users[i] = k.User
+	users, conversations, ids, err := keyColumns(keys)
+	if err != nil {
+		return nil, err
 	}
 	rows, err := in.db.pool.Query(ctx, `
-		SELECT k.n, i.seq FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k (user_id, message_id, n)
-		JOIN inbox i USING (user_id, message_id)`, users, ids)
+		SELECT k.n, i.seq
+		FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS k (user_id, conversation, message_id, n)
+		JOIN inbox i USING (user_id, conversation, message_id) WHERE i.quiet = ANY ('{f,t}')`, users, conversations, ids)
 	if err != nil {
 		return nil, failed(err, "looking for %d inbox entries", len(keys))
 	}
@@ -151,6 +152,18 @@ func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]
 		return nil
 	})
 	return found, failed(err, "looking for %d inbox entries", len(keys))
+}
+
+// keyColumns returns keys as arrays, for unnest.
+func keyColumns(keys []im.EntryKey) (users, conversations []string, ids []pgtype.UUID, err error) {
+	users, conversations, ids = make([]string, len(keys)), make([]string, len(keys)), make([]pgtype.UUID, len(keys))
+	for i, k := range keys {
+		if ids[i], err = parseUUID(k.ID); err != nil {
+			return nil, nil, nil, err
+		}
+		users[i], conversations[i] = k.User, string(k.Conversation)
+	}
+	return users, conversations, ids, nil
 }
 
 // After returns at most limit entries of a user, those right after a seq, in
@@ -171,53 +184,50 @@ func (in *Inbox) After(ctx context.Context, user string, after int64, limit int)
 	return entries, failed(err, "reading the inbox of %s", user)
 }
 
-// Get returns those entries of a user that are there, by the ids of their
-// messages.
-func (in *Inbox) Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error) {
-	uuids, err := parseUUIDs(ids)
+// Get returns those entries that are there.
+func (in *Inbox) Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error) {
+	users, conversations, ids, err := keyColumns(keys)
 	if err != nil {
 		return nil, err
 	}
 	rows, err := in.db.pool.Query(ctx, `
-		SELECT seq, message_id, message, conversation, class, revision FROM inbox WHERE user_id = $1 AND message_id = ANY ($2)`, user, uuids)
+		SELECT k.n, i.seq, i.message, i.class, i.revision
+		FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS k (user_id, conversation, message_id, n)
+		JOIN inbox i USING (user_id, conversation, message_id) WHERE i.quiet = ANY ('{f,t}')`, users, conversations, ids)
 	if err != nil {
-		return nil, failed(err, "reading %d entries of %s", len(ids), user)
+		return nil, failed(err, "reading %d inbox entries", len(keys))
 	}
-	entries := make(map[string]im.Entry, len(ids))
+	entries := make(map[im.EntryKey]im.Entry, len(keys))
+	var n int64
 	var e im.Entry
-	var id pgtype.UUID
 	var message string
-	_, err = pgx.ForEachRow(rows, []any{&e.Seq, &id, &message, &e.Conversation, &e.Class, &e.Revision}, func() error {
-		e.User, e.ID, e.Message = user, formatUUID(id), []byte(message)
-		entries[e.ID] = e
+	_, err = pgx.ForEachRow(rows, []any{&n, &e.Seq, &message, &e.Class, &e.Revision}, func() error {
+		k := keys[n-1]
+		e.User, e.Conversation, e.ID, e.Message = k.User, k.Conversation, k.ID, []byte(message)
+		entries[k] = e
 		return nil
 	})
-	return entries, failed(err, "reading %d entries of %s", len(ids), user)
+	return entries, failed(err, "reading %d inbox entries", len(keys))
 }
 
 // Latest returns the newest entry that is more than quiet, by the id of its
 // message, in each of a user's conversations, of which it reads limit at most.
 func (in *Inbox) Latest(ctx context.Context, user string, limit int) (map[im.Conversation]string, error) {
 	// A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): it
-	// costs what there are conversations, however many entries they have. The
-	// last entry of a conversation in the index is its newest of the greatest
-	// class.
+	// costs what there are conversations, however many entries they have. What
+	// it passes by, for its class, are messages that the user has deleted.
 	rows, err := in.db.pool.Query(ctx, `
 		WITH RECURSIVE c AS (
-			(SELECT conversation, class, message_id FROM inbox
-			 WHERE user_id = $1 AND class > 0
-			 ORDER BY conversation DESC, class DESC, message_id DESC LIMIT 1)
+			(SELECT conversation, message_id FROM inbox
+			 WHERE user_id = $1 AND NOT quiet AND class > 0
+			 ORDER BY conversation DESC, message_id DESC LIMIT 1)
 			UNION ALL
 			SELECT n.* FROM c CROSS JOIN LATERAL (
-				SELECT conversation, class, message_id FROM inbox
-				WHERE user_id = $1 AND class > 0 AND conversation < c.conversation
-				ORDER BY conversation DESC, class DESC, message_id DESC LIMIT 1) AS n
+				SELECT conversation, message_id FROM inbox
+				WHERE user_id = $1 AND NOT quiet AND class > 0 AND conversation < c.conversation
+				ORDER BY conversation DESC, message_id DESC LIMIT 1) AS n
 		)
-		SELECT c.conversation, CASE c.class WHEN 1 THEN c.message_id ELSE greatest(c.message_id, (
-			SELECT message_id FROM inbox
-			WHERE user_id = $1 AND conversation = c.conversation AND class = 1
-			ORDER BY message_id DESC LIMIT 1)) END
-		FROM c LIMIT $2`, user, limit)
+		SELECT conversation, message_id FROM c LIMIT $2`, user, limit)
 	if err != nil {
 		return nil, failed(err, "reading the conversations of %s", user)
 	}
@@ -236,16 +246,19 @@ func (in *Inbox) Latest(ctx context.Context, user string, limit int) (map[im.Con
 func (in *Inbox) Newest(ctx context.Context, user string, c im.Conversation) (string, error) {
 	var id pgtype.UUID
 	err := in.db.pool.QueryRow(ctx, `
-		SELECT greatest(
-			(SELECT message_id FROM inbox WHERE user_id = $1 AND conversation = $2 AND class = 1 ORDER BY message_id DESC LIMIT 1),
-			(SELECT message_id FROM inbox WHERE user_id = $1 AND conversation = $2 AND class = 2 ORDER BY message_id DESC LIMIT 1))`,
-		user, c).Scan(&id)
+		SELECT (SELECT message_id FROM inbox
+			WHERE user_id = $1 AND NOT quiet AND class > 0 AND conversation = $2
+			ORDER BY message_id DESC LIMIT 1)`, user, c).Scan(&id)
 	return formatUUID(id), failed(err, "reading the newest message of %s in %s", user, c)
 }
 
+// unreadAmong is among how many entries for each that is to be counted unread
+// ones are looked for: what a user wrote or deleted stands between them.
+const unreadAmong = 10
+
 // Unread returns how many unread entries of a user follow a message, in each
-// of the conversations given; it counts to most, and no further. "" precedes
-// all messages.
+// of the conversations given; it counts to most, and no further, nor among more
+// than ten times as many entries. "" precedes all messages.
 func (in *Inbox) Unread(ctx context.Context, user string, after map[im.Conversation]string, most int) (map[im.Conversation]int, error) {
 	conversations, ids := make([]string, 0, len(after)), make([]pgtype.UUID, 0, len(after))
 	for c, id := range after {
@@ -259,9 +272,11 @@ func (in *Inbox) Unread(ctx context.Context, user string, after map[im.Conversat
 	rows, err := in.db.pool.Query(ctx, `
 		SELECT a.conversation, u.count FROM unnest($2::text[], $3::uuid[]) AS a (conversation, id)
 		CROSS JOIN LATERAL (SELECT count(*) FROM (
-			SELECT FROM inbox i
-			WHERE i.user_id = $1 AND i.conversation = a.conversation AND i.class = 2 AND i.message_id > a.id
-			LIMIT $4) AS x) AS u`, user, conversations, ids, most)
+			SELECT FROM (
+				SELECT i.class FROM inbox i
+				WHERE i.user_id = $1 AND NOT i.quiet AND i.conversation = a.conversation AND i.message_id > a.id
+				ORDER BY i.message_id LIMIT $5) AS x
+			WHERE x.class = 2 LIMIT $4) AS y) AS u`, user, conversations, ids, most, unreadAmong*most)
 	if err != nil {
 		return nil, failed(err, "counting what %s has not read", user)
 	}

@@ -54,10 +54,18 @@ func TestMigratingKeepsWhatInboxesHold(t *testing.T) {
 	}
 
 	in := migrated(t, map[string]string{"POSTGRES_URL": url}).Inbox()
-	got, err := in.Get(t.Context(), ann, ids)
+	var keys []im.EntryKey
+	for i, id := range ids {
+		k := im.EntryKey{User: ann, ID: id, Conversation: c}
+		if i == 3 {
+			k.Conversation = ""
+		}
+		keys = append(keys, k)
+	}
+	got, err := in.Get(t.Context(), keys)
 	wants(t, err, "")
 	for i, want := range []im.Class{im.ClassUnread, im.ClassShown, im.ClassShown, im.ClassQuiet} {
-		e := got[ids[i]]
+		e := got[keys[i]]
 		if e.Class != want || e.Revision != 0 || e.Seq != int64(i+1) || (e.Conversation == c) != (i < 3) {
 			t.Errorf("entry %d is %+v, want class %d", i, e, want)
 		}
@@ -80,8 +88,8 @@ func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
 	const user, conversations, entries = "aaaaaaaaaaaaaaaa", 20, 40_000
 	// Of each three entries one is another's, one the user's own and one quiet.
 	if _, err := db.pool.Exec(t.Context(), `
-		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, revision)
-		SELECT u, s, ('01890000-0000-7000-8000-' || lpad(s::text, 12, '0'))::uuid, '{}', 'g:' || (s % $2), s % 3, 0
+		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, quiet, revision)
+		SELECT u, s, ('01890000-0000-7000-8000-' || lpad(s::text, 12, '0'))::uuid, '{}', 'g:' || (s % $2), s % 3, s % 3 = 0, 0
 		FROM unnest(ARRAY[$1, 'bbbbbbbbbbbbbbbb', 'cccccccccccccccc']) AS u, generate_series(1, $3) AS s`, user, conversations, entries); err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +112,10 @@ func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
 	for i := range conversations {
 		after[im.Conversation(fmt.Sprint("g:", i))] = ""
 	}
+	keys := []im.EntryKey{
+		{User: user, ID: "01890000-0000-7000-8000-000000000007", Conversation: "g:7"},
+		{User: user, ID: "01890000-0000-7000-8000-000000000009", Conversation: "g:9"}, // a quiet one
+	}
 	for name, tt := range map[string]struct {
 		most int64
 		do   func() error
@@ -117,7 +129,7 @@ func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
 		}},
 		"Latest, limited": {3 * 5, func() error { _, err := db.Inbox().Latest(t.Context(), user, 5); return err }},
 		"Newest":          {3, func() error { _, err := db.Inbox().Newest(t.Context(), user, "g:7"); return err }},
-		"Unread": {conversations * 10, func() error {
+		"Unread": {conversations * 20, func() error {
 			got, err := db.Inbox().Unread(t.Context(), user, after, 10)
 			if got["g:7"] != 10 {
 				t.Errorf("unread = %v", got)
@@ -125,8 +137,15 @@ func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
 			return err
 		}},
 		"Get": {3, func() error {
-			_, err := db.Inbox().Get(t.Context(), user, []string{"01890000-0000-7000-8000-000000000007", "01890000-0000-7000-8000-000000000008"})
+			got, err := db.Inbox().Get(t.Context(), keys)
+			if len(got) != len(keys) {
+				t.Errorf("%d entries", len(got))
+			}
 			return err
+		}},
+		"Find": {3, func() error { _, err := db.Inbox().Find(t.Context(), keys); return err }},
+		"Amend": {20, func() error {
+			return db.Inbox().Amend(t.Context(), []im.Entry{{User: user, ID: keys[0].ID, Conversation: keys[0].Conversation, Revision: 1}})
 		}},
 	} {
 		for range 7 { // PostgreSQL settles on a plan after five

@@ -210,7 +210,7 @@ func (tx *Tx) HandOver(ctx context.Context, group, to string) (version int64, er
 		return 0, err
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`UPDATE group_members SET role = 'admin', version = $2 WHERE group_id = $1 AND role = 'owner'`, group, version)
+	batch.Queue(`UPDATE group_members SET role = 'admin', version = $2 WHERE group_id = $1 AND role = 'owner' AND user_id <> $3`, group, version, to)
 	batch.Queue(`UPDATE group_members SET role = 'owner', muted_until = NULL, version = $2 WHERE group_id = $1 AND user_id = $3`, group, version, to)
 	batch.Queue(`UPDATE groups SET owner_id = $2 WHERE id = $1`, group, to)
 	return version, failed(tx.tx.SendBatch(ctx, batch).Close(), "handing over group %s", group)

@@ -122,6 +122,7 @@ func (db *DB) Published(ctx context.Context, ids []string) error {
 // SetAside keeps a notice that cannot be published from being pending, until
 // somebody has looked at why.
 func (db *DB) SetAside(ctx context.Context, id string, why error) error {
-	_, err := db.pool.Exec(ctx, `UPDATE outbox SET failed = $2 WHERE id = $1`, id, strings.ToValidUTF8(why.Error(), "?"))
+	text := strings.ToValidUTF8(strings.ReplaceAll(why.Error(), "\x00", ""), "") // as PostgreSQL takes it
+	_, err := db.pool.Exec(ctx, `UPDATE outbox SET failed = $2 WHERE id = $1`, id, text)
 	return failed(err, "setting a notice aside")
 }

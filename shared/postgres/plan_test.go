@@ -23,6 +23,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO users SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 9999) i) x`,
 		`INSERT INTO blocks SELECT id, lag(id) OVER (ORDER BY id) FROM users OFFSET 1`,
 		`INSERT INTO friendships SELECT user_id, blocked_id FROM blocks`,
+		`INSERT INTO relation_versions SELECT least(user_id, blocked_id), greatest(user_id, blocked_id), 1 FROM blocks`,
 		`INSERT INTO groups SELECT 'grup' || right(id, 12), 'g', id, 1, now() FROM users WHERE right(id, 1) = '0'`,
 		`INSERT INTO group_members SELECT g.id, u.id, 'member', now() FROM groups g JOIN users u ON right(u.id, 3) = right(g.id, 3)`,
 		`INSERT INTO sessions SELECT 'sess' || right(id, 12), id, 'd', 'web', now() FROM users`,
@@ -34,6 +35,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO deleted_messages SELECT user_id, conversation, message_id FROM inbox`,
 		`INSERT INTO conversation_states SELECT user_id, 'g:' || s % 3, message_id FROM inbox i, generate_series(1, 3) s WHERE i.seq = s`,
 		`INSERT INTO messages SELECT 'g:' || g.id, now() + s * interval '1 day', gen_random_uuid(), g.owner_id, 'c', 'text', 'x' FROM groups g, generate_series(-60, 60) s`,
+		`INSERT INTO outbox SELECT 'notice-' || id, now() - interval '1 hour', gen_random_uuid(), now(), '{}' FROM users`,
 		`ANALYZE`,
 	} {
 		if _, err := db.pool.Exec(ctx, sql); err != nil {
@@ -48,6 +50,9 @@ func TestQueriesReadIndexes(t *testing.T) {
 		m := said(im.Group(group), user, now, "x")
 		e := im.Entry{User: user, Seq: 6 + i, ID: m.ID, Message: []byte("{}")}
 		steps := map[string]func() error{
+			"Pending":       func() error { _, _, err := db.Pending(ctx, time.Minute, 100); return err },
+			"Published":     func() error { return db.Published(ctx, []string{fmt.Sprintf("notice-user%012d", i)}) },
+			"SetAside":      func() error { return db.SetAside(ctx, fmt.Sprintf("notice-user%012d", 100+i), im.Invalid) },
 			"UserByAccount": func() error { _, _, err := db.UserByAccount(ctx, user); return err },
 			"EndSession":    func() error { return db.EndSession(ctx, "user000000000001", "sess000000000001") },
 			"Relations": func() error {
@@ -95,7 +100,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 				return err
 			},
 			"After":  func() error { _, err := db.Inbox().After(ctx, user, 2, 100); return err },
-			"Get":    func() error { _, err := db.Inbox().Get(ctx, user, []string{m.ID}); return err },
+			"Get":    func() error { _, err := db.Inbox().Get(ctx, []im.EntryKey{e.Key()}); return err },
 			"Latest": func() error { _, err := db.Inbox().Latest(ctx, user, 1000); return err },
 			"Newest": func() error { _, err := db.Inbox().Newest(ctx, user, "g:1"); return err },
 			"Unread": func() error {

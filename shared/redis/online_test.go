@@ -141,9 +141,6 @@ func TestTurned(t *testing.T) {
 			}
 		}
 		a, _ := connect(t, p, "1 phone ios")
-		if _, err := o.Of(t.Context(), []string{"ann"}); err != nil { // who asks tells nobody else
-			t.Fatal(err)
-		}
 		turned("she came", "true false")
 		turned("they were told", "")
 		b, _ := connect(t, p, "2 laptop desktop")
@@ -158,6 +155,9 @@ func TestTurned(t *testing.T) {
 		turned("she came back", "")
 		leave(t, p, c)
 		pass(t, p, time.Hour)
+		if _, err := o.Of(t.Context(), []string{"ann"}); err != nil { // who asks tells nobody else
+			t.Fatal(err)
+		}
 		turned("she is gone", "false true")
 		turned("they were told that, too", "")
 		untold := func(online bool) {

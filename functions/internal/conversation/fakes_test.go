@@ -29,7 +29,7 @@ func mid(n int) string { return fmt.Sprintf("01890000-0000-7000-8000-%012d", n) 
 type shelf struct {
 	entries []im.Entry
 	err     error
-	get     func(map[string]im.Entry) // changes what is got
+	get     func(map[string]im.Entry) // changes what is got, by the ids of messages
 }
 
 // put adds the n-th message to the inbox of a user.
@@ -40,17 +40,21 @@ func (s *shelf) put(user string, n int, c im.Conversation, class im.Class) {
 	})
 }
 
-func (s *shelf) Get(_ context.Context, user string, ids []string) (map[string]im.Entry, error) {
+func (s *shelf) Get(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error) {
 	found := make(map[string]im.Entry)
 	for _, e := range s.entries {
-		if e.User == user && slices.Contains(ids, e.ID) {
+		if slices.Contains(keys, e.Key()) {
 			found[e.ID] = e
 		}
 	}
 	if s.get != nil {
 		s.get(found)
 	}
-	return found, s.err
+	byKey := make(map[im.EntryKey]im.Entry)
+	for _, e := range found {
+		byKey[e.Key()] = e
+	}
+	return byKey, s.err
 }
 
 func (s *shelf) Latest(_ context.Context, user string, limit int) (map[im.Conversation]string, error) {

@@ -125,11 +125,11 @@ func fill(ctx context.Context, inbox reader, user string, rows []row, state map[
 	if len(rows) == 0 {
 		return nil
 	}
-	ids, marks := make([]string, len(rows)), make(map[im.Conversation]string, len(rows))
+	keys, marks := make([]im.EntryKey, len(rows)), make(map[im.Conversation]string, len(rows))
 	for i, r := range rows {
-		ids[i], marks[r.conversation] = r.id, state[r.conversation].Read
+		keys[i], marks[r.conversation] = im.EntryKey{User: user, ID: r.id, Conversation: r.conversation}, state[r.conversation].Read
 	}
-	last, err := inbox.Get(ctx, user, ids)
+	last, err := inbox.Get(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("reading the newest messages: %w", err)
 	}
@@ -139,7 +139,7 @@ func fill(ctx context.Context, inbox reader, user string, rows []row, state map[
 	}
 	size := 0
 	for i, r := range rows {
-		e := last[r.id]
+		e := last[keys[i]]
 		if e.Class == im.ClassQuiet { // deleted since
 			continue
 		}

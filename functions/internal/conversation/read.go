@@ -11,8 +11,8 @@ import (
 
 // entries are what inboxes hold.
 type entries interface {
-	// Get returns those entries of a user that are there, by the ids of their messages.
-	Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error)
+	// Get returns those entries that are there.
+	Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error)
 }
 
 // relations know what users are to each other.
@@ -51,11 +51,11 @@ func (m *marker) read(ctx context.Context, caller im.Caller, in readRequest) (re
 	}
 	// Nobody marks what they do not have; in particular nothing that has not
 	// been said. Who has left a group still has what was said before.
-	found, err := m.inbox.Get(ctx, caller.User, []string{in.Message})
+	found, err := m.inbox.Get(ctx, []im.EntryKey{{User: caller.User, ID: in.Message, Conversation: in.Conversation}})
 	if err != nil {
 		return readAnswer{}, fmt.Errorf("looking for what was read: %w", err)
 	}
-	if found[in.Message].Conversation != in.Conversation {
+	if len(found) == 0 {
 		return readAnswer{}, im.Errorf(im.NotFound, "there is no such message for you in this conversation")
 	}
 	to, err := m.told(ctx, caller.User, in.Conversation)

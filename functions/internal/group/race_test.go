@@ -88,7 +88,7 @@ func TestAGroupAlwaysHasOneOwner(t *testing.T) {
 	var handed atomic.Int64
 	for _, u := range people {
 		run.Go(func() {
-			for range 60 {
+			for handed.Load() < 30 {
 				to := people[rand.IntN(len(people))]
 				if _, err := role(w.change)(t.Context(), as(u), roleRequest{made.ID, to, im.RoleOwner}); err == nil && to != u {
 					handed.Add(1)
@@ -137,8 +137,8 @@ func TestAGroupAlwaysHasOneOwner(t *testing.T) {
 	if err != nil || len(list) != g.Members || !slices.ContainsFunc(list, func(m im.GroupMember) bool { return m.User.ID == g.Owner && m.Role == im.RoleOwner }) {
 		t.Errorf("%+v has %+v, %v", g, list, err)
 	}
-	if handed.Load() < 20 || looks < 20 {
-		t.Errorf("handed over %d times, looked at %d times: nothing was tested", handed.Load(), looks)
+	if looks < 20 {
+		t.Errorf("looked at %d times: nothing was tested", looks)
 	}
 }
 
@@ -213,6 +213,10 @@ func TestWhoReadsWhatChangedMissesNothing(t *testing.T) {
 				case <-done:
 					over = true
 				default:
+					if rand.IntN(4) == 0 { // afresh
+						clear(seen)
+						read(nil, true)
+					}
 				}
 				read(&version, over)
 			}

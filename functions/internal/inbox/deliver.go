@@ -50,7 +50,7 @@ func appended(j job, to []string, seqs map[im.EntryKey]int64) []byte {
 		b = append(b, `{"user":"`...)
 		b = append(b, user...) // an id: nothing to escape
 		b = append(b, `","seq":`...)
-		b = strconv.AppendInt(b, seqs[im.EntryKey{User: user, ID: j.id}], 10)
+		b = strconv.AppendInt(b, seqs[im.EntryKey{User: user, ID: j.id, Conversation: j.conversation}], 10)
 		b = append(b, '}')
 	}
 	return append(b, `]}`...)

@@ -645,7 +645,7 @@ func (c *client) Publish(_ context.Context, topic string, events []event.Event) 
 			c.fail("a delivery cannot be read: %v", err)
 		}
 		for _, to := range a.Entries {
-			d := delivered{im.EntryKey{User: to.User, ID: m.ID}, to.Seq}
+			d := delivered{im.EntryKey{User: to.User, ID: m.ID, Conversation: m.Conversation}, to.Seq}
 			if had, ok := c.byKey[d.EntryKey]; !ok || had != d.seq && !c.kind.doubles {
 				c.fail("P2: a delivery says that %s stands at %d of %s; it stands at %d", d.ID, d.seq, d.User, had)
 			}
@@ -725,7 +725,7 @@ func (w *world) read(a *actor) {
 	}
 	for _, m := range w.messages {
 		for _, u := range m.recipients {
-			if !seen[im.EntryKey{User: u, ID: m.ID}] {
+			if !seen[im.EntryKey{User: u, ID: m.ID, Conversation: m.Conversation}] {
 				w.fail("P3: %s has read all of their inbox but not %s", u, m.ID)
 			}
 		}
@@ -737,7 +737,7 @@ func (w *world) check() {
 	want := make(map[im.EntryKey]bool)
 	for _, m := range w.messages {
 		for _, u := range m.recipients {
-			want[im.EntryKey{User: u, ID: m.ID}] = true
+			want[im.EntryKey{User: u, ID: m.ID, Conversation: m.Conversation}] = true
 		}
 	}
 	times := make(map[im.EntryKey]int)

@@ -307,7 +307,7 @@ func TestDeliveriesOfALargeGroup(t *testing.T) {
 	}
 	seqs := make(map[im.EntryKey]int64)
 	for i, u := range all {
-		seqs[im.EntryKey{User: u, ID: mid(1)}] = int64(i + 1)
+		seqs[im.EntryKey{User: u, ID: mid(1), Conversation: im.Group(staff)}] = int64(i + 1)
 	}
 	j := job{content: content{id: mid(1), conversation: im.Group(staff), from: ann, json: json.RawMessage(`{"text":"x"}`)}, recipients: all}
 
@@ -328,7 +328,7 @@ func TestDeliveriesOfALargeGroup(t *testing.T) {
 			t.Errorf("chunk %d has %d recipients", n, len(a.Entries))
 		}
 		for _, to := range a.Entries {
-			if to.Seq != seqs[im.EntryKey{User: to.User, ID: mid(1)}] {
+			if to.Seq != seqs[im.EntryKey{User: to.User, ID: mid(1), Conversation: im.Group(staff)}] {
 				t.Errorf("%s is told %d", to.User, to.Seq)
 			}
 			got = append(got, to.User)

@@ -219,7 +219,7 @@ func (l *ledger) Publish(ctx context.Context, _ string, events []event.Event) er
 		}
 		id, _, _ := strings.Cut(e.ID, ".")
 		for _, to := range a.Entries {
-			l.told[delivered{im.EntryKey{User: to.User, ID: id}, to.Seq}] = true
+			l.told[delivered{im.EntryKey{User: to.User, ID: id, Conversation: im.Conversation(e.Subject)}, to.Seq}] = true
 		}
 	}
 	return nil

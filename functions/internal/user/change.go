@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -45,7 +46,7 @@ func changePassword(users passwordChanger, limit limiter, passwords *hasher, end
 		if err != nil {
 			return nothing{}, fmt.Errorf("changing a password: %w", err)
 		}
-		end.aside(ctx, c.User, ended...)
+		end.aside(ctx, frame.CloseRevoked, c.User, ended...)
 		return nothing{}, nil
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -74,7 +75,7 @@ func (r *remover) call(ctx context.Context, c im.Caller, in deleteRequest) (noth
 	if !was {
 		return nothing{}, nil
 	}
-	r.end.aside(ctx, c.User, ended...)
+	r.end.aside(ctx, frame.CloseDeleted, c.User, ended...)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 	defer cancel()
 	if err := r.erase.user(ctx, im.Erasure{User: c.User}); err != nil {

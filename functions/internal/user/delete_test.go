@@ -38,6 +38,16 @@ type estate struct {
 	leaving                             *leaving // a transaction that is open
 }
 
+// after returns a changer that fails so many times first.
+func (e *estate) after(failures int) changer {
+	return func(ctx context.Context, f func(context.Context, leaver) error) error {
+		if failures--; failures >= 0 {
+			return down
+		}
+		return e.change(ctx, f)
+	}
+}
+
 type leaving struct {
 	*estate
 	ended   []string
@@ -260,6 +270,10 @@ func TestDelete(t *testing.T) {
 					return e.change(ctx, f)
 				}
 			}},
+		{name: "the database lets another go on first", in: deleteRequest{"correct horse"}, gone: true,
+			fail: func(e *estate, r *remover) { r.change = e.after(2) }},
+		{name: "and does so time and again", in: deleteRequest{"correct horse"}, want: im.Unavailable,
+			fail: func(e *estate, r *remover) { r.change = e.after(mostTries) }},
 		{name: "the database is down", in: deleteRequest{"correct horse"}, want: im.Unavailable,
 			fail: func(e *estate, _ *remover) { e.err = down }},
 	} {

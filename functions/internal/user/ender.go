@@ -60,15 +60,15 @@ type ender struct {
 }
 
 // sessions notes that sessions of a user have ended, and tells the gateways
-// that hold their sockets. Only the notes can fail: gateways look for notes
+// that hold their sockets why. Only the notes can fail: gateways look for notes
 // themselves. What fails or is cut off is done by session-sweep.
-func (e *ender) sessions(ctx context.Context, user string, sessions ...string) error {
+func (e *ender) sessions(ctx context.Context, why frame.Close, user string, sessions ...string) error {
 	for _, s := range sessions {
 		if err := e.marks.MarkEnded(ctx, s, endedFor); err != nil {
 			return err
 		}
 	}
-	if err := e.tell(ctx, user, sessions); err != nil {
+	if err := e.tell(ctx, why, user, sessions); err != nil {
 		e.log.WarnContext(ctx, "a gateway learns late that a session has ended", "user", user, "err", err)
 	}
 	if err := e.told.Told(ctx, sessions); err != nil {
@@ -79,18 +79,18 @@ func (e *ender) sessions(ctx context.Context, user string, sessions ...string) e
 
 // aside is sessions for who has done what they were asked for, and only has
 // to tell.
-func (e *ender) aside(ctx context.Context, user string, sessions ...string) {
+func (e *ender) aside(ctx context.Context, why frame.Close, user string, sessions ...string) {
 	if len(sessions) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 	defer cancel()
-	if err := e.sessions(ctx, user, sessions...); err != nil {
+	if err := e.sessions(ctx, why, user, sessions...); err != nil {
 		e.log.ErrorContext(ctx, "sessions live on until session-sweep ends them, or their access tokens expire", "user", user, "sessions", len(sessions), "err", err)
 	}
 }
 
-func (e *ender) tell(ctx context.Context, user string, sessions []string) error {
+func (e *ender) tell(ctx context.Context, why frame.Close, user string, sessions []string) error {
 	held, err := e.conns.Lookup(ctx, []string{user})
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (e *ender) tell(ctx context.Context, user string, sessions []string) error 
 		if !slices.Contains(sessions, c.Session) {
 			continue
 		}
-		ended, err := event.New(event.SessionEnded, source, user, event.Ended{Session: c.Session, Reason: frame.CloseSignedOut.Reason})
+		ended, err := event.New(event.SessionEnded, source, user, event.Ended{Session: c.Session, Reason: why.Reason})
 		if err != nil {
 			return err
 		}

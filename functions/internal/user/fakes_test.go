@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,8 +164,9 @@ type street struct {
 	t    testing.TB
 	ring *event.Keyring
 
+	mu     sync.Mutex // gateways are told at once
+	told   []string   // "<url> <session>"
 	marked []string
-	told   []string // "<url> <session>"
 	noted  []string // of Told
 
 	markErr, lookupErr, toErr, noteErr error
@@ -216,7 +218,9 @@ func (s *street) post(_ context.Context, url string, events []event.Event) ([]fn
 		if err := s.ring.Verify(&e); err != nil || e.Type != event.SessionEnded {
 			s.t.Errorf("%+v: %v", e, err)
 		}
+		s.mu.Lock()
 		s.told = append(s.told, url+" "+string(e.Data))
+		s.mu.Unlock()
 	}
 	return make([]fn.Result, len(events)), s.toErr
 }

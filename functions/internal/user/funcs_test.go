@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,15 +133,15 @@ func (w *world) push(rw http.ResponseWriter, r *http.Request) {
 	rw.WriteHeader(http.StatusNoContent)
 }
 
-func (w *world) call(function, token string, status int, in, out any) {
-	w.t.Helper()
+// post calls a function.
+func (w *world) post(function, token string, in any) (status int, header http.Header, answer []byte, err error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		w.t.Fatal(err)
+		return 0, nil, nil, err
 	}
 	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(body))
 	if err != nil {
-		w.t.Fatal(err)
+		return 0, nil, nil, err
 	}
 	req.Header.Set("Content-Type", event.JSON)
 	if token != "" {
@@ -148,17 +149,24 @@ func (w *world) call(function, token string, status int, in, out any) {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		w.t.Fatal(err)
+		return 0, nil, nil, err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, resp.Header, answer, err
+}
+
+// call calls a function that is to answer with a status.
+func (w *world) call(function, token string, status int, in, out any) {
+	w.t.Helper()
+	got, header, answer, err := w.post(function, token, in)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if resp.StatusCode != status {
-		w.t.Fatalf("%s answers %d %s, want %d", function, resp.StatusCode, answer, status)
+	if got != status {
+		w.t.Fatalf("%s answers %d %s, want %d", function, got, answer, status)
 	}
-	if status == http.StatusTooManyRequests && resp.Header.Get("Retry-After") == "" {
+	if status == http.StatusTooManyRequests && header.Get("Retry-After") == "" {
 		w.t.Errorf("%s does not say when to try again", function)
 	}
 	if out != nil {
@@ -190,16 +198,16 @@ func (w *world) connect(sessions ...signedIn) {
 	}
 }
 
-// hasEnded reports it unless the gateway was told, and everybody knows, that
+// hasEnded reports it unless the gateway was told why, and everybody knows, that
 // sessions have ended, and nothing more can be had by them.
-func (w *world) hasEnded(sessions ...signedIn) {
+func (w *world) hasEnded(why frame.Close, sessions ...signedIn) {
 	w.t.Helper()
 	ids := map[string]bool{}
 	for range sessions {
 		select {
 		case e := <-w.ended:
 			ids[e.Session] = true
-			if e.Reason != frame.CloseSignedOut.Reason {
+			if e.Reason != why.Reason {
 				w.t.Errorf("the gateway is told %+v", e)
 			}
 		case <-time.After(10 * time.Second):
@@ -251,12 +259,12 @@ func TestTheLifeOfASession(t *testing.T) {
 	w.call("token-refresh", "", 200, refreshRequest{first.RefreshToken}, &next)
 	w.call("token-refresh", "", 401, refreshRequest{first.RefreshToken}, nil) // stolen
 	first.RefreshToken = next.RefreshToken
-	w.hasEnded(first)
+	w.hasEnded(frame.CloseRevoked, first)
 
 	w.call("user-login", "", 200, in, &second)
 	w.connect(second)
 	w.call("user-logout", second.AccessToken, 200, nothing{}, nil)
-	w.hasEnded(second)
+	w.hasEnded(frame.CloseSignedOut, second)
 
 	w.call("user-login", "", 200, in, nil)
 	w.call("user-login", "", 429, in, nil) // the fifth in a minute
@@ -297,7 +305,7 @@ func TestTheLifeOfAUser(t *testing.T) {
 
 	w.call("password-change", phone.AccessToken, 403, passwordRequest{"wrong horse", "battery staple"}, nil)
 	w.call("password-change", phone.AccessToken, 200, passwordRequest{"correct horse", "battery staple"}, nil)
-	w.hasEnded(desk, ann[2])
+	w.hasEnded(frame.CloseRevoked, desk, ann[2])
 	w.call("user-login", "", 401, credentials{Account: "ann", Password: "correct horse", Device: "desk", Platform: "web"}, nil)
 	w.call("user-login", "", 200, credentials{Account: "ann", Password: "battery staple", Device: "desk", Platform: "web"}, &desk)
 	w.connect(desk)
@@ -308,7 +316,7 @@ func TestTheLifeOfAUser(t *testing.T) {
 	}
 	w.call("session-revoke", bob.AccessToken, 404, revokeRequest{desk.Session}, nil)
 	w.call("session-revoke", phone.AccessToken, 200, revokeRequest{desk.Session}, nil)
-	w.hasEnded(desk)
+	w.hasEnded(frame.CloseRevoked, desk)
 
 	group := im.NewID()
 	if err := w.box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error {
@@ -332,7 +340,7 @@ func TestTheLifeOfAUser(t *testing.T) {
 	}
 	w.call("user-delete", phone.AccessToken, 403, deleteRequest{"wrong horse"}, nil)
 	w.call("user-delete", phone.AccessToken, 200, deleteRequest{"battery staple"}, nil)
-	w.hasEnded(phone)
+	w.hasEnded(frame.CloseDeleted, phone)
 	w.call("user-login", "", 401, credentials{Account: "ann", Password: "battery staple", Device: "desk", Platform: "web"}, nil)
 	for _, by := range []searchRequest{{Account: "ann"}, {Email: "ann@example.org"}, {Phone: "+4930901820"}} {
 		search(by, 0)
@@ -376,6 +384,47 @@ func TestTheLifeOfAUser(t *testing.T) {
 	w.call("session-sweep", "", 204, nothing{}, nil)
 	w.none(`SELECT count(*) FROM inbox WHERE user_id = $1`, id)
 	w.none(`SELECT count(*) FROM erasures`)
+}
+
+// Friends who share groups are deleted at once: they wait for each other, and
+// all are deleted.
+func TestFriendsAreDeletedAtOnce(t *testing.T) {
+	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "60"})
+	var in []signedIn
+	var ids []string
+	for _, account := range []string{"ann", "bob", "cyd"} {
+		in = append(in, w.join(account, "phone")...)
+		ids = append(ids, in[len(in)-1].User.ID)
+	}
+	change := func(f func(context.Context, *postgres.Tx) error) {
+		t.Helper()
+		if err := w.box.Change(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, a := range ids {
+		b, c := ids[(i+1)%len(ids)], ids[(i+2)%len(ids)]
+		change(func(ctx context.Context, tx *postgres.Tx) error {
+			_, err := tx.LockPair(ctx, a, b)
+			_, _, befriendErr := tx.Befriend(ctx, a, b)
+			_, groupErr := tx.CreateGroup(ctx, im.GroupInfo{ID: im.NewID(), Name: "G", Owner: a, Policy: im.PolicyInvite, Created: im.Now()}, []string{b, c})
+			return errors.Join(err, befriendErr, groupErr)
+		})
+	}
+	var deleting sync.WaitGroup
+	for _, s := range in {
+		deleting.Go(func() {
+			if status, _, answer, err := w.post("user-delete", s.AccessToken, deleteRequest{"correct horse"}); err != nil || status != 200 {
+				t.Errorf("%d %s, %v", status, answer, err)
+			}
+		})
+	}
+	deleting.Wait()
+	for _, table := range []string{"friendships", "group_members", "friend_requests", "blocks"} {
+		w.none(`SELECT count(*) FROM ` + table)
+	}
+	w.none(`SELECT count(*) FROM users WHERE deleted IS NULL`)
+	w.none(`SELECT count(*) FROM groups WHERE dissolved IS NULL`)
 }
 
 func TestFunctionsStartWithoutTheirServicesButNotWithoutTheirSettings(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -87,7 +88,7 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 	if err != nil {
 		return signedIn{}, fmt.Errorf("signing in: %w", err)
 	}
-	l.end.aside(ctx, u.ID, ended...)
+	l.end.aside(ctx, frame.CloseSignedOut, u.ID, ended...)
 	t, err := l.tokens.issue(s, refresh)
 	return signedIn{User: u, issued: t}, err
 }

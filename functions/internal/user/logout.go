@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -23,6 +24,6 @@ func logout(sessions sessionEnder, end *ender) func(context.Context, im.Caller, 
 		if err != nil && !errors.Is(err, im.NotFound) { // it ended long ago, and was swept away
 			return nothing{}, fmt.Errorf("signing out: %w", err)
 		}
-		return nothing{}, end.sessions(ctx, c.User, c.Session)
+		return nothing{}, end.sessions(ctx, frame.CloseSignedOut, c.User, c.Session)
 	}
 }

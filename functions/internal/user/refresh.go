@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -36,7 +37,7 @@ func refresh(sessions rotator, tokens tokens, end *ender) func(context.Context, 
 		s, err := sessions.RotateRefresh(ctx, old, next.hash, next.expires, tokens.grace)
 		if errors.Is(err, im.Denied) {
 			end.log.WarnContext(ctx, "a refresh token came twice", "user", s.User)
-			end.aside(ctx, s.User, s.ID)
+			end.aside(ctx, frame.CloseRevoked, s.User, s.ID)
 			return issued{}, im.Wrap(im.Unauthenticated, err, "the refresh token was used before: its session is ended, sign in again")
 		}
 		if err != nil {

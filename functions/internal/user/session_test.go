@@ -227,7 +227,7 @@ func TestP6ARefreshTokenThatComesTwiceEndsItsSession(t *testing.T) {
 			if street.markErr == nil != slices.Equal(street.noted, []string{sess}) {
 				t.Errorf("noted as told: %q", street.noted)
 			}
-			want := []string{`http://one/push {"session":"` + sess + `","reason":"` + frame.CloseSignedOut.Reason + `"}`}
+			want := []string{`http://one/push {"session":"` + sess + `","reason":"` + frame.CloseRevoked.Reason + `"}`}
 			if street.markErr != nil || street.lookupErr != nil {
 				want = nil
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -57,6 +58,6 @@ func revoke(of sessionEnder, end *ender) func(context.Context, im.Caller, revoke
 		if err := of.EndSession(ctx, c.User, in.Session); err != nil {
 			return nothing{}, fmt.Errorf("ending a session: %w", err)
 		}
-		return nothing{}, end.sessions(ctx, c.User, in.Session)
+		return nothing{}, end.sessions(ctx, frame.CloseRevoked, c.User, in.Session)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -77,7 +78,7 @@ func (s *sweeper) tellEnded(ctx context.Context) (int, error) {
 		of[u.User] = append(of[u.User], u.ID)
 	}
 	for user, sessions := range of {
-		if err := s.end.sessions(ctx, user, sessions...); err != nil {
+		if err := s.end.sessions(ctx, frame.CloseSignedOut, user, sessions...); err != nil {
 			return 0, err
 		}
 	}

@@ -52,20 +52,22 @@ func got(t *testing.T, s Store) {
 	a := in(direct, im.ClassUnread, entry(u, 1, message(1)))
 	b := in(team, im.ClassShown, entry(u, 2, message(2)))
 	b.Message, b.Revision = json.RawMessage(`{"text":"\u00e9 `+strings.Repeat("x", 100_000)+`",  "b":1.50}`), 7
-	must(t, s, a, b, in(direct, im.ClassQuiet, entry(user(2), 1, message(3))))
-	found, err := s.Get(t.Context(), u, []string{message(1), message(2), message(3), message(4)})
+	c := in(direct, im.ClassQuiet, entry(user(2), 1, message(3)))
+	must(t, s, a, b, c)
+	elsewhere := im.EntryKey{User: u, ID: message(1), Conversation: team}
+	found, err := s.Get(t.Context(), []im.EntryKey{a.Key(), b.Key(), c.Key(), elsewhere, {User: u, ID: message(3), Conversation: direct}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 2 {
-		t.Errorf("%d entries are got, want 2", len(found))
+	if len(found) != 3 {
+		t.Errorf("%d entries are got, want 3", len(found))
 	}
-	for _, want := range []im.Entry{a, b} {
-		if e := found[want.ID]; fmt.Sprint(e) != fmt.Sprint(want) {
+	for _, want := range []im.Entry{a, b, c} {
+		if e := found[want.Key()]; fmt.Sprint(e) != fmt.Sprint(want) {
 			t.Errorf("got\n%v\nwant\n%v", e, want)
 		}
 	}
-	if found, err := s.Get(t.Context(), u, nil); err != nil || len(found) != 0 {
+	if found, err := s.Get(t.Context(), nil); err != nil || len(found) != 0 {
 		t.Errorf("got %v, %v where nothing was asked", found, err)
 	}
 }
@@ -161,11 +163,11 @@ func revised(e im.Entry, revision int) im.Entry {
 // stands fails the test unless this is the entry as it is in the store.
 func stands(t *testing.T, s Store, want im.Entry) {
 	t.Helper()
-	found, err := s.Get(t.Context(), want.User, []string{want.ID})
+	found, err := s.Get(t.Context(), []im.EntryKey{want.Key()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := found[want.ID]; fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := found[want.Key()]; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("there is\n%v\nwant\n%v", got, want)
 	}
 }

@@ -36,9 +36,8 @@ type Store interface {
 	// in the order of seq. They have a user, seq, id and message.
 	After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
 
-	// Get returns those entries of a user that are there, by the ids of their
-	// messages.
-	Get(ctx context.Context, user string, ids []string) (map[string]im.Entry, error)
+	// Get returns those entries that are there.
+	Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error)
 
 	// Latest returns the newest entry that is more than quiet, by the id of its
 	// message, in each of a user's conversations. A user of more than limit
@@ -50,13 +49,15 @@ type Store interface {
 	Newest(ctx context.Context, user string, c im.Conversation) (string, error)
 
 	// Unread returns how many unread entries of a user follow a message, in
-	// each of the conversations given; it counts to most, and no further. ""
-	// precedes all messages.
+	// each of the conversations given; it counts to most, and no further, nor
+	// need it among more than ten times as many entries. "" precedes all
+	// messages.
 	Unread(ctx context.Context, user string, after map[im.Conversation]string, most int) (map[im.Conversation]int, error)
 
 	// Amend replaces the message, class and revision of those entries that are
-	// there with a lesser revision. Of several for one entry the greatest
-	// counts. It changes no seq, and adds nothing. If it fails, any of them may
+	// there with a lesser revision, and were more than quiet when they came. Of
+	// several for one entry the greatest counts. It changes no seq, and adds
+	// nothing. If it fails, any of them may
 	// be amended; doing it again, in whatever order, ends the same.
 	Amend(ctx context.Context, entries []im.Entry) error
 

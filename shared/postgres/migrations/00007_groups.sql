@@ -1,8 +1,13 @@
 -- A group that is dissolved stays as a row that says so, so that its id never
 -- comes back. It has no members.
 
+-- Who changes a group locks users before it, if at all. So what is written under
+-- its lock has no foreign key to users, which would lock one after it: the owner
+-- is in group_members, and a departure is of somebody who was.
+
 -- +goose Up
 ALTER TABLE groups
+    DROP CONSTRAINT groups_owner_id_fkey,
     ADD COLUMN about     text NOT NULL DEFAULT '',
     ADD COLUMN policy    text COLLATE "C" NOT NULL DEFAULT 'invite' CHECK (policy IN ('open', 'approval', 'invite')),
     ADD COLUMN muted     boolean NOT NULL DEFAULT false,
@@ -24,7 +29,7 @@ CREATE INDEX group_members_user ON group_members (user_id, joined, group_id);
 
 CREATE TABLE group_departures (
     group_id    text COLLATE "C" NOT NULL REFERENCES groups ON DELETE CASCADE,
-    user_id     text COLLATE "C" NOT NULL REFERENCES users ON DELETE CASCADE,
+    user_id     text COLLATE "C" NOT NULL,
     version     bigint NOT NULL,
     muted_until timestamptz,
     PRIMARY KEY (group_id, user_id)
@@ -50,4 +55,6 @@ CREATE INDEX group_members_user ON group_members (user_id);
 ALTER TABLE group_members DROP COLUMN version, DROP COLUMN muted_until;
 -- Before there was dissolving, a group without members was one that was not.
 DELETE FROM groups WHERE dissolved IS NOT NULL;
-ALTER TABLE groups DROP COLUMN dissolved, DROP COLUMN members, DROP COLUMN muted, DROP COLUMN policy, DROP COLUMN about;
+ALTER TABLE groups
+    DROP COLUMN dissolved, DROP COLUMN members, DROP COLUMN muted, DROP COLUMN policy, DROP COLUMN about,
+    ADD CONSTRAINT groups_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES users;

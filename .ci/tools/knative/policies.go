@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"knative.dev/serving/pkg/networking"
+
+	"github.com/tidings-im/tidings/functions"
+)
+
+// A peer is who talks or is talked to.
+type peer struct {
+	name      string
+	namespace string            // "" is outside the cluster
+	labels    map[string]string // of the pod
+	ours      bool              // in the namespace of the policies
+}
+
+func (p peer) String() string { return p.name }
+
+func external(name, namespace string, pod map[string]string) peer {
+	return peer{name: name, namespace: namespace, labels: pod}
+}
+
+var (
+	kourier    = external("kourier", "kourier-system", map[string]string{"app": "3scale-kourier-gateway"})
+	activator  = external("the activator", "knative-serving", map[string]string{"app": "activator"})
+	autoscaler = external("the autoscaler", "knative-serving", map[string]string{"app": "autoscaler"})
+	dispatcher = external("the dispatcher of KafkaSources", "knative-eventing", map[string]string{"app": "kafka-source-dispatcher"})
+	dns        = external("DNS", "kube-system", map[string]string{"k8s-app": "kube-dns"})
+	scraper    = external("Prometheus", "monitoring", nil)
+	traces     = external("the collector of traces", "observability", map[string]string{"tidings.dev/service": "traces"})
+	stranger   = external("a pod of another namespace", "other", nil)
+	world      = external("the world", "", nil)
+)
+
+// services are what functions keep things in, by the setting that names each.
+var services = []struct {
+	setting string
+	port    int32
+	peer
+}{
+	{"POSTGRES_URL", 5432, external("PostgreSQL", "data", map[string]string{"tidings.dev/service": "postgres"})},
+	{"MONGODB_URL", 27017, external("MongoDB", "data", map[string]string{"tidings.dev/service": "mongodb"})},
+	{"REDIS_URL", 6379, external("Redis", "data", map[string]string{"tidings.dev/service": "redis"})},
+	{"KAFKA_BROKERS", 9092, external("Kafka", "data", map[string]string{"tidings.dev/service": "kafka"})},
+}
+
+// policies checks that what must talk is let talk, and nothing else.
+func (c *checker) policies() {
+	must := func(from, to peer, port int32) {
+		if !c.allowed(from, to, port, corev1.ProtocolTCP) {
+			c.wrong("policies: %s cannot reach %s:%d", from, to, port)
+		}
+	}
+	never := func(from, to peer, port int32) {
+		if c.allowed(from, to, port, corev1.ProtocolTCP) {
+			c.wrong("policies: %s can reach %s:%d", from, to, port)
+		}
+	}
+	peers := make(map[string]peer)
+	for _, p := range c.pods() {
+		ours := peer{p.owner.GetName(), namespace, p.labels, true}
+		peers[ours.name] = ours
+		if !c.allowed(ours, dns, 53, corev1.ProtocolUDP) {
+			c.wrong("policies: %s cannot ask %s", ours, dns)
+		}
+		must(ours, dns, 53)
+		must(ours, traces, 4318)
+		never(ours, world, 443)
+		never(stranger, ours, 8080)
+		if p.owner.kind != "batch/v1 Job" {
+			must(scraper, ours, 9095)
+			never(stranger, ours, 9095)
+		}
+		needs := c.needs(p)
+		for _, s := range services {
+			if needs[s.setting] {
+				must(ours, s.peer, s.port)
+			} else {
+				never(ours, s.peer, s.port)
+			}
+			never(s.peer, ours, 8080)
+		}
+	}
+	gateway := peers["gateway"]
+	must(world, gateway, 8080)
+	must(gateway, kourier, 8081)
+	must(gateway, gateway, 8081) // to end a session that another one holds
+	for _, from := range []peer{world, stranger, kourier, activator, peers["migrate"]} {
+		never(from, gateway, 8081)
+	}
+	if connector, ok := peers["connector"]; ok {
+		must(connector, kourier, 8081)
+		never(connector, gateway, 8081)
+	}
+	never(peers["migrate"], kourier, 8081)
+	for _, f := range functions.All {
+		p := peers[f.Name]
+		for _, port := range []int32{networking.BackendHTTPPort, networking.BackendHTTP2Port, networking.BackendHTTPSPort} {
+			must(kourier, p, port)
+			must(activator, p, port)
+			for _, from := range []peer{world, stranger, dispatcher, gateway, peers["user-get"]} {
+				never(from, p, port)
+			}
+		}
+		must(autoscaler, p, networking.AutoscalingQueueMetricsPort)
+		never(kourier, p, 8080) // past queue-proxy
+		never(p, kourier, 8081)
+		if slices.Contains(pushers, f.Name) {
+			must(p, gateway, 8081)
+		}
+		if slices.Contains(others, f.Name) {
+			never(p, gateway, 8081)
+		}
+	}
+}
+
+// Some of those that talk to gateways, and some that do not; who does is
+// derived from the code in deploy.
+var (
+	pushers = []string{"push-fanout", "push-signal", "push-presence", "user-login", "user-logout", "user-delete", "password-change", "session-revoke", "session-sweep"}
+	others  = []string{"user-get", "chat-ingest", "persist-inbox", "persist-history", "inbox-heads", "message-send", "outbox-relay"}
+)
+
+// needs returns the settings of services that a pod's process reads.
+func (c *checker) needs(p pod) map[string]bool {
+	vars := c.vars(p)
+	switch p.owner.GetName() {
+	case "connector":
+		return map[string]bool{"KAFKA_BROKERS": true}
+	case "migrate":
+		return map[string]bool{"KAFKA_BROKERS": true, "POSTGRES_URL": true}
+	}
+	quiet := &checker{objects: c.objects, top: c.top} // environment tells what is wrong
+	return quiet.build(p, vars)
+}
+
+// allowed reports whether connections may be opened, as NetworkPolicy has it.
+func (c *checker) allowed(from, to peer, port int32, protocol corev1.Protocol) bool {
+	return c.passes(from, to, port, protocol, networkingv1.PolicyTypeEgress) && c.passes(to, from, port, protocol, networkingv1.PolicyTypeIngress)
+}
+
+// passes asks the policies of one side, if it is ours.
+func (c *checker) passes(side, other peer, port int32, protocol corev1.Protocol, way networkingv1.PolicyType) bool {
+	if !side.ours {
+		return true
+	}
+	isolated := false
+	for _, p := range of[networkingv1.NetworkPolicy](c.objects) {
+		if !slices.Contains(p.Spec.PolicyTypes, way) || !selects(&p.Spec.PodSelector, side.labels) {
+			continue
+		}
+		isolated = true
+		if way == networkingv1.PolicyTypeEgress {
+			for _, r := range p.Spec.Egress {
+				if fits(r.To, other) && open(r.Ports, port, protocol) {
+					return true
+				}
+			}
+			continue
+		}
+		for _, r := range p.Spec.Ingress {
+			if fits(r.From, other) && open(r.Ports, port, protocol) {
+				return true
+			}
+		}
+	}
+	return !isolated
+}
+
+func fits(rule []networkingv1.NetworkPolicyPeer, p peer) bool {
+	if len(rule) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(rule, func(r networkingv1.NetworkPolicyPeer) bool {
+		switch {
+		case r.IPBlock != nil:
+			return p.namespace == "" && r.IPBlock.CIDR == "0.0.0.0/0" // of the world, other blocks are none of these peers
+		case p.namespace == "":
+			return false
+		case r.NamespaceSelector == nil && !p.ours:
+			return false
+		case r.NamespaceSelector != nil && !selects(r.NamespaceSelector, map[string]string{"kubernetes.io/metadata.name": p.namespace}):
+			return false
+		}
+		return r.PodSelector == nil || selects(r.PodSelector, p.labels)
+	})
+}
+
+func open(ports []networkingv1.NetworkPolicyPort, port int32, protocol corev1.Protocol) bool {
+	if len(ports) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
+		has := corev1.ProtocolTCP
+		if p.Protocol != nil {
+			has = *p.Protocol
+		}
+		return has == protocol && (p.Port == nil || p.Port.IntVal == port)
+	})
+}
+
+func selects(s *metav1.LabelSelector, of map[string]string) bool {
+	by, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		panic(fmt.Sprintf("a selector that the API server would refuse: %v", err))
+	}
+	return by.Matches(labels.Set(of))
+}

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/tidings-im/tidings/functions"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+func TestWhatIsCommittedIsWhatWouldBeWritten(t *testing.T) {
+	files, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range files {
+		got, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(name)))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what deploy/ says: run go run ./deploy (%s)", name, differ(got, want))
+		}
+	}
+}
+
+// differ says where two texts part.
+func differ(got, want []byte) string {
+	g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return "line " + g[i] + " would be " + w[i]
+		}
+	}
+	return "one is longer"
+}
+
+func TestEveryFunctionIsInOneGroup(t *testing.T) {
+	all := wired(t)
+	in := make(map[string]string)
+	for _, g := range grouped(all) {
+		if len(g.Functions) == 0 {
+			t.Errorf("nothing is in the group %s", g.Name)
+		}
+		for _, f := range g.Functions {
+			if in[f.Name] != "" {
+				t.Errorf("%s is in %s and in %s", f.Name, in[f.Name], g.Name)
+			}
+			in[f.Name] = g.Name
+			if f.Every > 0 && len(g.Functions) > 1 {
+				t.Errorf("%s is called by a clock, which calls a deployable, so it is to be one alone", f.Name)
+			}
+			if f.Topic != "" && len(g.Functions) > 1 {
+				t.Errorf("%s is triggered by a topic, which an annotation of a deployable says, so it is to be one alone", f.Name)
+			}
+		}
+	}
+	for _, f := range functions.All {
+		if in[f.Name] == "" {
+			t.Errorf("%s is in no group", f.Name)
+		}
+	}
+}
+
+func TestEveryPatternOfTheTablesMeansSomething(t *testing.T) {
+	patterns := strings.Split(gatewayCallers, ",")
+	for _, s := range scales {
+		patterns = append(patterns, s.pattern)
+	}
+	for _, g := range groups {
+		patterns = append(patterns, strings.Split(g.patterns, ",")...)
+	}
+	for _, p := range patterns {
+		if !slices.ContainsFunc(functions.All, func(f fn.Func) bool { return matches(p, f.Name) }) {
+			t.Errorf("no function is called %s", p)
+		}
+	}
+}
+
+// A deployable serves what the setting FUNCTIONS chooses, which may be more than
+// its group: it must have what all of that reads, or it does not start.
+func TestADeployableHasWhatItsFunctionsNeed(t *testing.T) {
+	all := wired(t)
+	for _, g := range grouped(all) {
+		served, err := fn.Select(functions.All, strings.Split(g.Patterns(), ","))
+		if err != nil {
+			t.Errorf("%s: %v", g.Name, err)
+			continue
+		}
+		for _, f := range g.Functions {
+			if !slices.ContainsFunc(served, func(s fn.Func) bool { return s.Name == f.Name }) {
+				t.Errorf("%s is of the group %s, which does not serve it", f.Name, g.Name)
+			}
+		}
+		for _, s := range served {
+			f := all[slices.IndexFunc(all, func(f function) bool { return f.Name == s.Name })]
+			for _, need := range f.Needs {
+				if !slices.Contains(g.Needs, need) {
+					t.Errorf("%s serves %s and has no %s", g.Name, f.Name, need)
+				}
+			}
+			if f.Kafka && !g.Kafka || f.Inbox && !g.Inbox {
+				t.Errorf("%s serves %s and is not told where Kafka or inboxes are", g.Name, f.Name)
+			}
+		}
+	}
+}
+
+// FUNCTION_GROUPS is written where people copy it from: gateway and connector
+// have to find by it what the same file deploys.
+func TestGatewayAndConnectorFindEachFunctionInItsDeployable(t *testing.T) {
+	files, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := func(file, name string) string {
+		t.Helper()
+		found := regexp.MustCompile(name+`[=:] ?(\S+)`).FindAllSubmatch(files[file], -1)
+		if len(found) == 0 {
+			t.Fatalf("%s does not say %s", file, name)
+		}
+		for _, f := range found {
+			if !bytes.Equal(f[1], found[0][1]) {
+				t.Errorf("%s says several things about %s", file, name)
+			}
+		}
+		return string(found[0][1])
+	}
+	for file, at := range map[string]string{
+		"docker-compose.yml":       "http://%g:8080/%f",
+		"stack.ce.yml":             "http://gateway.openfaas:8080/function/%g/%f",
+		"openfaas/ce/settings.env": "http://gateway.openfaas:8080/function/%g/%f",
+		"openfaas/faasd.yaml":      "http://gateway:8080/function/%g/%f",
+	} {
+		vars := map[string]string{"FUNCTION_URL": setting(file, "FUNCTION_URL"), "FUNCTION_GROUPS": setting(file, "FUNCTION_GROUPS")}
+		urls, err := fn.OpenURLs(proc.NewEnv(func(name string) string { return vars[name] }, slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		for _, f := range functions.All {
+			want := strings.NewReplacer("%g", groupOf(f.Name), "%f", f.Name).Replace(at)
+			if got := urls.Of(f.Name); got != want {
+				t.Errorf("%s: %s is looked for at %s, and is at %s", file, f.Name, got, want)
+			}
+		}
+	}
+}
+
+type stack struct {
+	Functions map[string]struct {
+		Labels      map[string]string
+		Annotations map[string]string
+		Environment map[string]string
+		Secrets     []string
+	}
+}
+
+func TestStacksKeepToTheLimitsOfOpenFaaS(t *testing.T) {
+	all := wired(t)
+	for file, most := range map[string]int{"stack.yml": 1 << 20, "stack.ce.yml": 15} {
+		var s stack
+		b, err := os.ReadFile("../" + file)
+		if err == nil {
+			err = yaml.Unmarshal(b, &s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Functions) > most {
+			t.Errorf("%s has %d functions, of %d at most", file, len(s.Functions), most)
+		}
+		name := regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+		for n, f := range s.Functions {
+			if !name.MatchString(n) {
+				t.Errorf("%s: %q is no name of a Kubernetes Service", file, n)
+			}
+			for k, v := range f.Labels {
+				if len(v) > 63 || !regexp.MustCompile(`^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$`).MatchString(v) {
+					t.Errorf("%s: %s: the label %s cannot be %q", file, n, k, v)
+				}
+			}
+			for _, secret := range f.Secrets {
+				if !name.MatchString(secret) {
+					t.Errorf("%s: %s: %q is no name of a secret", file, n, secret)
+				}
+			}
+			for k := range f.Environment {
+				if slices.Contains(secrets, k) {
+					t.Errorf("%s: %s has the secret %s in its environment, for everybody to read", file, n, k)
+				}
+			}
+		}
+		// What triggers is said by annotations.
+		for _, f := range all {
+			of := f.Name
+			if file == "stack.ce.yml" {
+				of = f.Group
+			}
+			got := s.Functions[of].Annotations
+			switch {
+			case f.Every > 0 && (got["topic"] != "cron-function" || got["schedule"] == ""):
+				t.Errorf("%s: no clock calls %s: %v", file, of, got)
+			case f.Topic != "" && got["topic"] != f.Topic:
+				t.Errorf("%s: %s is triggered by %q, not %q", file, of, got["topic"], f.Topic)
+			}
+		}
+	}
+}
+
+// Who waits gives up after whom it waits for, so that the answer is the one that
+// says what went wrong.
+func TestTimeoutsNest(t *testing.T) {
+	function := setting(t, "FUNCTION_TIMEOUT")
+	var s stack
+	b, err := os.ReadFile("../stack.yml")
+	if err == nil {
+		err = yaml.Unmarshal(b, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, f := range s.Functions {
+		d, err := time.ParseDuration(f.Environment["FUNCTION_TIMEOUT"])
+		if err != nil {
+			t.Errorf("%s: %v", n, err)
+		}
+		function = max(function, d)
+	}
+	platform := 60 * time.Second // upstream_timeout of OpenFaaS's gateway in its chart and in faasd
+	for _, caller := range []string{"CONNECTOR_TIMEOUT", "GATEWAY_CALL_TIMEOUT"} {
+		if d := setting(t, caller); d <= function || d >= platform {
+			t.Errorf("%s is %s: it is to be more than FUNCTION_TIMEOUT (%s) and less than what the platform waits (%s)", caller, d, function, platform)
+		}
+	}
+	var compose struct {
+		Services map[string]struct {
+			Grace string `yaml:"stop_grace_period"`
+		}
+	}
+	if b, err = os.ReadFile("../docker-compose.yml"); err == nil {
+		err = yaml.UnmarshalWithOptions(b, &compose, yaml.AllowDuplicateMapKey()) // a key beside << is the one that counts
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{"gateway", "connector", "users"} {
+		needs := proc.Grace
+		if of == "gateway" {
+			needs += proc.Grace // for its connections, before that
+		}
+		if d, err := time.ParseDuration(compose.Services[of].Grace); err != nil || d <= needs {
+			t.Errorf("docker-compose.yml kills %s after %q; stopping takes it up to %s", of, compose.Services[of].Grace, needs)
+		}
+	}
+}
+
+// setting returns the default of a setting, as the table of docs/operations.md
+// says, which is held to the code.
+func setting(t *testing.T, name string) time.Duration {
+	t.Helper()
+	doc, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?m)^\\| `" + name + "` \\| `([^`]+)` \\|").FindSubmatch(doc)
+	if m == nil {
+		t.Fatalf("docs/operations.md has no %s", name)
+	}
+	d, err := time.ParseDuration(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestCron(t *testing.T) {
+	for d, want := range map[time.Duration]string{time.Minute: "* * * * *", 5 * time.Minute: "*/5 * * * *", time.Hour: "0 * * * *"} {
+		if got, err := cron(d); got != want || err != nil {
+			t.Errorf("%s: %q, %v; not %q", d, got, err, want)
+		}
+	}
+	for _, d := range []time.Duration{time.Second, 90 * time.Second, 7 * time.Minute, 2 * time.Hour} {
+		if got, err := cron(d); err == nil {
+			t.Errorf("%s is told as %q", d, got)
+		}
+	}
+}
+
+func wired(t *testing.T) []function {
+	t.Helper()
+	all, err := wire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != len(functions.All) {
+		t.Fatalf("%d functions of %d", len(all), len(functions.All))
+	}
+	return all
+}
