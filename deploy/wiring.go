@@ -161,9 +161,11 @@ func wire() ([]function, error) {
 	}
 	var all []function
 	for _, f := range functions.All {
-		read, err := settingsOf(f, vars)
-		if err != nil {
-			return nil, fmt.Errorf("asking %s what it needs: %w", f.Name, err)
+		read := make(map[string]bool)
+		for _, vars["INBOX_STORE"] = range []string{"mongodb", "postgres"} { // who deploys decides
+			if err := settingsOf(f, vars, read); err != nil {
+				return nil, fmt.Errorf("asking %s what it needs: %w", f.Name, err)
+			}
 		}
 		w := function{Func: f, Kafka: read["KAFKA_BROKERS"], Inbox: read["INBOX_STORE"], Scale: scaleOf(f.Name), Group: groupOf(f.Name)}
 		for _, s := range secrets {
@@ -180,11 +182,10 @@ func wire() ([]function, error) {
 	return all, nil
 }
 
-// settingsOf returns the settings that f reads when it is built. Nothing
-// connects to anything then.
-func settingsOf(f fn.Func, vars map[string]string) (map[string]bool, error) {
+// settingsOf adds the settings that f reads when it is built. Nothing connects
+// to anything then.
+func settingsOf(f fn.Func, vars map[string]string, read map[string]bool) error {
 	var mu sync.Mutex
-	read := make(map[string]bool)
 	env := proc.NewEnv(func(name string) string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -195,7 +196,7 @@ func settingsOf(f fn.Func, vars map[string]string) (map[string]bool, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	_, err := fn.Mount(ctx, env, f)
-	return read, err
+	return err
 }
 
 // pretended are settings that have the right form.

@@ -58,17 +58,17 @@ type society struct {
 
 	ann, bystander, victim account
 	by                     map[string]account // who calls, by column
-	expired                map[string]string  // their access tokens, as they will be
 	group, dissolved       im.GroupInfo
 	said                   map[string]string // ids of messages, by conversation and sender
 }
 
-// who calls in a column.
+// actors are who calls, by column.
 var actors = map[string]string{
 	"no-token": "self", "expired": "self", "oneself": "self", "another": "stranger", "blocked": "blocked", "friend": "friend",
 	"non-member": "outsider", "muted": "muted", "member": "member", "admin": "admin", "owner": "owner", "dissolved": "owner", "deleted": "gone", "to-deleted": "owner",
 }
 
+// must calls a function that is to succeed.
 func must[T any](s *society, function string, as account, data any) (out T) {
 	s.t.Helper()
 	bearer := ""
@@ -85,8 +85,10 @@ func must[T any](s *society, function string, as account, data any) (out T) {
 	return out
 }
 
+// A request is the fields of one.
 type request = map[string]any
 
+// found makes a society, and keeps it.
 func found(t *testing.T) *society {
 	t.Helper()
 	s := &society{direct: mountAll(t, "RECALL_WINDOW", "1h"), by: make(map[string]account), said: make(map[string]string)}

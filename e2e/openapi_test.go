@@ -35,9 +35,9 @@ type operation struct {
 	id, method string
 	path       []string // its segments
 	parameters []parameter
-	body       *content // nil if it takes none
-	answers    map[string]answer
-	anybody    bool // may be called without an access token
+	body       *content           // nil if it takes none
+	answers    map[string]content // by status
+	anybody    bool               // may be called without an access token
 }
 
 type parameter struct {
@@ -54,11 +54,6 @@ type content struct {
 	schema  *jsonschema.Schema
 	raw     map[string]any
 	example any
-}
-
-type answer struct {
-	content
-	headers []string
 }
 
 // readContract reads openapi.yaml, once.
@@ -167,7 +162,7 @@ func (c *contract) where(pointer string, v any, steps ...string) string {
 }
 
 func (c *contract) operation(compiler *jsonschema.Compiler, path, method string, o map[string]any) (*operation, error) {
-	op := &operation{method: strings.ToUpper(method), path: strings.Split(path, "/"), answers: make(map[string]answer)}
+	op := &operation{method: strings.ToUpper(method), path: strings.Split(path, "/"), answers: make(map[string]content)}
 	op.id, _ = o["operationId"].(string)
 	security, ok := o["security"].([]any)
 	op.anybody = ok && len(security) == 0
@@ -199,11 +194,7 @@ func (c *contract) operation(compiler *jsonschema.Compiler, path, method string,
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", status, err)
 		}
-		a := answer{content: is}
-		for name := range c.object(c.object(v)["headers"]) {
-			a.headers = append(a.headers, name)
-		}
-		op.answers[status] = a
+		op.answers[status] = is
 	}
 	return op, nil
 }
@@ -353,6 +344,9 @@ func (op *operation) checkAnswer(status int, header http.Header, body []byte) er
 	}
 	if status < 400 {
 		return nil
+	}
+	if status == http.StatusTooManyRequests && header.Get("Retry-After") == "" {
+		return errors.New("the answer 429 does not say when to come again")
 	}
 	var p struct{ Status int }
 	if err := json.Unmarshal(body, &p); err != nil || p.Status != status {

@@ -348,7 +348,7 @@ func TestP6NobodyTakesAnAccountOverByChangingItsPassword(t *testing.T) {
 	thief := d.signIn("ann", rightPassword, "of-a-thief")
 	s := dial(t, d.url, client.Tokens{AccessToken: thief.Access})
 	ann.must("PUT", change, request{"old": rightPassword, "new": "the new password"})
-	if got := s.next(frame.Bye); got.Reason != "signed-out" {
+	if got := s.next(frame.Bye); got.Reason != "revoked" {
 		t.Errorf("the thief's socket is closed for %q", got.Reason)
 	}
 	thief.refused("as a thief", "GET", "/v1/users/me", nil, http.StatusUnauthorized)

@@ -50,7 +50,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, e event.Event, r
 		s.refuse(w, r, s.statusOf(err), err)
 		return
 	}
-	s.count(http.StatusOK)
+	s.count(http.StatusOK, nil)
 	if rep.value == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -85,7 +85,7 @@ func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []ev
 			res.Error = &p
 			res.RetryAfter = retryAfter(err)
 		}
-		s.count(res.Status)
+		s.count(res.Status, err)
 		if err != nil || rep.value != nil {
 			out.Results = append(out.Results, res)
 		}
@@ -105,7 +105,7 @@ func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []ev
 
 // refuse answers a request that failed as a whole.
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
-	s.count(status)
+	s.count(status, err)
 	s.log(r, r.Header.Get("Ce-Id"), status, err)
 	WriteProblem(w, status, err)
 }
@@ -118,8 +118,15 @@ func (s *server) log(r *http.Request, id string, status int, err error) {
 	log(r.Context(), "failed", "function", s.Name, "event", id, "status", status, "err", err)
 }
 
-func (s *server) count(status int) {
+// count counts an event that was answered with a status, for err or nil.
+func (s *server) count(status int, err error) {
 	s.metrics.events.WithLabelValues(s.Name, strconv.Itoa(status)).Inc()
+	if status != http.StatusServiceUnavailable {
+		return
+	}
+	if d := im.DependencyOf(err); d != "" {
+		s.metrics.unavailable.WithLabelValues(s.Name, d).Inc()
+	}
 }
 
 // WriteProblem answers with an error as RFC 9457 has it.

@@ -136,8 +136,9 @@ type limits struct {
 }
 
 type metrics struct {
-	events  *prometheus.CounterVec
-	seconds *prometheus.HistogramVec
+	events      *prometheus.CounterVec
+	unavailable *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
 }
 
 func newMetrics(env *proc.Env) *metrics {
@@ -145,12 +146,15 @@ func newMetrics(env *proc.Env) *metrics {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidings_function_events_total", Help: "Events handled, by function and the status each was answered with.",
 		}, []string{"function", "status"}),
+		unavailable: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidings_function_unavailable_total", Help: "Events answered with 503 because a dependency does not answer, by function and dependency.",
+		}, []string{"function", "dependency"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tidings_function_request_seconds", Help: "How long requests took, by function; a batch is one request.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"function"}),
 	}
-	env.Metrics.MustRegister(m.events, m.seconds)
+	env.Metrics.MustRegister(m.events, m.unavailable, m.seconds)
 	return m
 }
 

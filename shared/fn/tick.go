@@ -10,7 +10,7 @@ import (
 // sender goes away does not stop the function.
 func (s *server) tick(w http.ResponseWriter, r *http.Request) {
 	if !s.ticking.TryLock() {
-		s.count(http.StatusOK)
+		s.count(http.StatusOK, nil)
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -23,7 +23,7 @@ func (s *server) tick(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, s.statusOf(err), err)
 		return
 	}
-	s.count(http.StatusOK)
+	s.count(http.StatusOK, nil)
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -39,6 +39,7 @@ type Error struct {
 	Msg        string        // for people: what is wrong and what to do
 	RetryAfter time.Duration // how long to wait before trying again; 0 is unsaid
 	Err        error         // for the log; may be nil
+	Dependency string        // that is to blame, such as "redis", for metrics; "" is unsaid
 }
 
 // Errorf returns an Error with no cause beneath it.
@@ -75,6 +76,20 @@ func KindOf(err error) Kind {
 		return k
 	}
 	return Internal
+}
+
+// DependencyOf returns the dependency that is to blame for err, or "".
+func DependencyOf(err error) string {
+	for {
+		var e *Error
+		if !errors.As(err, &e) {
+			return ""
+		}
+		if e.Dependency != "" {
+			return e.Dependency
+		}
+		err = e.Err
+	}
 }
 
 // Problem is an error as a client is told it, shaped by RFC 9457

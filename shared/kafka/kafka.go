@@ -108,6 +108,11 @@ func (c *cluster) partitions(ctx context.Context, topic string) (int, error) {
 	return n, nil
 }
 
+// unavailable gives err its kind, and says says to who called.
+func unavailable(err error, says string) error {
+	return &im.Error{Kind: im.Unavailable, Msg: says, Err: err, Dependency: "kafka"}
+}
+
 // awaitPartitions returns how many partitions a topic has, waiting for it to
 // exist and for the brokers to be reached.
 func (c *cluster) awaitPartitions(ctx context.Context, topic string) (int, error) {
@@ -124,7 +129,7 @@ func (c *cluster) awaitPartitions(ctx context.Context, topic string) (int, error
 		}
 		c.refresh()
 		if !sleep(ctx, backoff(attempt)) {
-			return 0, im.Wrap(im.Unavailable, errors.Join(err, ctx.Err()), "the message log is not there: try again")
+			return 0, unavailable(errors.Join(err, ctx.Err()), "the message log is not there: try again")
 		}
 	}
 }

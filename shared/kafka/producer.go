@@ -310,7 +310,7 @@ func (c *call) abandon(err error) {
 		if c.cause != nil {
 			err = fmt.Errorf("%w: %w", err, c.cause)
 		}
-		err = im.Wrap(im.Unavailable, err, "the message log did not acknowledge in time: try again")
+		err = unavailable(err, "the message log did not acknowledge in time: try again")
 	}
 	for i := range c.errs {
 		if !c.ended[i] {

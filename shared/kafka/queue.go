@@ -163,7 +163,7 @@ func (q *queue) write(batch []item) {
 			return
 		case !retriable(err) || q.ctx.Err() != nil:
 			q.log.Error("cannot write", "topic", q.topic, "partition", q.partition, "records", len(batch), "err", err)
-			finish(batch, im.Wrap(im.Unavailable, err, "the message log refuses to write: try again"))
+			finish(batch, unavailable(err, "the message log refuses to write: try again"))
 			return
 		}
 		if attempt%16 == 0 {

@@ -162,10 +162,9 @@ func (in *Inbox) After(ctx context.Context, user string, after int64, limit int)
 
 // Get returns those entries that are there.
 func (in *Inbox) Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error) {
-	ids, of := make([]string, len(keys)), make(map[string]im.EntryKey, len(keys))
+	ids, asked := make([]string, len(keys)), make(map[im.EntryKey]bool, len(keys))
 	for i, k := range keys {
-		ids[i] = key(k)
-		of[ids[i]] = k
+		ids[i], asked[k] = key(k), true
 	}
 	docs, err := in.find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}, options.Find())
 	if err != nil {
@@ -174,10 +173,10 @@ func (in *Inbox) Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]i
 	entries := make(map[im.EntryKey]im.Entry, len(docs))
 	for _, d := range docs {
 		e := im.Entry{
-			User: d.User, Seq: d.Seq, ID: of[d.ID].ID, Message: json.RawMessage(d.Message),
+			User: d.User, Seq: d.Seq, ID: message(d.User, d.ID), Message: json.RawMessage(d.Message),
 			Conversation: d.Conversation, Class: d.Class, Revision: d.Revision,
 		}
-		if e.Key() == of[d.ID] {
+		if asked[e.Key()] {
 			entries[e.Key()] = e
 		}
 	}

@@ -24,12 +24,15 @@ func Open(ctx context.Context, env *proc.Env) (*Outbox, error) {
 	}
 	return proc.Share(env, "outbox", func() (*Outbox, func() error, error) {
 		m := newMetrics()
-		env.Metrics.MustRegister(m.relayed, m.aside)
+		env.Metrics.MustRegister(m.relayed, m.aside, m.age)
 		return &Outbox{store: db, places: cache, caches: cache, to: producer, seal: seal.Sign, log: env.Log, metrics: m}, nil, nil
 	})
 }
 
-type metrics struct{ relayed, aside prometheus.Counter }
+type metrics struct {
+	relayed, aside prometheus.Counter
+	age            prometheus.Gauge
+}
 
 func newMetrics() *metrics {
 	return &metrics{
@@ -38,6 +41,9 @@ func newMetrics() *metrics {
 		}),
 		aside: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidings_outbox_aside_total", Help: "Notices of changes that can never be published, and were set aside in the table outbox.",
+		}),
+		age: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tidings_outbox_age_seconds", Help: "Age of the earliest notice of a change that waited when outbox-relay looked last; 0 if there was none.",
 		}),
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -312,6 +314,30 @@ func TestTheRelayPublishesAllThatWasLeft(t *testing.T) {
 	if !slices.EqualFunc(w.log, ids, func(e event.Event, id string) bool { return e.ID == id }) {
 		t.Errorf("%d events, not in the order of their times", len(w.log))
 	}
+}
+
+func TestTheAgeOfWhatIsLeftIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := left(2)
+		for i := range w.waiting {
+			w.waiting[i].Place.Time = im.Now() - im.Time(90-i)*1e6
+		}
+		w.publish = im.Errorf(im.Unavailable, "it is down")
+		o := w.outbox()
+		if err := o.Relay(t.Context()); !errors.Is(err, im.Unavailable) {
+			t.Errorf("error = %v", err)
+		}
+		if got := testutil.ToFloat64(o.metrics.age); got != 90 {
+			t.Errorf("what waits is %v s old, want 90", got)
+		}
+		w.publish = nil
+		if err := o.Relay(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := testutil.ToFloat64(o.metrics.age); got != 0 {
+			t.Errorf("what waits is %v s old, and nothing does", got)
+		}
+	})
 }
 
 func TestTheRelayIsHeldUpByNothingThatCannotBePublished(t *testing.T) {

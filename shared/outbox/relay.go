@@ -37,12 +37,21 @@ func (o *Outbox) Relay(ctx context.Context) error {
 	}
 }
 
+// ageOf returns the age in seconds of the earliest of pending, which is the first.
+func ageOf(pending []im.Pending) float64 {
+	if len(pending) == 0 {
+		return 0
+	}
+	return time.Since(pending[0].Time.Std()).Seconds()
+}
+
 // relay publishes the earliest notices and returns how many it is rid of.
 func (o *Outbox) relay(ctx context.Context) (int, error) {
 	waiting, broken, err := o.store.Pending(ctx, relayAge, relayBatch)
 	if err != nil {
 		return 0, err
 	}
+	o.metrics.age.Set(ageOf(waiting))
 	aside := make(map[string]error) // why, by id
 	maps.Copy(aside, broken)
 	var pending []im.Pending

@@ -26,7 +26,11 @@ func failed(err error, format string, args ...any) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	kind := kindOf(err)
-	return fmt.Errorf("%s: %w", doing, im.Wrap(kind, err, "%s", shown[kind]))
+	e := &im.Error{Kind: kind, Msg: shown[kind], Err: err}
+	if kind == im.Unavailable {
+		e.Dependency = "postgresql"
+	}
+	return fmt.Errorf("%s: %w", doing, e)
 }
 
 // shown is what a client reads of an error that nothing more is known of.

@@ -102,13 +102,14 @@ func (in *Inbox) Amend(ctx context.Context, entries []im.Entry) error {
 				AS a (user_id, conversation, message_id, message, class, revision)
 			ORDER BY user_id, conversation, message_id, revision DESC
 		), held AS MATERIALIZED (
-			SELECT i.user_id, i.conversation, i.message_id FROM a JOIN inbox i USING (user_id, conversation, message_id)
-			WHERE NOT i.quiet AND i.revision < a.revision
-			ORDER BY user_id, conversation, message_id FOR NO KEY UPDATE OF i
+			SELECT a.* FROM a CROSS JOIN LATERAL (
+				SELECT FROM inbox i
+				WHERE i.user_id = a.user_id AND NOT i.quiet AND i.conversation = a.conversation AND i.message_id = a.message_id
+					AND i.revision < a.revision
+				LIMIT 1 FOR NO KEY UPDATE) AS i
 		)
-		UPDATE inbox i SET message = a.message, class = a.class, revision = a.revision
-		FROM held h JOIN a USING (user_id, conversation, message_id)
-		WHERE NOT i.quiet AND i.user_id = h.user_id AND i.conversation = h.conversation AND i.message_id = h.message_id`,
+		UPDATE inbox i SET message = h.message, class = h.class, revision = h.revision FROM held h
+		WHERE i.user_id = h.user_id AND NOT i.quiet AND i.conversation = h.conversation AND i.message_id = h.message_id`,
 		c.users, c.conversations, c.ids, c.messages, c.classes, c.revisions)
 	return failed(err, "amending %d inbox entries", len(entries))
 }
@@ -139,9 +140,7 @@ func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]
 		return nil, err
 	}
 	rows, err := in.db.pool.Query(ctx, `
-		SELECT k.n, i.seq
-		FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS k (user_id, conversation, message_id, n)
-		JOIN inbox i USING (user_id, conversation, message_id) WHERE i.quiet = ANY ('{f,t}')`, users, conversations, ids)
+		SELECT k.n, i.seq`+eachKey, users, conversations, ids)
 	if err != nil {
 		return nil, failed(err, "looking for %d inbox entries", len(keys))
 	}
@@ -153,6 +152,18 @@ func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]
 	})
 	return found, failed(err, "looking for %d inbox entries", len(keys))
 }
+
+// eachKey looks each key up in the primary key, among the quiet ones if it is
+// not among the others. Written so, PostgreSQL has no other way.
+const eachKey = `
+	FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS k (user_id, conversation, message_id, n)
+	CROSS JOIN LATERAL (
+		SELECT seq, message, class, revision FROM inbox
+		WHERE user_id = k.user_id AND NOT quiet AND conversation = k.conversation AND message_id = k.message_id
+		UNION ALL
+		SELECT seq, message, class, revision FROM inbox
+		WHERE user_id = k.user_id AND quiet AND conversation = k.conversation AND message_id = k.message_id
+		LIMIT 1) AS i`
 
 // keyColumns returns keys as arrays, for unnest.
 func keyColumns(keys []im.EntryKey) (users, conversations []string, ids []pgtype.UUID, err error) {
@@ -191,9 +202,7 @@ func (in *Inbox) Get(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]i
 		return nil, err
 	}
 	rows, err := in.db.pool.Query(ctx, `
-		SELECT k.n, i.seq, i.message, i.class, i.revision
-		FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS k (user_id, conversation, message_id, n)
-		JOIN inbox i USING (user_id, conversation, message_id) WHERE i.quiet = ANY ('{f,t}')`, users, conversations, ids)
+		SELECT k.n, i.seq, i.message, i.class, i.revision`+eachKey, users, conversations, ids)
 	if err != nil {
 		return nil, failed(err, "reading %d inbox entries", len(keys))
 	}

@@ -90,10 +90,13 @@ func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
 	if _, err := db.pool.Exec(t.Context(), `
 		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, quiet, revision)
 		SELECT u, s, ('01890000-0000-7000-8000-' || lpad(s::text, 12, '0'))::uuid, '{}', 'g:' || (s % $2), s % 3, s % 3 = 0, 0
-		FROM unnest(ARRAY[$1, 'bbbbbbbbbbbbbbbb', 'cccccccccccccccc']) AS u, generate_series(1, $3) AS s`, user, conversations, entries); err != nil {
+		FROM unnest(ARRAY[$1, 'bbbbbbbbbbbbbbbb']) AS u, generate_series(1, $3) AS s`, user, conversations, entries); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.pool.Exec(t.Context(), `ANALYZE`); err != nil {
+	// Most have hardly any, which is what PostgreSQL believes of all.
+	if _, err := db.pool.Exec(t.Context(), `
+		INSERT INTO inbox (user_id, seq, message_id, message, conversation, class, quiet, revision)
+		SELECT lpad(s::text, 16, 'u'), 1, gen_random_uuid(), '{}', 'g:1', 2, false, 0 FROM generate_series(1, 50000) AS s`); err != nil {
 		t.Fatal(err)
 	}
 	read := func() (n int64) {
@@ -148,13 +151,18 @@ func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
 			return db.Inbox().Amend(t.Context(), []im.Entry{{User: user, ID: keys[0].ID, Conversation: keys[0].Conversation, Revision: 1}})
 		}},
 	} {
-		for range 7 { // PostgreSQL settles on a plan after five
+		for try := range 15 { // PostgreSQL settles on a plan after five
+			if try == 7 {
+				if _, err := db.pool.Exec(t.Context(), `ANALYZE`); err != nil {
+					t.Fatal(err)
+				}
+			}
 			before := read()
 			if err := tt.do(); err != nil {
 				t.Fatal(err)
 			}
 			if n := read() - before; n > tt.most {
-				t.Errorf("%s reads %d entries, %d are enough", name, n, tt.most)
+				t.Errorf("%s reads %d entries the %dth time, %d are enough", name, n, try+1, tt.most)
 				break
 			}
 		}

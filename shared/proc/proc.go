@@ -116,6 +116,11 @@ func Main(name string, run func(context.Context, *Env) error) {
 	env := NewEnv(os.Getenv, log)
 	if r, ok := env.Metrics.(*prometheus.Registry); ok {
 		r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		if limit, ok := memoryLimit("/sys/fs/cgroup"); ok {
+			r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "tidings_memory_limit_bytes", Help: "Memory that the process's control group may use; absent if that is not limited.",
+			}, func() float64 { return limit }))
+		}
 	}
 	err := env.startTracing(ctx, name)
 	if err == nil {

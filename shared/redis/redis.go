@@ -100,7 +100,7 @@ func unavailable(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", doing, &im.Error{Kind: im.Unavailable, Msg: "a part of the service does not answer: try again", Err: err})
+	return fmt.Errorf("%s: %w", doing, &im.Error{Kind: im.Unavailable, Msg: "a part of the service does not answer: try again", Err: err, Dependency: "redis"})
 }
 
 // maxPipeline bounds the commands that are sent before their answers are read.

@@ -72,8 +72,8 @@ func (c *checker) env(more map[string]string) *proc.Env {
 }
 
 // environment builds each function and the gateway with exactly what its
-// manifest gives it: nothing may be missing, and no secret may be there that it
-// does not read. Nothing connects to anything then.
+// manifest gives it: nothing may be missing, wherever inboxes are kept, and no
+// secret may be there that it does not read. Nothing connects to anything then.
 func (c *checker) environment() {
 	known := c.defaults()
 	for _, m := range of[corev1.ConfigMap](c.objects) {
@@ -86,6 +86,13 @@ func (c *checker) environment() {
 	for _, p := range c.pods() {
 		vars := c.vars(p)
 		read := c.build(p, vars)
+		if read["INBOX_STORE"] { // whichever store the setting names
+			for _, store := range []string{"mongodb", "postgres"} {
+				vars["INBOX_STORE"] = store
+				maps.Copy(read, c.build(p, vars))
+			}
+		}
+		c.reads[p.owner.GetName()] = read
 		if read == nil {
 			continue
 		}
@@ -119,9 +126,7 @@ func (c *checker) build(p pod, vars map[string]string) map[string]bool {
 	case name == "gateway":
 		var s *server.Server
 		if s, err = server.Open(ctx, env); err == nil {
-			c.internalURL(s.InternalURL)
-			cancel()
-			s.Serve(ctx) // which closes what it listens at
+			c.internalURL(s.InternalURL) // what it listens at is closed with this program
 		}
 	default:
 		i := slices.IndexFunc(functions.All, func(f fn.Func) bool { return f.Name == name })

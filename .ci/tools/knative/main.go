@@ -71,7 +71,7 @@ func checkout() (string, error) {
 
 // check returns what is wrong with the objects, in sentences.
 func check(top string, all *objects) []string {
-	c := &checker{objects: all, top: top}
+	c := &checker{objects: all, top: top, reads: make(map[string]map[string]bool)}
 	c.names()
 	c.webhooks()
 	c.references()
@@ -90,6 +90,7 @@ type checker struct {
 	*objects
 	top   string
 	found []string
+	reads map[string]map[string]bool // settings that the process of a pod reads, by the pod's owner
 }
 
 func (c *checker) wrong(format string, args ...any) {

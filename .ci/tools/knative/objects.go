@@ -51,19 +51,36 @@ func (o object) String() string { return o.kind + " " + o.GetName() }
 
 // build returns what kubectl apply -k would apply, decoded strictly.
 func build(dir string) (*objects, error) {
+	docs, err := render(dir)
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(docs)
+}
+
+// render returns the objects of a kustomization as YAML.
+func render(dir string) ([][]byte, error) {
 	rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return nil, err
 	}
-	all := new(objects)
+	var docs [][]byte
 	for _, r := range rendered.Resources() {
 		b, err := r.AsYAML()
 		if err != nil {
 			return nil, err
 		}
+		docs = append(docs, b)
+	}
+	return docs, nil
+}
+
+func decodeAll(docs [][]byte) (*objects, error) {
+	all := new(objects)
+	for _, b := range docs {
 		o, err := decode(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.CurId(), err)
+			return nil, fmt.Errorf("%w in:\n%s", err, b)
 		}
 		all.list = append(all.list, o)
 	}
@@ -89,7 +106,7 @@ func decode(b []byte) (object, error) {
 func of[T any](all *objects) []*T {
 	var list []*T
 	for _, o := range all.list {
-		if t, ok := o.Object.(*T); ok {
+		if t, ok := any(o.Object).(*T); ok {
 			list = append(list, t)
 		}
 	}
@@ -99,7 +116,7 @@ func of[T any](all *objects) []*T {
 // named returns the object of a type with a name.
 func named[T any](all *objects, name string) *T {
 	for _, o := range all.list {
-		if t, ok := o.Object.(*T); ok && o.GetName() == name {
+		if t, ok := any(o.Object).(*T); ok && o.GetName() == name {
 			return t
 		}
 	}

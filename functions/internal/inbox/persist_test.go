@@ -225,6 +225,9 @@ func TestPersist(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &shelf{entries: slices.Clone(tt.held), insert: tt.insert}
+			for i := range s.entries {
+				s.entries[i].Conversation = direct
+			}
 			r := &roster{groups: map[string][]string{staff: {ann, bob, cem}}, err: tt.members}
 			o := &outbox{fails: tt.publish, refuse: tt.refuse}
 			p := newPersister(s, &notes{}, r, o, seal, slog.New(slog.DiscardHandler))

@@ -54,6 +54,7 @@ func concurrently(t *testing.T, store inbox.Store) {
 	r := &roster{groups: map[string][]string{group: names}}
 	var events []event.Event
 	want := make(map[string]map[string]bool) // message ids by user
+	in := make(map[string]im.Conversation)   // by message id
 	for i := range messages {
 		a, b := names[i%users], names[(i*7+1)%users]
 		c, to := im.Direct(a, b), []string{a, b}
@@ -62,6 +63,7 @@ func concurrently(t *testing.T, store inbox.Store) {
 		}
 		e := accepted(i, c, a)
 		events = append(events, e)
+		in[e.ID] = c
 		for _, u := range to {
 			if want[u] == nil {
 				want[u] = make(map[string]bool)
@@ -151,6 +153,7 @@ func concurrently(t *testing.T, store inbox.Store) {
 				t.Errorf("P2: entry %d of %s has seq %d of message %s", i+1, u, e.Seq, e.ID)
 			}
 			seen[e.ID] = true
+			e.Conversation = in[e.ID]
 			if !o.told[delivered{e.Key(), e.Seq}] {
 				t.Errorf("P2: nobody was told that %s has %s at %d", u, e.ID, e.Seq)
 			}

@@ -91,7 +91,7 @@ func (s *session) password(at *url.URL, given string) (string, error) {
 	if given != "" || s.store.signedIn() {
 		return given, nil
 	}
-	if ip := net.ParseIP(at.Hostname()); at.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+	if local(at) {
 		secret := s.account + "-on-this-machine"
 		s.screen.print(fmt.Sprintf("signing in as %s with the password %q, since the server is on this machine", s.account, secret))
 		return secret, nil
@@ -100,6 +100,12 @@ func (s *session) password(at *url.URL, given string) (string, error) {
 		return "", errors.New("a password is needed: --password")
 	}
 	return s.screen.secret("password of " + s.account + ": ")
+}
+
+// local reports whether a server is on this machine.
+func local(at *url.URL) bool {
+	ip := net.ParseIP(at.Hostname())
+	return at.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // connect signs in, after making the account if nobody has it.
@@ -112,24 +118,39 @@ func (s *session) connect(ctx context.Context, at *url.URL, secret string) error
 		}
 		return err
 	}
-	if !s.store.signedIn() {
-		api := &client.API{URL: at.String()}
-		_, err := api.Register(ctx, s.account, "", secret)
-		switch {
-		case err == nil:
+	secret = cmp.Or(secret, s.account+"-on-this-machine")
+	register := func() error {
+		_, err := (&client.API{URL: at.String()}).Register(ctx, s.account, "", secret)
+		if err == nil {
 			s.screen.print("made the account " + s.account)
-		case !errors.Is(err, im.Conflict): // somebody has it: we, or the password will be wrong
+		}
+		return err
+	}
+	known := s.store.signedIn()
+	if !known {
+		if err := register(); err != nil && !errors.Is(err, im.Conflict) { // somebody has it: we, or the password will be wrong
 			return nobody(err)
 		}
 	}
-	c, err := client.Connect(ctx, client.Options{
-		URL:     at.String(),
-		Account: s.account, Password: cmp.Or(secret, s.account+"-on-this-machine"),
-		Device: s.store.device(), Platform: "desktop",
-		Store:     s.store,
-		OnMessage: s.onMessage,
-		OnEvent:   s.onEvent,
-	})
+	connect := func() (*client.Client, error) {
+		return client.Connect(ctx, client.Options{
+			URL:     at.String(),
+			Account: s.account, Password: secret,
+			Device: s.store.device(), Platform: "desktop",
+			Store:     s.store,
+			OnMessage: s.onMessage,
+			OnEvent:   s.onEvent,
+		})
+	}
+	c, err := connect()
+	if known && errors.Is(err, im.Unauthenticated) && local(at) && register() == nil {
+		// Nobody had the account: the server has begun anew, so what is
+		// remembered of it is of no use.
+		if err := s.store.change(func(k *client.State) { *k = client.State{} }); err != nil {
+			return err
+		}
+		c, err = connect()
+	}
 	if errors.Is(err, im.Unauthenticated) {
 		return fmt.Errorf("%s has another password: --password (%w)", s.account, err)
 	}

@@ -102,6 +102,11 @@ func quiet(t *testing.T, s Store) {
 	)
 	latestOf(t, s, u, map[im.Conversation]string{direct: message(1)})
 	newest(t, s, u, team, "")
+	conflicts(t, s, 0, in(direct, im.ClassQuiet, entry(u, 4, message(2))))
+	found, err := s.Find(t.Context(), []im.EntryKey{{User: u, ID: message(3), Conversation: team}})
+	if err != nil || len(found) != 1 {
+		t.Errorf("found %v, %v", found, err)
+	}
 }
 
 func limited(t *testing.T, s Store) {
@@ -262,6 +267,10 @@ func amendClass(t *testing.T, s Store) {
 	latestOf(t, s, u, map[im.Conversation]string{direct: message(1)})
 	amends(t, s, revised(in(direct, im.ClassQuiet, first), 1))
 	counts(0)
+	latestOf(t, s, u, nil)
+	// They come again, and are what they have become.
+	conflicts(t, s, 0, in(direct, im.ClassUnread, entry(u, 3, message(1))))
+	conflicts(t, s, 0, in(direct, im.ClassUnread, entry(u, 3, message(2))))
 	latestOf(t, s, u, nil)
 }
 
