@@ -57,6 +57,8 @@ var layers = []struct {
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
 	{"migrate", []string{"shared/postgres", "shared/kafka", "shared/proc", "shared/token"}},
 	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
+	{"observe", nil},
+	{"observe/*", nil},
 	{"bench", []string{"client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e", []string{"client", "shared/*"}},

@@ -183,7 +183,7 @@ func (s *server) put(m im.Message, fault string) {
 
 func quickBench(t *testing.T, url string) *bench {
 	t.Helper()
-	b := &bench{options: options{url: url, duration: 200 * time.Millisecond, pairs: 1, group: 10}, warmUp: 50 * time.Millisecond, patience: 300 * time.Millisecond, use: new(usage)}
+	b := &bench{report: report{columns: loadColumns}, options: options{url: url, duration: 200 * time.Millisecond, pairs: 1, group: 10}, warmUp: 50 * time.Millisecond, patience: 300 * time.Millisecond, use: new(usage)}
 	b.api = &client.API{URL: url}
 	var err error
 	if b.crew, err = openCrew(b.api, filepath.Join(t.TempDir(), "state", "bench.json")); err != nil {
@@ -322,7 +322,7 @@ func TestLimitsOfSockets(t *testing.T) {
 	if err != nil || post.count == 0 {
 		t.Errorf("http: %+v, %v", post, err)
 	}
-	var r report
+	r := report{columns: loadColumns}
 	r.limit(echo)
 	r.print(io.Discard)
 }

@@ -17,7 +17,7 @@ import (
 var (
 	settingCalls  = proc.Setting{Name: "CALLS_PER_SECOND", Default: "20", Doc: "calls of the API that a user may make per second, all functions together, in the long run"}
 	settingBurst  = proc.Setting{Name: "CALLS_BURST", Default: "60", Doc: "calls of the API that a user may make at once after a pause"}
-	settingAnswer = proc.Setting{Name: "IDEMPOTENCY_WINDOW", Default: "24h", Doc: "how long the answer to a call with an Idempotency-Key is kept, up to 4 MiB of each user's"}
+	settingAnswer = proc.Setting{Name: "IDEMPOTENCY_WINDOW", Default: "24h", Doc: "how long the answer to a call with an Idempotency-Key is kept, up to 512 KiB of each user's"}
 )
 
 const (
@@ -26,8 +26,8 @@ const (
 	takenFor  = time.Minute      // that a key is taken by a call without a deadline
 	takenPast = 10 * time.Second // that it is after the deadline of a call that never ends
 
-	keptBytes    = 4 << 20 // of a user's answers in a window, with
-	keptOverhead = 200     // bytes that Redis takes for each
+	keptBytes    = 512 << 10 // of a user's answers in a window, with
+	keptOverhead = 200       // bytes that Redis takes for each
 )
 
 // A Gate stands before the functions that callers call (fn.Gate). It fails

@@ -1,0 +1,268 @@
+package compose
+
+import (
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/tidings-im/tidings/functions"
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/proc"
+)
+
+const top = "../../.."
+
+// load reads docker-compose.yml as docker compose does, with all profiles.
+func load(t *testing.T, env ...string) *types.Project {
+	t.Helper()
+	o, err := cli.NewProjectOptions([]string{top + "/docker-compose.yml"}, cli.WithWorkingDirectory(top), cli.WithEnv(env), cli.WithProfiles([]string{"*"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := o.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// own reports whether a service is one of Tidings.
+func own(s types.ServiceConfig) bool { return s.Build != nil }
+
+func TestNothingIsWaitedForThatNeverComes(t *testing.T) {
+	p := load(t)
+	for name, s := range p.Services {
+		for dep, how := range s.DependsOn {
+			on, ok := p.Services[dep]
+			switch {
+			case !ok:
+				t.Errorf("%s waits for %s, which there is not", name, dep)
+			case how.Condition == types.ServiceConditionHealthy && (on.HealthCheck == nil || on.HealthCheck.Disable || len(on.HealthCheck.Test) == 0):
+				t.Errorf("%s waits until %s is healthy, which nobody asks", name, dep)
+			case how.Condition == types.ServiceConditionCompletedSuccessfully && (on.Restart == "unless-stopped" || on.Restart == "always"):
+				t.Errorf("%s waits until %s has ended, which is started again then", name, dep)
+			case how.Condition == types.ServiceConditionStarted:
+				t.Errorf("%s does not wait until %s can be used", name, dep)
+			case len(on.Profiles) > 0 && len(s.Profiles) == 0:
+				t.Errorf("%s waits for %s, which is of a profile", name, dep)
+			}
+		}
+	}
+	if _, err := order(p); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOnePortIsOpen(t *testing.T) {
+	var open []string
+	p := load(t)
+	for name, s := range p.Services {
+		for _, port := range s.Ports {
+			switch {
+			case len(s.Profiles) == 0:
+				open = append(open, name+":"+port.Published)
+			case port.HostIP != "127.0.0.1":
+				t.Errorf("%s: the port %s is open to others than this machine", name, port.Published)
+			}
+		}
+		if s.NetworkMode != "" || s.Privileged {
+			t.Errorf("%s is not apart from the machine", name)
+		}
+	}
+	if !slices.Equal(open, []string{"gateway:8080"}) {
+		t.Errorf("open are %v", open)
+	}
+	if p := load(t, "PORT=9999"); p.Services["gateway"].Ports[0].Published != "9999" || p.Services["gateway"].Ports[0].Target != 8080 {
+		t.Errorf("PORT=9999 opens %v", p.Services["gateway"].Ports)
+	}
+}
+
+func TestImagesOfOthersArePinned(t *testing.T) {
+	pinned := regexp.MustCompile(`^[a-z0-9./-]+:[A-Za-z0-9._-]+@sha256:[0-9a-f]{64}$`)
+	for name, s := range load(t, "REGISTRY=registry.example.org/tidings", "TAG=1.2.3").Services {
+		if !own(s) {
+			if !pinned.MatchString(s.Image) {
+				t.Errorf("%s: %s has no tag for people and digest for machines", name, s.Image)
+			}
+			continue
+		}
+		if want := "registry.example.org/tidings/" + *s.Build.Args["DEPLOYABLE"] + ":1.2.3"; s.Image != want {
+			t.Errorf("%s: the image %s is built, not %s", name, s.Image, want)
+		}
+	}
+}
+
+func TestWhatIsKeptHasAName(t *testing.T) {
+	p := load(t)
+	used := make(map[string]bool)
+	for name, s := range p.Services {
+		for _, v := range s.Volumes {
+			switch v.Type {
+			case types.VolumeTypeVolume:
+				if _, ok := p.Volumes[v.Source]; !ok {
+					t.Errorf("%s: the volume %q is not declared", name, v.Source)
+				}
+				used[v.Source] = true
+			case types.VolumeTypeBind:
+				if _, err := os.Stat(v.Source); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if !v.ReadOnly {
+					t.Errorf("%s may write to %s", name, v.Source)
+				}
+			}
+		}
+	}
+	for name := range p.Volumes {
+		if !used[name] {
+			t.Errorf("nothing uses the volume %s", name)
+		}
+	}
+	for _, name := range []string{"postgres", "mongodb", "redis", "kafka", "minio"} {
+		if !used[name] {
+			t.Errorf("%s keeps nothing", name)
+		}
+	}
+}
+
+// Anchors are merged one level deep: what is said beside << takes the place of
+// what is merged, whole.
+func TestWhatIsSharedIsMerged(t *testing.T) {
+	p := load(t)
+	count := 0
+	for name, s := range p.Services {
+		if !own(s) {
+			continue
+		}
+		count++
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
+			t.Errorf("%s may do more than it needs", name)
+		}
+		if s.User != "" && name != "keys" {
+			t.Errorf("%s runs as %s", name, s.User)
+		}
+		if name != "keys" {
+			if !slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool {
+				return v.Source == "keys" && v.Target == "/var/openfaas/secrets" && v.ReadOnly
+			}) {
+				t.Errorf("%s has no keys", name)
+			}
+			for _, setting := range []string{"POSTGRES_URL", "REDIS_URL", "KAFKA_BROKERS"} {
+				if s.Environment[setting] == nil {
+					t.Errorf("%s is not told %s", name, setting)
+				}
+			}
+		}
+		once := name == "keys" || name == "migrate"
+		if (s.HealthCheck == nil || s.HealthCheck.Disable) != once {
+			t.Errorf("%s has the health check %v", name, s.HealthCheck)
+		}
+		if (s.Restart == "unless-stopped") == once {
+			t.Errorf("%s: restart: %s", name, s.Restart)
+		}
+		if (s.Environment["FUNCTION_URL"] != nil) != (name == "gateway" || name == "connector") {
+			t.Errorf("%s is told where functions are, or is not", name)
+		}
+	}
+	if keys := p.Services["keys"]; len(keys.DependsOn) > 0 || len(keys.Environment) > 0 {
+		t.Errorf("keys waits for %v, and is told %v", keys.DependsOn, keys.Environment)
+	}
+	if count < 10 {
+		t.Errorf("%d services are Tidings's own", count)
+	}
+}
+
+// Whoever is named in a URL is a service.
+func TestEveryHostIsAService(t *testing.T) {
+	p := load(t)
+	for name, s := range p.Services {
+		if !own(s) {
+			continue
+		}
+		for k, v := range s.Environment {
+			if v == nil || k == "FUNCTION_URL" {
+				continue
+			}
+			hosts := []string{}
+			if u, err := url.Parse(*v); err == nil && u.Host != "" {
+				hosts = append(hosts, u.Hostname())
+			} else if k == "KAFKA_BROKERS" {
+				for _, b := range strings.Split(*v, ",") {
+					host, _, _ := strings.Cut(b, ":")
+					hosts = append(hosts, host)
+				}
+			}
+			for _, host := range hosts {
+				if _, ok := p.Services[host]; !ok {
+					t.Errorf("%s: %s names %s, which is no service", name, k, host)
+				}
+			}
+		}
+	}
+	for _, of := range []string{"gateway", "connector"} {
+		urls := urlsOf(t, p.Services[of])
+		for _, f := range functions.All {
+			u, err := url.Parse(urls.Of(f.Name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, ok := p.Services[u.Hostname()]
+			if !ok || u.Port() != "8080" || u.Path != "/"+f.Name {
+				t.Errorf("%s looks for %s at %s", of, f.Name, u)
+				continue
+			}
+			served, err := fn.Select(functions.All, strings.Split(*s.Environment["FUNCTIONS"], ","))
+			if err != nil || !slices.ContainsFunc(served, func(g fn.Func) bool { return g.Name == f.Name }) {
+				t.Errorf("%s is not served by %s: %v", f.Name, u.Hostname(), err)
+			}
+		}
+	}
+	for _, f := range functions.All {
+		timers := *p.Services["connector"].Environment["CONNECTOR_TIMERS"]
+		if f.Every > 0 && !slices.Contains(strings.Split(timers, ","), f.Name+"="+f.Every.String()) {
+			t.Errorf("no clock calls %s", f.Name)
+		}
+	}
+}
+
+func urlsOf(t *testing.T, s types.ServiceConfig) fn.URLs {
+	t.Helper()
+	env := proc.NewEnv(func(name string) string {
+		if v := s.Environment[name]; v != nil {
+			return *v
+		}
+		return ""
+	}, slog.New(slog.DiscardHandler))
+	urls, err := fn.OpenURLs(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return urls
+}
+
+// Every setting that compose gives to Tidings is one that docs/operations.md
+// knows: a slip of the pen would be passed over otherwise.
+func TestEverySettingIsOne(t *testing.T) {
+	doc, err := os.ReadFile(top + "/docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range load(t).Services {
+		if !own(s) {
+			continue
+		}
+		for _, k := range slices.Sorted(maps.Keys(s.Environment)) {
+			if !strings.Contains(string(doc), "| `"+k+"` |") {
+				t.Errorf("%s: there is no setting %s", name, k)
+			}
+		}
+	}
+}
