@@ -64,7 +64,7 @@ var All = []fn.Func{
 	group.List,
 	group.Get,
 	group.Update,
-	group.DissolveGroup,
+	group.Dissolve,
 	group.Members,
 	group.Invite,
 	group.Remove,

@@ -17,6 +17,9 @@ import (
 // named as the processes look for it: seal-keys, token-private-key,
 // token-public-keys. What is there stays.
 func writeKeys(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making keys: %w", err)
+	}
 	if err := writeNew(dir, "seal-keys", func() (string, error) {
 		var key [32]byte
 		rand.Read(key[:])

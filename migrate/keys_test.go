@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheKeysThatAreMadeWorkAndStay(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "keys")
 	vars := map[string]string{
 		"TOKEN_PRIVATE_KEY_FILE": filepath.Join(dir, "token-private-key"),
 		"TOKEN_PUBLIC_KEYS_FILE": filepath.Join(dir, "token-public-keys"),

@@ -6,4 +6,4 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 )
 
-func main() { fn.Main(group.DissolveGroup) }
+func main() { fn.Main(group.Dissolve) }

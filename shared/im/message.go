@@ -135,6 +135,18 @@ func (d Draft) Digest(c Conversation) string {
 	return base64.RawURLEncoding.EncodeToString(h[:9])
 }
 
+// revisionDeleted is greater than that of any other change, so that none brings
+// back what a user has deleted for themselves.
+const revisionDeleted = 1 << 30
+
+// Deleted returns what is left of m in the inbox of who has deleted it.
+func (m Message) Deleted() Message {
+	return Message{
+		ID: m.ID, Conversation: m.Conversation, Time: m.Time, From: m.From,
+		Kind: KindDeleted, Revision: revisionDeleted,
+	}
+}
+
 // Recipients returns who has m in their inbox, if m is in a direct
 // conversation: its two users, the sender among them. For a group it is nil.
 func (m Message) Recipients() []string {

@@ -38,8 +38,8 @@ type store interface {
 	Change(ctx context.Context, f func(context.Context, *postgres.Tx) error,
 		prepare func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error)) ([]im.Stale, []im.Pending, error)
 	// Pending returns notices that wait to be published, the earliest first,
-	// and why others cannot be read, by id.
-	Pending(ctx context.Context, age time.Duration, limit int) ([]im.Pending, map[string]error, error)
+	// those after one of them, and why others cannot be read, by id.
+	Pending(ctx context.Context, age time.Duration, after im.Pending, limit int) ([]im.Pending, map[string]error, error)
 	// Published takes notices out of the outbox.
 	Published(ctx context.Context, ids []string) error
 	// SetAside keeps a notice from being pending.

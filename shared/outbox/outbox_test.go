@@ -104,14 +104,15 @@ func (w *world) PublishEach(ctx context.Context, topic string, events []event.Ev
 	return errs
 }
 
-func (w *world) Pending(_ context.Context, age time.Duration, limit int) ([]im.Pending, map[string]error, error) {
+func (w *world) Pending(_ context.Context, age time.Duration, after im.Pending, limit int) ([]im.Pending, map[string]error, error) {
 	broken := map[string]error{}
 	for id, err := range w.broken {
 		if w.aside[id] == nil {
 			broken[id] = err
 		}
 	}
-	return slices.Clone(w.waiting[:min(limit, len(w.waiting))]), broken, w.pending
+	rest := slices.DeleteFunc(slices.Clone(w.waiting), func(p im.Pending) bool { return p.Time <= after.Time })
+	return rest[:min(limit, len(rest))], broken, w.pending
 }
 
 func (w *world) Published(_ context.Context, ids []string) error {
@@ -398,4 +399,58 @@ func TestTheRelayLeavesTheRestToTheNextRun(t *testing.T) {
 			t.Errorf("without time: %v", err)
 		}
 	})
+}
+
+// A partition without a leader holds up what goes there: neither what goes
+// elsewhere, nor is its own turned round.
+func TestTheRelayGoesOnPastWhatCannotBePublishedNow(t *testing.T) {
+	down := im.Errorf(im.Unavailable, "it has no leader")
+	in := func(w *world, from, to int, of string) {
+		for i := from; i < to; i++ {
+			w.waiting[i].Conversation = im.Group(fmt.Sprint(of, i%150))
+			if of == "stuck" {
+				w.refuse[w.waiting[i].ID] = down
+			}
+		}
+	}
+	w := left(4 * relayBatch)
+	w.refuse = map[string]error{}
+	in(w, 0, 250, "stuck")
+	in(w, 250, 350, "fine")
+	in(w, 350, 400, "stuck") // in conversations of which some are left already
+	for i := range 50 {
+		delete(w.refuse, fmt.Sprint("n", 350+i)) // the partition is back
+	}
+	o := w.outbox()
+	err := o.Relay(t.Context())
+	if !errors.Is(err, im.Unavailable) || !strings.Contains(err.Error(), "150 notices") || len(err.Error()) > 1000 {
+		t.Errorf("error = %v", err)
+	}
+	if len(w.log) != 100 || len(w.waiting) != 300 || len(w.aside) > 0 {
+		t.Errorf("%d are published, %d are left, aside are %v", len(w.log), len(w.waiting), w.aside)
+	}
+	if got := testutil.ToFloat64(o.metrics.age); got < 1 {
+		t.Errorf("what waits is %v s old", got)
+	}
+	clear(w.refuse)
+	if err := o.Relay(t.Context()); err != nil || len(w.waiting) > 0 {
+		t.Errorf("the next run: %v, %d are left", err, len(w.waiting))
+	}
+	if got := testutil.ToFloat64(o.metrics.age); got != 0 {
+		t.Errorf("what waits is %v s old, and nothing does", got)
+	}
+}
+
+func TestTheRelayGivesUpWhereNothingCanBePublished(t *testing.T) {
+	w := left(3 * mostLeft)
+	for i := range w.waiting {
+		w.waiting[i].Conversation = im.Group(fmt.Sprint(i))
+	}
+	w.publish = im.Errorf(im.Unavailable, "it is down")
+	if err := w.outbox().Relay(t.Context()); !errors.Is(err, im.Unavailable) {
+		t.Errorf("error = %v", err)
+	}
+	if n := len(w.did); n != mostLeft/relayBatch {
+		t.Errorf("it has tried %d times", n)
+	}
 }

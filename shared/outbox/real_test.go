@@ -92,8 +92,8 @@ func startProcess(env *proc.Env) (process, error) {
 // impatient leaves the makers of changes no time.
 type impatient struct{ *postgres.DB }
 
-func (i impatient) Pending(ctx context.Context, _ time.Duration, limit int) ([]im.Pending, map[string]error, error) {
-	return i.DB.Pending(ctx, 0, limit)
+func (i impatient) Pending(ctx context.Context, _ time.Duration, after im.Pending, limit int) ([]im.Pending, map[string]error, error) {
+	return i.DB.Pending(ctx, 0, after, limit)
 }
 
 func user(t *testing.T, db *postgres.DB) string {

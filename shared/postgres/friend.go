@@ -381,19 +381,3 @@ func (db *DB) Blocks(ctx context.Context, user string, after im.Block, limit int
 	})
 	return blocks, failed(err, "reading the blocks of %s", user)
 }
-
-// FriendsOf returns at most limit friends of user, without those who have
-// blocked the user or whom the user has blocked.
-func (db *DB) FriendsOf(ctx context.Context, user string, limit int) ([]string, error) {
-	rows, err := db.pool.Query(ctx, `
-		SELECT f.friend_id FROM friendships f
-		WHERE f.user_id = $1
-		  AND NOT EXISTS (SELECT FROM blocks WHERE user_id = $1 AND blocked_id = f.friend_id)
-		  AND NOT EXISTS (SELECT FROM blocks WHERE user_id = f.friend_id AND blocked_id = $1)
-		ORDER BY f.friend_id LIMIT $2`, user, limit)
-	if err != nil {
-		return nil, failed(err, "reading the friends of %s", user)
-	}
-	friends, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return friends, failed(err, "reading the friends of %s", user)
-}

@@ -313,7 +313,7 @@ func TestAListOfFriendsTellsWhatHasChangedSinceAVersion(t *testing.T) {
 	eraseFriends(t, db, bob)
 	expect(ann, x, "-"+bob)
 	befriend(t, db, ann, people(t, db, 1)[0])
-	if got, err := db.FriendsOf(t.Context(), bob, 10); err != nil || len(got) != 0 {
+	if got, _, err := db.Friends(t.Context(), bob, "", 10); err != nil || len(got) != 0 {
 		t.Errorf("friends of who is deleted: %v, %v", got, err)
 	}
 }
@@ -544,29 +544,6 @@ func TestBlocksAreListedNewestFirst(t *testing.T) {
 	}
 }
 
-func TestFriendsOfAreThoseWithoutABlock(t *testing.T) {
-	db := fresh(t)
-	u := people(t, db, 6)
-	for _, o := range u[1:5] {
-		befriend(t, db, u[0], o)
-	}
-	blockUser(t, db, u[0], u[1])
-	blockUser(t, db, u[2], u[0])
-	blockUser(t, db, u[5], u[0])
-	want := slices.Sorted(slices.Values(u[3:5]))
-	if got, err := db.FriendsOf(t.Context(), u[0], 10); err != nil || !slices.Equal(got, want) {
-		t.Errorf("friends are %v, %v; want %v", got, err, want)
-	}
-	if got, err := db.FriendsOf(t.Context(), u[0], 1); err != nil || !slices.Equal(got, want[:1]) {
-		t.Errorf("the first friend is %v, %v", got, err)
-	}
-	for _, o := range u[1:3] {
-		if got, err := db.FriendsOf(t.Context(), o, 10); err != nil || len(got) != 0 {
-			t.Errorf("friends of the other are %v, %v", got, err)
-		}
-	}
-}
-
 func TestNothingIsLeftOfWhoIsDeletedButThatTheyAreGone(t *testing.T) {
 	db := fresh(t)
 	u := people(t, db, 7)
@@ -745,7 +722,6 @@ func TestQueriesOfFriendsReadIndexes(t *testing.T) {
 				return err
 			}},
 			{"Blocks", func() error { _, err := db.Blocks(ctx, user, im.Block{Since: last}, 50); return err }},
-			{"FriendsOf", func() error { _, err := db.FriendsOf(ctx, user, 500); return err }},
 			{"Relations", func() error { _, err := db.Relations(ctx, []im.Pair{{A: one, B: two}, {A: one, B: user}}); return err }},
 			{"OpenRequests", func() error {
 				revise(t, db, func(ctx context.Context, tx *Tx) error { _, err := tx.OpenRequests(ctx, one, im.Now()); return err })

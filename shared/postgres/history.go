@@ -62,6 +62,89 @@ func (db *DB) AppendHistory(ctx context.Context, messages []im.Message) error {
 	return failed(err, "adding %d messages to history", n)
 }
 
+// AmendHistory replaces what may change of messages in those that history has
+// with a lesser revision, all or none of them. To do it again changes nothing.
+func (db *DB) AmendHistory(ctx context.Context, messages []im.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	// In one order, so that no two of these wait for each other's rows.
+	sorted := slices.Clone(messages)
+	slices.SortStableFunc(sorted, func(a, b im.Message) int {
+		return cmp.Or(cmp.Compare(a.Conversation, b.Conversation), cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID))
+	})
+	batch := &pgx.Batch{} // which is one transaction
+	for _, m := range sorted {
+		id, err := parseUUID(m.ID)
+		if err != nil {
+			return err
+		}
+		batch.Queue(amendMessage+` AND revision < $6`, amendment(m, id)...)
+		if m.Recalled {
+			// If it was already, nobody has reacted since.
+			for _, query := range clearReactions {
+				batch.Queue(query, string(m.Conversation), id)
+			}
+		}
+	}
+	return failed(db.pool.SendBatch(ctx, batch).Close(), "changing %d messages", len(messages))
+}
+
+// ChangedMessages returns those messages that were changed after they were
+// sent, as they are now. The keys name no user.
+func (db *DB) ChangedMessages(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Message, error) {
+	_, conversations, ids, err := keyColumns(keys)
+	if err != nil {
+		return nil, err
+	}
+	times := make([]pgtype.Timestamptz, len(keys))
+	for i, k := range keys {
+		at, ok := im.TimeOfMessageID(k.ID)
+		times[i] = pgtype.Timestamptz{Time: at.Std(), Valid: ok}
+	}
+	// Written so, PostgreSQL has no other way than the primary key.
+	rows, err := db.pool.Query(ctx, `
+		SELECT x.* FROM unnest($1::text[], $2::timestamptz[], $3::uuid[]) AS k (conversation, time, id)
+		CROSS JOIN LATERAL (
+			SELECT `+messageColumns+` FROM messages m
+			WHERE m.conversation = k.conversation AND m.time = k.time AND m.id = k.id AND m.revision > 0
+			LIMIT 1) AS x`, conversations, times, ids)
+	if err != nil {
+		return nil, failed(err, "reading what became of %d messages", len(keys))
+	}
+	messages, err := pgx.CollectRows(rows, scanMessage)
+	changed := make(map[im.EntryKey]im.Message, len(messages))
+	for _, m := range messages {
+		changed[im.EntryKey{ID: m.ID, Conversation: m.Conversation}] = m
+	}
+	return changed, failed(err, "reading what became of %d messages", len(keys))
+}
+
+// DeletedMessages returns those of keys whose user has deleted the message for
+// themselves.
+func (db *DB) DeletedMessages(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]bool, error) {
+	users, conversations, ids, err := keyColumns(keys)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.pool.Query(ctx, `
+		SELECT k.n FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS k (user_id, conversation, message_id, n)
+		CROSS JOIN LATERAL (
+			SELECT FROM deleted_messages d
+			WHERE d.user_id = k.user_id AND d.conversation = k.conversation AND d.message_id = k.message_id
+			LIMIT 1) AS x`, users, conversations, ids)
+	if err != nil {
+		return nil, failed(err, "reading which of %d messages are deleted", len(keys))
+	}
+	deleted := make(map[im.EntryKey]bool)
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&n}, func() error {
+		deleted[keys[n-1]] = true
+		return nil
+	})
+	return deleted, failed(err, "reading which of %d messages are deleted", len(keys))
+}
+
 // messageColumns are what scanMessage reads, of messages m.
 const messageColumns = `m.conversation, m.time, m.id, m.sender, m.client_id, m.kind, m.text, m.reply_to, m.data, m.revision, m.edited, m.recalled`
 

@@ -231,12 +231,16 @@ func (tx *Tx) LeaveAllGroups(ctx context.Context, user string) ([]im.Notice, err
 	doing := "taking " + user + " out of all groups"
 	batch := &pgx.Batch{}
 	batch.Queue(`SELECT FROM users WHERE id = $1 FOR UPDATE`, user)
+	// Before what is in them, as everybody does: also those that are only asked.
+	batch.Queue(`
+		SELECT FROM groups WHERE id IN (
+			SELECT group_id FROM group_members WHERE user_id = $1 UNION SELECT group_id FROM group_join_requests WHERE user_id = $1)
+		ORDER BY id FOR UPDATE`, user)
 	batch.Queue(`DELETE FROM group_join_requests WHERE user_id = $1`, user)
 	if err := tx.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, failed(err, "%s", doing)
 	}
-	groups, err := tx.strings(ctx, doing, `
-		SELECT id FROM groups WHERE id IN (SELECT group_id FROM group_members WHERE user_id = $1) ORDER BY id FOR UPDATE`, user)
+	groups, err := tx.strings(ctx, doing, `SELECT group_id FROM group_members WHERE user_id = $1 ORDER BY group_id`, user)
 	if err != nil {
 		return nil, err
 	}
@@ -281,9 +285,9 @@ func (tx *Tx) leave(ctx context.Context, group, user string) (notices []im.Notic
 			return nil, err
 		}
 	}
-	removed, version, err := tx.RemoveMembers(ctx, group, []string{user})
-	if err != nil || len(removed) == 0 { // they left while the lock was waited for
-		return notices, err
+	_, version, err := tx.RemoveMembers(ctx, group, []string{user})
+	if err != nil {
+		return nil, err
 	}
 	return notices, tell(im.GroupLeft, map[string]any{"user": user, "version": version})
 }

@@ -68,13 +68,21 @@ func (tx *Tx) AmendMessage(ctx context.Context, m im.Message) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.tx.Exec(ctx, `
-		UPDATE messages SET text = $4, data = $5::text::jsonb, revision = $6, edited = $7, recalled = $8
-		WHERE conversation = $1 AND time = $2 AND id = $3`,
+	_, err = tx.tx.Exec(ctx, amendMessage, amendment(m, id)...)
+	return failed(err, "changing message %s", m.ID)
+}
+
+const amendMessage = `
+	UPDATE messages SET text = $4, data = $5::text::jsonb, revision = $6, edited = $7, recalled = $8
+	WHERE conversation = $1 AND time = $2 AND id = $3`
+
+// amendment returns the arguments of amendMessage.
+func amendment(m im.Message, id pgtype.UUID) []any {
+	return []any{
 		string(m.Conversation), m.Time.Std(), id,
 		m.Text, pgtype.Text{String: string(m.Data), Valid: len(m.Data) > 0}, m.Revision,
-		orNull(m.Edited), m.Recalled)
-	return failed(err, "changing message %s", m.ID)
+		orNull(m.Edited), m.Recalled,
+	}
 }
 
 // Emoji returns the different emoji on a message.
@@ -124,16 +132,18 @@ func (tx *Tx) React(ctx context.Context, c im.Conversation, message, user, emoji
 	return changed, failed(err, "changing the reactions to message %s", message)
 }
 
+var clearReactions = []string{
+	`DELETE FROM reaction_counts WHERE conversation = $1 AND message_id = $2`,
+	`DELETE FROM reactions WHERE conversation = $1 AND message_id = $2`,
+}
+
 // ClearReactions takes all reactions off a message that was locked before.
 func (tx *Tx) ClearReactions(ctx context.Context, c im.Conversation, message string) error {
 	id, err := parseUUID(message)
 	if err != nil {
 		return err
 	}
-	for _, query := range []string{
-		`DELETE FROM reaction_counts WHERE conversation = $1 AND message_id = $2`,
-		`DELETE FROM reactions WHERE conversation = $1 AND message_id = $2`,
-	} {
+	for _, query := range clearReactions {
 		if _, err := tx.tx.Exec(ctx, query, string(c), id); err != nil {
 			return failed(err, "clearing the reactions to message %s", message)
 		}

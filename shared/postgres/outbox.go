@@ -81,13 +81,14 @@ func (tx *Tx) store(ctx context.Context, pending []im.Pending) error {
 }
 
 // Pending returns at most limit notices that have waited for at least age to be
-// published, in the order of their times. Why others of those cannot be read is
-// in broken, by id.
-func (db *DB) Pending(ctx context.Context, age time.Duration, limit int) (pending []im.Pending, broken map[string]error, err error) {
+// published, in the order of their times: those after one of them, or from the
+// first on if it is the zero Pending. Why others of those cannot be read is in
+// broken, by id.
+func (db *DB) Pending(ctx context.Context, age time.Duration, after im.Pending, limit int) (pending []im.Pending, broken map[string]error, err error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT id, message_id, time, notice FROM outbox
-		WHERE failed IS NULL AND created <= now() - $1::interval
-		ORDER BY time, id LIMIT $2`, age, limit)
+		WHERE failed IS NULL AND created <= now() - $1::interval AND (time, id) > ($2, $3)
+		ORDER BY time, id LIMIT $4`, age, after.Time.Std(), after.ID, limit)
 	if err != nil {
 		return nil, nil, failed(err, "reading the outbox")
 	}

@@ -41,7 +41,7 @@ func TestNoticesWaitInTheOutbox(t *testing.T) {
 	late, early := change(3000), change(1000) // in the order of their times, not of their coming
 	waits := func(age time.Duration, limit int) []im.Pending {
 		t.Helper()
-		pending, broken, err := db.Pending(ctx, age, limit)
+		pending, broken, err := db.Pending(ctx, age, im.Pending{}, limit)
 		wants(t, err, "")
 		if len(broken) > 0 {
 			t.Errorf("broken: %v", broken)
@@ -59,6 +59,12 @@ func TestNoticesWaitInTheOutbox(t *testing.T) {
 	same(waits(0, 10), slices.Concat(early, late))
 	same(waits(0, 3), slices.Concat(early, late[:1]))
 	same(waits(time.Minute, 10), nil)
+	all := slices.Concat(early, late)
+	for i, p := range all {
+		rest, _, err := db.Pending(ctx, 0, p, 10)
+		wants(t, err, "")
+		same(rest, slices.Clip(all[i+1:]))
+	}
 
 	wants(t, db.Published(ctx, []string{early[0].ID, "none"}), "")
 	wants(t, db.SetAside(ctx, late[0].ID, errors.New("why \x00 \xff")), "")
@@ -66,7 +72,7 @@ func TestNoticesWaitInTheOutbox(t *testing.T) {
 
 	_, err := db.pool.Exec(ctx, `UPDATE outbox SET notice = '{"to":7}' WHERE id = $1`, early[1].ID)
 	wants(t, failed(err, "spoiling"), "")
-	pending, broken, err := db.Pending(ctx, 0, 10)
+	pending, broken, err := db.Pending(ctx, 0, im.Pending{}, 10)
 	wants(t, err, "")
 	if len(broken) != 1 || broken[early[1].ID] == nil {
 		t.Errorf("broken: %v", broken)

@@ -50,7 +50,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 		m := said(im.Group(group), user, now, "x")
 		e := im.Entry{User: user, Seq: 6 + i, ID: m.ID, Message: []byte("{}")}
 		steps := map[string]func() error{
-			"Pending":       func() error { _, _, err := db.Pending(ctx, time.Minute, 100); return err },
+			"Pending":       func() error { _, _, err := db.Pending(ctx, time.Minute, im.Pending{}, 100); return err },
 			"Published":     func() error { return db.Published(ctx, []string{fmt.Sprintf("notice-user%012d", i)}) },
 			"SetAside":      func() error { return db.SetAside(ctx, fmt.Sprintf("notice-user%012d", 100+i), im.Invalid) },
 			"UserByAccount": func() error { _, _, err := db.UserByAccount(ctx, user); return err },

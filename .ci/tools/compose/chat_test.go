@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/shared/im"
 )
 
 // somebody is a user with one device, and what it was given.
@@ -101,7 +102,7 @@ func TestTwoPeopleChatAndPartsAreKilled(t *testing.T) {
 	say(3, "the gateway was gone")
 
 	arrived()
-	conv := "u:" + bob.User()
+	conv := string(im.Direct(ann.User(), bob.User()))
 	var page struct {
 		Messages []struct {
 			Text string `json:"text"`

@@ -95,11 +95,11 @@ func goBuild(context string) (flags, packages []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	m := regexp.MustCompile(`go build (-ldflags=)'([^']+)' -o /out/ ([^\n]+)`).FindSubmatch(b)
+	m := regexp.MustCompile(`go build (-tags=\S+) (-ldflags=)'([^']+)' -o /out/ ([^\n]+)`).FindSubmatch(b)
 	if m == nil {
 		return nil, nil, fmt.Errorf("the Dockerfile builds otherwise than this test knows")
 	}
-	return []string{string(m[1]) + string(m[2])}, strings.Fields(string(m[3])), nil
+	return []string{string(m[1]), string(m[2]) + string(m[3])}, strings.Fields(string(m[4])), nil
 }
 
 // sent returns the files of a context that Docker sends to the build, by its

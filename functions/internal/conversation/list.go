@@ -66,12 +66,9 @@ type listPage struct {
 func list(inbox reader, done states) func(context.Context, im.Caller, listRequest) (listPage, error) {
 	return func(ctx context.Context, caller im.Caller, in listRequest) (listPage, error) {
 		page := listPage{Conversations: []listed{}}
-		limit := in.Limit
-		switch {
-		case limit < 0 || limit > maxList:
-			return page, im.Errorf(im.Invalid, `"limit" is 1 to %d, or 0 for %d: not %d`, maxList, defaultList, limit)
-		case limit == 0:
-			limit = defaultList
+		limit, err := im.Limit(in.Limit, defaultList, maxList)
+		if err != nil {
+			return page, err
 		}
 		after, err := parseCursor(in.Cursor)
 		if err != nil {

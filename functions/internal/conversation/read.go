@@ -84,30 +84,46 @@ func (m *marker) read(ctx context.Context, caller im.Caller, in readRequest) (re
 }
 
 // told returns whom a user's mark is told to: the other one of a direct
-// conversation unless either has blocked the other, the members (nil) of a
-// small group that the user is in, else their own devices alone.
+// conversation, the members (nil is all of them) of a small group that the user
+// is in, but for those who have blocked the user or whom the user has blocked;
+// else their own devices alone.
 func (m *marker) told(ctx context.Context, user string, c im.Conversation) ([]string, error) {
-	self := []string{user}
 	if peer := c.Peer(user); peer != "" {
-		pair := im.PairOf(user, peer)
-		are, err := m.relations.Relations(ctx, []im.Pair{pair})
-		if err != nil {
-			return nil, fmt.Errorf("asking what two users are to each other: %w", err)
-		}
-		if r := are[pair]; r.Exist && !r.Blocked {
-			return []string{user, peer}, nil
-		}
-		return self, nil
+		return m.unblocked(ctx, user, []string{peer})
 	}
 	members, err := m.members.Members(ctx, c.Group())
 	if errors.Is(err, im.NotFound) {
-		return self, nil
+		return []string{user}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the members of %s: %w", c, err)
 	}
-	if _, is := slices.BinarySearch(members, user); is && len(members) <= m.most {
-		return nil, nil
+	if _, is := slices.BinarySearch(members, user); !is || len(members) > m.most {
+		return []string{user}, nil
 	}
-	return self, nil
+	to, err := m.unblocked(ctx, user, slices.DeleteFunc(slices.Clone(members), func(u string) bool { return u == user }))
+	if len(to) == len(members) {
+		return nil, err
+	}
+	return to, err
+}
+
+// unblocked returns user and those of others, who are none of them, between
+// whom and the user there is no block, and who have not been deleted.
+func (m *marker) unblocked(ctx context.Context, user string, others []string) ([]string, error) {
+	pairs := make([]im.Pair, len(others))
+	for i, o := range others {
+		pairs[i] = im.PairOf(user, o)
+	}
+	are, err := m.relations.Relations(ctx, pairs)
+	if err != nil {
+		return nil, fmt.Errorf("asking what %d users are to another: %w", len(others), err)
+	}
+	to := []string{user}
+	for i, o := range others {
+		if r := are[pairs[i]]; r.Exist && !r.Blocked {
+			to = append(to, o)
+		}
+	}
+	return to, nil
 }

@@ -22,7 +22,7 @@ func newMarker(b *book) *marker {
 	return &marker{
 		change:    b.change,
 		inbox:     s,
-		relations: ties{is: map[im.Pair]im.Relation{im.PairOf(ann, bob): {Exist: true}}},
+		relations: ties{is: map[im.Pair]im.Relation{im.PairOf(ann, bob): {Exist: true}, im.PairOf(ann, cem): {Exist: true}}},
 		members:   roster{groups: map[string][]string{staff: {ann, bob, cem}}},
 		most:      3,
 	}
@@ -53,6 +53,10 @@ func TestMessageRead(t *testing.T) {
 			with: func(m *marker, _ *book) {
 				m.relations = ties{is: map[im.Pair]im.Relation{im.PairOf(ann, bob): {Exist: true, Blocked: true}}}
 			}},
+		{name: "nor in a small group", in: readRequest{group, mid(11)}, want: mid(11), told: true, to: []string{ann, cem},
+			with: func(m *marker, _ *book) {
+				m.relations = ties{is: map[im.Pair]im.Relation{im.PairOf(ann, bob): {Exist: true, Blocked: true}, im.PairOf(ann, cem): {Exist: true}}}
+			}},
 		{name: "nor one who is not there any more", in: readRequest{direct, mid(3)}, want: mid(3), told: true, to: []string{ann},
 			with: func(m *marker, _ *book) { m.relations = ties{} }},
 
@@ -67,6 +71,7 @@ func TestMessageRead(t *testing.T) {
 
 		{name: "an inbox that is down", in: readRequest{direct, mid(3)}, with: func(m *marker, _ *book) { m.inbox = &shelf{err: errDown} }, err: im.Unavailable},
 		{name: "relations that are down", in: readRequest{direct, mid(3)}, with: func(m *marker, _ *book) { m.relations = ties{err: errDown} }, err: im.Unavailable},
+		{name: "relations that are down, in a group", in: readRequest{group, mid(11)}, with: func(m *marker, _ *book) { m.relations = ties{err: errDown} }, err: im.Unavailable},
 		{name: "members that are down", in: readRequest{group, mid(11)}, with: func(m *marker, _ *book) { m.members = roster{err: errDown} }, err: im.Unavailable},
 		{name: "a change that fails", in: readRequest{direct, mid(3)}, with: func(_ *marker, b *book) { b.err = errDown }, err: im.Unavailable},
 	} {

@@ -26,7 +26,7 @@ type blocksPage struct {
 // blocks lists whom the caller has blocked.
 func blocks(from blocklist) func(context.Context, im.Caller, blocksIn) (blocksPage, error) {
 	return func(ctx context.Context, c im.Caller, in blocksIn) (page blocksPage, err error) {
-		limit, err := limited(in.Limit, defaultPage, maxPage)
+		limit, err := im.Limit(in.Limit, defaultPage, maxPage)
 		if err != nil {
 			return page, err
 		}

@@ -196,7 +196,7 @@ func (s *system) notices(t *testing.T, of im.Conversation) []event.Accepted {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		waiting, broken, err := s.db.Pending(ctx, 0, 1)
+		waiting, broken, err := s.db.Pending(ctx, 0, im.Pending{}, 1)
 		if err != nil || len(broken) > 0 {
 			t.Fatalf("waiting for notices: %v, %v", err, broken)
 		}

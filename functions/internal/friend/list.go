@@ -47,7 +47,7 @@ const atTheEnd = "~"
 // last page bears the version from before it was read.
 func list(from lists) func(context.Context, im.Caller, listIn) (listPage, error) {
 	return func(ctx context.Context, c im.Caller, in listIn) (listPage, error) {
-		limit, err := limited(in.Limit, defaultFriends, maxFriendsPage)
+		limit, err := im.Limit(in.Limit, defaultFriends, maxFriendsPage)
 		if err != nil {
 			return listPage{}, err
 		}

@@ -15,17 +15,6 @@ const (
 	maxCursor      = 256 // bytes
 )
 
-// limited returns how many a page has at most.
-func limited(limit, by0, most int) (int, error) {
-	if limit < 0 || limit > most {
-		return 0, im.Errorf(im.Invalid, `"limit" is 1 to %d, or 0 for %d: not %d`, most, by0, limit)
-	}
-	if limit == 0 {
-		return by0, nil
-	}
-	return limit, nil
-}
-
 // A cursor says after what a page begins. To clients it means nothing. It
 // grants nothing either: a page is always of the caller's own.
 

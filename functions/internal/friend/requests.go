@@ -33,7 +33,7 @@ func requests(from inquirer, life time.Duration, now func() im.Time) func(contex
 		if in.Direction != "incoming" && in.Direction != "outgoing" {
 			return page, im.Errorf(im.Invalid, `"direction" is incoming or outgoing, not %.40q`, in.Direction)
 		}
-		limit, err := limited(in.Limit, defaultPage, maxPage)
+		limit, err := im.Limit(in.Limit, defaultPage, maxPage)
 		if err != nil {
 			return page, err
 		}

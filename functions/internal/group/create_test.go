@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -204,8 +205,10 @@ func TestAskingForWhatCannotBe(t *testing.T) {
 		"a cursor below nothing": try(listingMembers, func(c *club) membersRequest {
 			return membersRequest{Group: c.id, page: page{Cursor: cursor{[]int64{-1}, c.id}.String()}}
 		}),
-		"since before all":             try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, Since: ptr(int64(-1))} }),
-		"since after all that can be":  try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, Since: ptr(int64(1) << 62)} }),
+		"since before all": try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, Since: -1} }),
+		"members after a group": try(listingMembers, func(c *club) membersRequest {
+			return membersRequest{Group: c.id, page: page{Cursor: good}}
+		}),
 		"the members of nothing":       try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: "x"} }),
 		"requests beyond all":          try(listingRequests, func(c *club) requestsRequest { return requestsRequest{Group: c.id, page: page{Limit: 101}} }),
 		"requests after nothing":       try(listingRequests, func(c *club) requestsRequest { return requestsRequest{Group: c.id, page: page{Cursor: "x"}} }),
@@ -267,7 +270,7 @@ func TestListsAreReadInPages(t *testing.T) {
 		var in []string
 		for next := ""; ; {
 			p, err := members(w.db)(t.Context(), as(people[3]), membersRequest{Group: made[0], page: page{limit, next}})
-			if err != nil || len(p.Members) > limit || p.Version != 1 || p.Members == nil {
+			if err != nil || len(p.Members) > limit || p.Version != 1 || !p.Full || p.Members == nil {
 				t.Fatalf("%+v, %v", p, err)
 			}
 			for _, m := range p.Members {
@@ -301,5 +304,50 @@ func TestListsAreReadInPages(t *testing.T) {
 	}
 	if !slices.Equal(asking, people[7:]) {
 		t.Errorf("asking: %v, want %v", asking, people[7:])
+	}
+}
+
+// Whoever comes with a version that the group has not had yet, as after the
+// database was restored, is handed the whole list; and a cursor goes on with the
+// list that it is of, whatever is said besides.
+func TestAListOfMembersSaysWhetherItIsWhole(t *testing.T) {
+	w := newWorld(t)
+	c := newClub(w, im.PolicyInvite)
+	owner := as(c.ids["owner"])
+	ask := func(since int64, limit int, next string) membersPage {
+		t.Helper()
+		p, err := members(w.db)(t.Context(), owner, membersRequest{Group: c.id, Since: since, page: page{limit, next}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	all := ask(0, 0, "")
+	if !all.Full || all.Removed != nil || len(all.Members) < 3 || all.Version < 2 {
+		t.Fatalf("the whole list: %+v", all)
+	}
+	for _, since := range []int64{all.Version + 1, 1 << 62} {
+		if got := ask(since, 0, ""); !reflect.DeepEqual(got, all) {
+			t.Errorf("since %d, of %d: %+v", since, all.Version, got)
+		}
+	}
+	if got := ask(all.Version, 0, ""); got.Full || got.Removed == nil || len(got.Members)+len(got.Removed) > 0 || got.Version != all.Version {
+		t.Errorf("since it is as it is: %+v", got)
+	}
+	whole, part := ask(0, 1, ""), ask(1, 1, "")
+	if !whole.Full || part.Full || whole.Next == "" || part.Next == "" {
+		t.Fatalf("pages: %+v, %+v", whole, part)
+	}
+	for _, since := range []int64{0, 1, all.Version + 1} {
+		if got := ask(since, 0, whole.Next); !got.Full || !reflect.DeepEqual(got.Members, all.Members[1:]) {
+			t.Errorf("the whole list goes on, since %d: %+v", since, got)
+		}
+		if got := ask(since, 0, part.Next); got.Full || got.Version != all.Version {
+			t.Errorf("the changes go on, since %d: %+v", since, got)
+		}
+	}
+	ahead := memberPlace{false, all.Version + 1, c.ids["owner"]}.cursor()
+	if got := ask(1, 0, ahead); !reflect.DeepEqual(got, all) {
+		t.Errorf("a cursor of what has not been: %+v", got)
 	}
 }

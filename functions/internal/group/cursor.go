@@ -55,17 +55,6 @@ type page struct {
 	Cursor string `json:"cursor"`
 }
 
-// limit returns how many to return: standard, unless it is said how many.
-func (p page) limit(standard, most int) (int, error) {
-	switch {
-	case p.Limit < 0 || p.Limit > most:
-		return 0, im.Errorf(im.Invalid, `"limit" is 1 to %d, or 0 for %d: not %d`, most, standard, p.Limit)
-	case p.Limit == 0:
-		return standard, nil
-	}
-	return p.Limit, nil
-}
-
 // cut returns at most limit of list, of which one more than that was asked for,
 // and the last of them if others follow.
 func cut[T any](list []T, limit int) (page []T, last *T) {

@@ -30,8 +30,8 @@ var (
 	})
 	// Update changes the name of a group, what is said about it and its policy.
 	Update = changes("group-update", func(change changer, _ invites) handler { return call(update(change)) })
-	// DissolveGroup ends a group.
-	DissolveGroup = changes("group-dissolve", func(change changer, _ invites) handler { return call(dissolve(change)) })
+	// Dissolve ends a group.
+	Dissolve = changes("group-dissolve", func(change changer, _ invites) handler { return call(dissolve(change)) })
 	// Invite adds users to a group.
 	Invite = changes("group-invite", func(change changer, i invites) handler {
 		return call((&inviter{change, i, im.Now}).call)

@@ -29,7 +29,7 @@ import (
 	"github.com/tidings-im/tidings/shared/token"
 )
 
-var functions = []fn.Func{Create, List, Get, Update, DissolveGroup, Members, Invite, Remove, Leave, Role, Mute, JoinRequest, JoinRequests, JoinRespond}
+var functions = []fn.Func{Create, List, Get, Update, Dissolve, Members, Invite, Remove, Leave, Role, Mute, JoinRequest, JoinRequests, JoinRespond}
 
 var _, signingKey, _ = ed25519.GenerateKey(nil)
 

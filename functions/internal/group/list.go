@@ -30,7 +30,7 @@ type groupPage struct {
 // list returns the groups of the caller, the newest to them first.
 func list(groups reader) func(context.Context, im.Caller, page) (groupPage, error) {
 	return func(ctx context.Context, c im.Caller, in page) (groupPage, error) {
-		limit, err := in.limit(defaultGroups, maxGroups)
+		limit, err := im.Limit(in.Limit, defaultGroups, maxGroups)
 		if err != nil {
 			return groupPage{}, err
 		}

@@ -27,22 +27,59 @@ type membersReader interface {
 
 type membersRequest struct {
 	Group string `json:"group"`
-	Since *int64 `json:"since"` // only what has changed after this version
+	Since int64  `json:"since"` // only what has changed after this version; 0 is the whole list
 	page
 }
 
-// A membersPage is a part of the members of a group, or of what has changed of
-// them. Version is what to give as since, once the last page has been read: it
-// misses nothing, whatever changed between the pages.
+// A membersPage is a part of the members of a group: of the whole list, in
+// which everybody is who is one, or of its changes since a version. Version is
+// what to give as since, once the last page has been read: it misses nothing,
+// whatever changed between the pages.
 type membersPage struct {
 	Members []im.GroupMember `json:"members"`
-	Removed []string         `json:"removed,omitempty"`
+	Removed []string         `json:"removed,omitzero"`
+	Full    bool             `json:"full"`
 	Version int64            `json:"version"`
 	Next    string           `json:"next,omitempty"`
 }
 
+// A memberPlace is after which member a page of a list begins, and of which
+// list: of the whole one, with the version that its first page bore, or of
+// changes, with the version of the last.
+type memberPlace struct {
+	whole   bool
+	version int64
+	user    string
+}
+
 // afterAll is after all users of a version.
 const afterAll = "~"
+
+func (p memberPlace) cursor() string {
+	var whole int64
+	if p.whole {
+		whole = 1
+	}
+	return cursor{[]int64{whole, p.version}, p.user}.String()
+}
+
+// from returns where the page that in asks for begins. What a cursor is of is
+// in the cursor, whatever is said besides.
+func (in membersRequest) from() (memberPlace, error) {
+	switch {
+	case in.Since < 0:
+		return memberPlace{}, im.Errorf(im.Invalid, `"since" is the "version" of an earlier answer`)
+	case in.Cursor != "":
+		at, err := parseCursor(in.Cursor, 2)
+		if err != nil {
+			return memberPlace{}, err
+		}
+		return memberPlace{at.numbers[0] > 0, at.numbers[1], at.id}, nil
+	case in.Since == 0:
+		return memberPlace{whole: true}, nil
+	}
+	return memberPlace{version: in.Since, user: afterAll}, nil
+}
 
 // members returns who is in a group of the caller's.
 func members(groups membersReader) func(context.Context, im.Caller, membersRequest) (membersPage, error) {
@@ -50,31 +87,31 @@ func members(groups membersReader) func(context.Context, im.Caller, membersReque
 		if err := checkGroup(in.Group); err != nil {
 			return membersPage{}, err
 		}
-		limit, err := in.limit(defaultMembers, maxMembers)
+		limit, err := im.Limit(in.Limit, defaultMembers, maxMembers)
 		if err != nil {
 			return membersPage{}, err
 		}
-		var from *cursor
-		if in.Cursor != "" {
-			at, err := parseCursor(in.Cursor, 1)
-			if err != nil {
-				return membersPage{}, err
-			}
-			from = &at
-		}
-		if in.Since != nil && (*in.Since < 0 || *in.Since > maxNumber) {
-			return membersPage{}, im.Errorf(im.Invalid, `"since" is the "version" of an earlier answer`)
+		from, err := in.from()
+		if err != nil {
+			return membersPage{}, err
 		}
 		// The version before the members: what is newer than it comes again.
 		g, err := groups.Group(ctx, in.Group, c.User)
 		if err == nil {
 			err = im.May(g.Role(), im.SeeMembers)
 		}
+		// A version that has not been is from before the database was restored:
+		// nobody knows what has changed since then.
+		if from.user == "" || from.version > g.Version {
+			from = memberPlace{whole: true, version: g.Version}
+		}
 		var out membersPage
-		if err == nil && in.Since == nil {
+		switch {
+		case err != nil:
+		case from.whole:
 			out, err = all(ctx, groups, g, from, limit)
-		} else if err == nil {
-			out, err = since(ctx, groups, g, *in.Since, from, limit)
+		default:
+			out, err = since(ctx, groups, g, from, limit)
 		}
 		if err != nil {
 			return membersPage{}, fmt.Errorf("reading the members of group %s: %w", in.Group, err)
@@ -85,37 +122,28 @@ func members(groups membersReader) func(context.Context, im.Caller, membersReque
 
 // all returns a page of all members. Its version is that of the first page: who
 // joins where a page was read already is found by it later.
-func all(ctx context.Context, groups membersReader, g im.GroupInfo, from *cursor, limit int) (membersPage, error) {
-	out := membersPage{Version: g.Version}
-	after := ""
-	if from != nil {
-		out.Version, after = from.numbers[0], from.id
-	}
-	list, err := groups.MemberList(ctx, g.ID, after, limit+1)
+func all(ctx context.Context, groups membersReader, g im.GroupInfo, from memberPlace, limit int) (membersPage, error) {
+	list, err := groups.MemberList(ctx, g.ID, from.user, limit+1)
 	if err != nil {
 		return membersPage{}, err
 	}
 	list, last := cut(list, limit)
-	out.Members = list
+	out := membersPage{Members: list, Full: true, Version: from.version}
 	if last != nil {
-		out.Next = cursor{[]int64{out.Version}, last.User.ID}.String()
+		out.Next = memberPlace{true, from.version, last.User.ID}.cursor()
 	}
 	return out, nil
 }
 
 // since returns a page of what has changed. Its version is that of the last of
 // it, or that of the group if there is no more.
-func since(ctx context.Context, groups membersReader, g im.GroupInfo, version int64, from *cursor, limit int) (membersPage, error) {
-	user := afterAll
-	if from != nil {
-		version, user = from.numbers[0], from.id
-	}
-	list, err := groups.MembersSince(ctx, g.ID, version, user, limit+1)
+func since(ctx context.Context, groups membersReader, g im.GroupInfo, from memberPlace, limit int) (membersPage, error) {
+	list, err := groups.MembersSince(ctx, g.ID, from.version, from.user, limit+1)
 	if err != nil {
 		return membersPage{}, err
 	}
 	list, last := cut(list, limit)
-	out := membersPage{Members: []im.GroupMember{}, Version: max(g.Version, version)}
+	out := membersPage{Members: []im.GroupMember{}, Removed: []string{}, Version: g.Version}
 	for _, m := range list {
 		if m.Role == im.RoleNone {
 			out.Removed = append(out.Removed, m.User.ID)
@@ -125,7 +153,7 @@ func since(ctx context.Context, groups membersReader, g im.GroupInfo, version in
 	}
 	if last != nil {
 		out.Version = last.Version - 1 // others of the same version may follow
-		out.Next = cursor{[]int64{last.Version}, last.User.ID}.String()
+		out.Next = memberPlace{false, last.Version, last.User.ID}.cursor()
 	}
 	return out, nil
 }

@@ -186,7 +186,7 @@ func TestWhoReadsWhatChangedMissesNothing(t *testing.T) {
 		readers.Go(func() {
 			seen := map[string]string{}
 			var version int64
-			read := func(since *int64, whole bool) {
+			read := func(since int64, whole bool) {
 				var next string
 				for {
 					p, err := members(w.db)(t.Context(), owner, membersRequest{Group: made.ID, Since: since, page: page{Limit: limit, Cursor: next}})
@@ -207,7 +207,7 @@ func TestWhoReadsWhatChangedMissesNothing(t *testing.T) {
 					}
 				}
 			}
-			read(nil, true)
+			read(0, true)
 			for over := false; !over; {
 				select {
 				case <-done:
@@ -215,10 +215,10 @@ func TestWhoReadsWhatChangedMissesNothing(t *testing.T) {
 				default:
 					if rand.IntN(4) == 0 { // afresh
 						clear(seen)
-						read(nil, true)
+						read(0, true)
 					}
 				}
-				read(&version, over)
+				read(version, over)
 			}
 			want := map[string]string{}
 			list, err := w.db.MemberList(context.WithoutCancel(t.Context()), made.ID, "", 100)

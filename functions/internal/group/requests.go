@@ -36,7 +36,7 @@ func requests(groups requestsReader) func(context.Context, im.Caller, requestsRe
 		if err := checkGroup(in.Group); err != nil {
 			return requestsPage{}, err
 		}
-		limit, err := in.limit(defaultJoinRequests, maxJoinRequests)
+		limit, err := im.Limit(in.Limit, defaultJoinRequests, maxJoinRequests)
 		if err != nil {
 			return requestsPage{}, err
 		}

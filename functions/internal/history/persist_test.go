@@ -19,7 +19,27 @@ type shelf struct {
 	reactions map[string][]im.Reaction
 	err       error
 	refuse    string // text of a message that it cannot keep
+	amend     error
 	calls     int
+}
+
+func (s *shelf) AmendHistory(_ context.Context, messages []im.Message) error {
+	if s.amend != nil {
+		return s.amend
+	}
+	for _, m := range messages {
+		if s.refuse != "" && m.Text == s.refuse {
+			return im.Errorf(im.Invalid, "cannot hold it")
+		}
+	}
+	for _, m := range messages {
+		for i := range s.messages {
+			if had := &s.messages[i]; had.ID == m.ID && had.Revision < m.Revision {
+				had.Text, had.Revision, had.Recalled = m.Text, m.Revision, m.Recalled
+			}
+		}
+	}
+	return nil
 }
 
 func (s *shelf) AppendHistory(_ context.Context, messages []im.Message) error {
@@ -161,7 +181,7 @@ func TestQuietNoticesAreInNoHistory(t *testing.T) {
 	broken.From = ""
 	s := &shelf{}
 	err := persist(s)(t.Context(), []event.Accepted{
-		{Message: quiet, Quiet: true, Amended: []im.Message{{}}},
+		{Message: quiet, Quiet: true},
 		{Message: hello},
 		{Message: broken, Quiet: true},
 	})
@@ -186,5 +206,83 @@ func TestP2AMessageThatComesAgainIsNotWhatItWasBeforeItWasRecalled(t *testing.T)
 	s.messages[0].Text, s.messages[0].Recalled = "", true
 	if err := persist(s)(t.Context(), batch); err != nil || len(s.messages) != 1 || s.messages[0].Text != "" {
 		t.Errorf("history is %+v, %v", s.messages, err)
+	}
+}
+
+func TestWhatANoticeAmendsIsAmendedInHistory(t *testing.T) {
+	hello, bye := said(1, "hello"), said(2, "bye")
+	become := func(m im.Message, f func(*im.Message)) im.Message {
+		m.Revision = 1
+		f(&m)
+		return m
+	}
+	edit := func(revision int, text string) im.Message {
+		return become(hello, func(m *im.Message) { m.Revision, m.Text = revision, text })
+	}
+	recall := become(hello, func(m *im.Message) { m.Revision, m.Text, m.Recalled = 3, "", true })
+	notice := func(amended ...im.Message) event.Accepted {
+		m := said(9, "")
+		m.Kind, m.Data = im.KindNotice, json.RawMessage(`{"type":"message.edited"}`)
+		return event.Accepted{Message: m, Quiet: true, Amended: amended}
+	}
+	down := im.Errorf(im.Unavailable, "down")
+	for _, tt := range []struct {
+		name   string
+		err    error // of appending
+		amend  error
+		refuse string
+		batch  []event.Accepted
+		want   string // texts
+		errs   []im.Kind
+	}{
+		{name: "edited", batch: []event.Accepted{{Message: hello}, {Message: bye}, notice(edit(1, "hi"))}, want: "hi, bye"},
+		{name: "recalled, in whatever order the changes come again",
+			batch: []event.Accepted{notice(recall), {Message: hello}, notice(edit(2, "two")), notice(recall), notice(edit(1, "one")), {Message: hello}}, want: ""},
+		{name: "what history does not have stays absent", batch: []event.Accepted{{Message: bye}, notice(edit(1, "hi"))}, want: "bye"},
+		{name: "what one has deleted for themselves is the others' still",
+			batch: []event.Accepted{{Message: hello}, notice(hello.Deleted())}, want: "hello"},
+		{name: "a notice comes again with what it amends", err: down,
+			batch: []event.Accepted{{Message: hello}, notice(edit(1, "hi")), notice()}, errs: []im.Kind{im.Unavailable, im.Unavailable, ""}},
+		{name: "a notice comes again if what it amends could not be amended", amend: down,
+			batch: []event.Accepted{{Message: hello}, notice(edit(1, "hi")), notice()}, want: "hello", errs: []im.Kind{"", im.Unavailable, ""}},
+		{name: "what can never be amended is given up alone", refuse: "bad",
+			batch: []event.Accepted{{Message: hello}, notice(edit(1, "hi")), notice(edit(2, "bad"))}, want: "hi", errs: []im.Kind{"", "", im.Invalid}},
+		{name: "what makes no sense is given up alone",
+			batch: []event.Accepted{
+				{Message: hello},
+				notice(edit(0, "a")), notice(edit(-1, "a")), notice(edit(1<<31, "a")), notice(im.Message{}), notice(edit(1, "a\x00")),
+				notice(become(hello, func(m *im.Message) { m.Conversation = im.Direct(ann, cem) })),
+				notice(slices.Repeat([]im.Message{edit(1, "a")}, maxAmended+1)...),
+				notice(edit(1, "hi")),
+			}, want: "hi",
+			errs: []im.Kind{"", im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, im.Invalid, ""}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &shelf{err: tt.err, amend: tt.amend, refuse: tt.refuse}
+			err := persist(s)(t.Context(), tt.batch)
+			var each fn.Each
+			if !errors.As(err, &each) {
+				each = make(fn.Each, len(tt.batch))
+			}
+			for i, err := range each {
+				var got, want im.Kind
+				if err != nil {
+					got = im.KindOf(err)
+				}
+				if tt.errs != nil {
+					want = tt.errs[i]
+				}
+				if got != want {
+					t.Errorf("event %d: %v, want kind %q", i, err, want)
+				}
+			}
+			var texts []string
+			for _, m := range s.messages {
+				texts = append(texts, m.Text)
+			}
+			if got := strings.Join(texts, ", "); got != tt.want {
+				t.Errorf("history is %q, want %q", got, tt.want)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -45,6 +46,21 @@ func amends(j *job, jobs []job) bool {
 // of what these hold under the same ids with a lesser revision. Done again, in
 // whatever order, it ends the same. What an inbox does not hold stays absent.
 func (p *persister) amend(ctx context.Context, jobs []job) error {
+	return p.replace(ctx, func(yield func(im.Entry) bool) {
+		for i := range jobs {
+			for _, c := range jobs[i].amended {
+				for _, user := range jobs[i].recipients {
+					if !yield(c.entry(user, false)) {
+						return
+					}
+				}
+			}
+		}
+	})
+}
+
+// replace amends entries, in parts that the store can take.
+func (p *persister) replace(ctx context.Context, all iter.Seq[im.Entry]) error {
 	var entries []im.Entry
 	size := 0
 	flush := func() error {
@@ -58,18 +74,14 @@ func (p *persister) amend(ctx context.Context, jobs []job) error {
 		}
 		return nil
 	}
-	for i := range jobs {
-		for _, c := range jobs[i].amended {
-			for _, user := range jobs[i].recipients {
-				if len(entries) == p.appender.rows || len(entries) > 0 && size+len(c.json) > maxInsertBytes {
-					if err := flush(); err != nil {
-						return err
-					}
-				}
-				entries = append(entries, c.entry(user, false))
-				size += len(c.json)
+	for e := range all {
+		if len(entries) == p.appender.rows || len(entries) > 0 && size+len(e.Message) > maxInsertBytes {
+			if err := flush(); err != nil {
+				return err
 			}
 		}
+		entries = append(entries, e)
+		size += len(e.Message)
 	}
 	return flush()
 }

@@ -140,7 +140,7 @@ func TestAmend(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, o := &shelf{amend: tt.amend}, &outbox{}
 			r := &roster{groups: map[string][]string{staff: {ann, bob, cem}}}
-			err := newPersister(s, &notes{}, r, o, seal, slog.New(slog.DiscardHandler)).persist(t.Context(), tt.batch)
+			err := newPersister(s, &notes{}, r, &past{}, o, seal, slog.New(slog.DiscardHandler)).persist(t.Context(), tt.batch)
 			var each fn.Each
 			if errors.As(err, &each); len(each) == 0 {
 				each = make(fn.Each, len(tt.batch))
@@ -179,7 +179,7 @@ func TestAmendmentsAreMadeInBoundedParts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &shelf{}
-			p := newPersister(s, &notes{}, &roster{}, &outbox{}, seal, slog.New(slog.DiscardHandler))
+			p := newPersister(s, &notes{}, &roster{}, &past{}, &outbox{}, seal, slog.New(slog.DiscardHandler))
 			p.appender.rows = tt.rows
 			var amended []im.Message
 			for i := range 3 {
@@ -202,7 +202,7 @@ func TestAmendmentsAreMadeInBoundedParts(t *testing.T) {
 
 	t.Run("so many bytes for many", func(t *testing.T) {
 		s := &shelf{}
-		p := newPersister(s, &notes{}, &roster{}, &outbox{}, seal, slog.New(slog.DiscardHandler))
+		p := newPersister(s, &notes{}, &roster{}, &past{}, &outbox{}, seal, slog.New(slog.DiscardHandler))
 		var to []string
 		for range 100 {
 			to = append(to, im.NewID())

@@ -66,7 +66,7 @@ func BenchmarkAppend(b *testing.B) {
 				names[i] = im.NewID()
 			}
 			s, h := &counted{store: opened(b, env)}, &shared{}
-			p := newPersister(s, h, &roster{}, &ledger{told: make(map[delivered]bool)}, func(*event.Event) {}, slog.New(slog.DiscardHandler))
+			p := newPersister(s, h, &roster{}, &past{}, &ledger{told: make(map[delivered]bool)}, func(*event.Event) {}, slog.New(slog.DiscardHandler))
 			var left, clock atomic.Int64
 			left.Store(int64(b.N))
 			b.ResetTimer()

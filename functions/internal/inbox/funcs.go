@@ -31,7 +31,7 @@ var Persist = fn.Func{
 		if err := errors.Join(storeErr, redisErr, dbErr, kafkaErr, keysErr); err != nil {
 			return fn.Handler{}, err
 		}
-		p := newPersister(store, client, client.NewMembers(db), producer, keys.Sign, env.Log)
+		p := newPersister(store, client, client.NewMembers(db), db, producer, keys.Sign, env.Log)
 		return fn.On(p.persist), nil
 	},
 }

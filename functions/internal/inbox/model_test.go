@@ -25,7 +25,9 @@ import (
 // steps, requests outlive those who sent them, hints get lost or are too low,
 // and what was not done comes again, cut into other batches. Notices amend
 // messages that have been done, or precede them in their batch, and come again
-// in any order. While this goes on, and after it, the promises are checked.
+// in any order. Some messages are old: they may come after what amends them,
+// and are changed while they are on their way. While this goes on, and after it,
+// the promises are checked.
 
 var (
 	modelSeed      = flag.Uint64("inbox.seed", 0, "replay this one schedule of the inbox model, and tell it")
@@ -62,6 +64,8 @@ func TestTheModelFindsWhatIsBroken(t *testing.T) {
 		"a publisher that acknowledges what it has not kept": {insert: insertAtomic, forgets: true},
 		"a store that amends whatever the revision is":       {insert: insertAtomic, overwrites: true},
 		"a store that says it has amended what it has not":   {insert: insertAtomic, neglects: true},
+		"a history that does not know what became of it":     {insert: insertAtomic, ignorant: true},
+		"a history that tells what was so a while ago":       {insert: insertAtomic, behind: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,6 +97,8 @@ type storeKind struct {
 	forgets    bool // what is published may be lost
 	overwrites bool // an amendment of a lesser revision replaces one of a greater
 	neglects   bool // an amendment may be left undone
+	ignorant   bool // history says that nothing was changed
+	behind     bool // history is told of a change after its notice is out
 }
 
 // explore simulates schedules and returns what is wrong in the first that shows anything.
@@ -140,11 +146,13 @@ type world struct {
 	byKey  map[im.EntryKey]int64
 	hinted map[string]int64
 	told   map[delivered]bool
+	shown  map[delivered]string // what was told last
 
 	messages []*said
 	groups   map[string][]string
 	pending  [][]int // batches of messages, to be handled until done
 	working  int
+	changing bool // not all changes are made
 }
 
 // said is a message, and whose inbox it has to end in.
@@ -153,8 +161,11 @@ type said struct {
 	event      event.Event
 	recipients []string
 	quiet      bool
+	old        bool  // it may come after what amends it
 	amends     *said // what it amends, and to what
 	now        im.Message
+	made       bool // the change that it tells of is in history
+	out        bool // and it is told of it
 	done       bool // it has been handled once
 }
 
@@ -172,6 +183,7 @@ func simulate(seed uint64, kind storeKind, tell func(string, ...any)) error {
 		byKey:  make(map[im.EntryKey]int64),
 		hinted: make(map[string]int64),
 		told:   make(map[delivered]bool),
+		shown:  make(map[delivered]string),
 		groups: make(map[string][]string),
 	}
 	w.faults = w.rng.IntN(12)
@@ -180,6 +192,8 @@ func simulate(seed uint64, kind storeKind, tell func(string, ...any)) error {
 	for range w.rng.IntN(3) { // the same again, cut differently
 		w.cut(w.all())
 	}
+	w.changing = true
+	w.spawn("changes", w.change)
 	workers := 2 + w.rng.IntN(3)
 	w.working = workers
 	for i := range workers {
@@ -275,6 +289,7 @@ func (w *world) say() {
 		} else {
 			s.Conversation, s.recipients = im.Direct(from, to), []string{from, to}
 		}
+		s.old = w.rng.IntN(2) == 0
 		w.add(s, s.Message.Recipients())
 	}
 	for revision := range w.rng.IntN(5) {
@@ -305,7 +320,11 @@ func (w *world) say() {
 // add makes the event of a message.
 func (w *world) add(s *said, recipients []string) {
 	n := len(w.messages) + 1
-	s.ID, s.Time = fmt.Sprintf("00000000-0000-7000-8000-%012d", n), im.Time(n)
+	// Of years to come, and hence not old; or of 1970.
+	s.ID, s.Time = fmt.Sprintf("0fffffff-0000-7000-8000-%012d", n), im.Time(0x0fffffff0000*1000)
+	if s.old {
+		s.ID, s.Time = fmt.Sprintf("00000000-0000-7000-8000-%012d", n), 0
+	}
 	accepted := event.Accepted{Message: s.Message, Recipients: recipients, Quiet: s.quiet}
 	if s.amends != nil {
 		accepted.Amended = []im.Message{s.now}
@@ -331,11 +350,44 @@ func (w *world) amendments(m *said) []int {
 	return slices.DeleteFunc(w.all(), func(i int) bool { return w.messages[i].amends != m })
 }
 
-// ahead reports whether a message could overtake what it amends, which stands
-// before it in its partition.
+// out returns the notices that amend m and that there are so far.
+func (w *world) out(m *said) []int {
+	return slices.DeleteFunc(w.amendments(m), func(i int) bool { return !w.messages[i].out })
+}
+
+// ahead reports whether a notice is not out yet, or could overtake the message
+// that it amends. What is not old stands before it in its partition.
 func (w *world) ahead(m int) bool {
-	of := w.messages[m].amends
-	return of != nil && !of.done
+	s := w.messages[m]
+	return s.amends != nil && (!s.out || !s.amends.old && !s.amends.done)
+}
+
+// change makes the changes that are to be made, each of which is in history
+// before its notice is out.
+func (w *world) change(a *actor) {
+	defer func() { w.changing = false }()
+	made := w.rng.IntN(len(w.messages)) // before all else
+	for i, s := range w.messages {
+		if s.amends == nil {
+			continue
+		}
+		if i > made {
+			for range w.rng.IntN(20) {
+				a.step()
+			}
+		}
+		steps := []*bool{&s.made, &s.out}
+		if w.kind.behind {
+			slices.Reverse(steps)
+		}
+		*steps[0] = true
+		w.trace("change %d is made", i+1)
+		if i > made {
+			a.step()
+		}
+		*steps[1] = true
+		w.cut([]int{i})
+	}
 }
 
 // cut makes pending batches of messages; one may be in several.
@@ -352,7 +404,7 @@ func (w *world) cut(messages []int) {
 		}
 		for _, m := range batch {
 			if w.rng.IntN(2) == 0 {
-				batch = append(batch, w.amendments(w.messages[m])...)
+				batch = append(batch, w.out(w.messages[m])...)
 			}
 		}
 		w.pending = append(w.pending, batch)
@@ -364,7 +416,11 @@ func (w *world) cut(messages []int) {
 // its place, and what was not done comes again.
 func (w *world) work(a *actor) {
 	defer func() { w.working-- }()
-	for len(w.pending) > 0 {
+	for len(w.pending) > 0 || w.changing {
+		if len(w.pending) == 0 {
+			a.step()
+			continue
+		}
 		i := w.rng.IntN(len(w.pending))
 		batch := w.pending[i]
 		w.pending = slices.Delete(w.pending, i, i+1)
@@ -376,7 +432,7 @@ func (w *world) work(a *actor) {
 		for _, m := range batch {
 			if s := w.messages[m]; !s.done {
 				s.done = true
-				w.cut(w.amendments(s))
+				w.cut(w.out(s))
 			}
 		}
 		a.step()
@@ -399,7 +455,7 @@ func (w *world) attempt(a *actor, batch []int) (done bool) {
 		events[i] = w.messages[m].event
 	}
 	c := &client{w, a}
-	p := newPersister(c, clientHints{c}, c, c, func(*event.Event) {}, slog.New(slog.DiscardHandler))
+	p := newPersister(c, clientHints{c}, c, c, c, func(*event.Event) {}, slog.New(slog.DiscardHandler))
 	p.rows, p.appender.rows = 1+w.rng.IntN(12), w.kind.rows
 	if p.appender.rows == 0 {
 		p.appender.rows = 1 + w.rng.IntN(8)
@@ -581,8 +637,8 @@ func (w *world) put(op *operation, e im.Entry) {
 	w.inbox[e.User] = append(w.inbox[e.User], e)
 	w.byKey[e.Key()] = e.Seq
 	for _, m := range w.messages {
-		if m.ID != e.ID || m.amends == nil {
-			continue
+		if m.ID != e.ID || m.amends == nil || m.amends.old && !m.amends.done {
+			continue // what is on its way now is amended when it is there
 		}
 		for _, had := range w.inbox[e.User] {
 			if had.ID == m.amends.ID && had.Revision < m.now.Revision {
@@ -628,6 +684,40 @@ func (c *client) Members(_ context.Context, group string) ([]string, error) {
 		return nil, errDown
 	}
 	return c.groups[group], nil
+}
+
+func (c *client) ChangedMessages(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Message, error) {
+	c.step()
+	if c.fault(30) {
+		return nil, errDown
+	}
+	changed := make(map[im.EntryKey]im.Message)
+	for _, s := range c.messages {
+		if s.made && s.now.Kind != im.KindDeleted && !c.kind.ignorant {
+			if k := (im.EntryKey{ID: s.now.ID, Conversation: s.Conversation}); slices.Contains(keys, k) && s.now.Revision > changed[k].Revision {
+				changed[k] = s.now
+			}
+		}
+	}
+	c.trace("%s: history has %v", c.a.name, changed)
+	return changed, nil
+}
+
+func (c *client) DeletedMessages(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]bool, error) {
+	c.step()
+	if c.fault(30) {
+		return nil, errDown
+	}
+	deleted := make(map[im.EntryKey]bool)
+	for _, s := range c.messages {
+		if s.made && s.now.Kind == im.KindDeleted && !c.kind.ignorant {
+			if k := (im.EntryKey{User: s.From, ID: s.now.ID, Conversation: s.Conversation}); slices.Contains(keys, k) {
+				deleted[k] = true
+			}
+		}
+	}
+	c.trace("%s: history has deleted %v", c.a.name, deleted)
+	return deleted, nil
 }
 
 func (c *client) Publish(_ context.Context, topic string, events []event.Event) error {

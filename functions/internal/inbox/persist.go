@@ -46,16 +46,18 @@ type publisher interface {
 type persister struct {
 	appender *appender
 	members  members
+	history  history
 	publish  publisher
 	seal     func(*event.Event)
 	log      *slog.Logger
 	rows     int // most entries prepared at a time
 }
 
-func newPersister(s store, h hints, m members, p publisher, seal func(*event.Event), log *slog.Logger) *persister {
+func newPersister(s store, h hints, m members, past history, p publisher, seal func(*event.Event), log *slog.Logger) *persister {
 	return &persister{
 		appender: newAppender(s, h, log),
 		members:  m,
+		history:  past,
 		publish:  p,
 		seal:     seal,
 		log:      log,
@@ -71,6 +73,11 @@ type job struct {
 	quiet       bool
 	amended     []content
 	traceParent string
+
+	// Of an old message, as far as anything became of it:
+	now     *content        // what it is to everybody
+	deleted map[string]bool // users who have deleted it for themselves
+	stub    *content        // what it is to them
 }
 
 // A content is a message, and what has to be known of it.
@@ -94,8 +101,10 @@ func (c *content) entry(user string, quiet bool) im.Entry {
 
 // persist appends each message to the inbox of its sender and of each
 // recipient, and publishes where it stands. What a notice amends is amended
-// before. A message that cannot be kept is refused by itself. At the first failure that may pass, the messages from
-// there on fail with it, so that they come again in their order.
+// before; a message that comes after what amended it is appended as it is now.
+// A message that cannot be kept is refused by itself. At the first failure that
+// may pass, the messages from there on fail with it, so that they come again in
+// their order.
 func (p *persister) persist(ctx context.Context, events []event.Event) error {
 	each := make(fn.Each, len(events))
 	groups := make(map[string][]string)
@@ -179,14 +188,21 @@ func (p *persister) deliver(ctx context.Context, jobs []job) error {
 	if err := p.amend(ctx, jobs); err != nil {
 		return err
 	}
+	// Before anybody reads it: what was recalled is not shown for a moment.
+	if _, err := p.revise(ctx, jobs); err != nil {
+		return err
+	}
 	var entries []im.Entry
 	for i := range jobs {
 		for _, user := range jobs[i].recipients {
-			entries = append(entries, jobs[i].entry(user, jobs[i].quiet))
+			entries = append(entries, jobs[i].entry(user))
 		}
 	}
 	seqs, err := p.appender.append(ctx, entries)
 	if err != nil {
+		return err
+	}
+	if err := p.settle(ctx, jobs); err != nil {
 		return err
 	}
 	var events []event.Event
@@ -277,7 +293,7 @@ func (p *persister) address(ctx context.Context, j *job, groups map[string][]str
 			case errors.Is(err, im.NotFound):
 				p.log.WarnContext(ctx, "the group is gone: the message is the sender's alone", "message", j.id, "conversation", string(j.conversation))
 			case err != nil:
-				return unavailable(fmt.Errorf("reading the members of %s: %w", j.conversation, err))
+				return unavailable(fmt.Errorf("reading the members of %s: %w", j.conversation, err), "the members of the group")
 			}
 			groups[group] = to
 		}
@@ -289,10 +305,10 @@ func (p *persister) address(ctx context.Context, j *job, groups map[string][]str
 }
 
 // unavailable makes err transient, whatever a dependency called it: that it
-// could not answer is no fault of the message.
-func unavailable(err error) error {
+// could not answer is no fault of the message. What is what could not be read.
+func unavailable(err error, what string) error {
 	if im.KindOf(err).Transient() {
 		return err
 	}
-	return im.Wrap(im.Unavailable, err, "the members of the group could not be read; try again")
+	return im.Wrap(im.Unavailable, err, "%s could not be read; try again", what)
 }

@@ -230,7 +230,7 @@ func TestPersist(t *testing.T) {
 			}
 			r := &roster{groups: map[string][]string{staff: {ann, bob, cem}}, err: tt.members}
 			o := &outbox{fails: tt.publish, refuse: tt.refuse}
-			p := newPersister(s, &notes{}, r, o, seal, slog.New(slog.DiscardHandler))
+			p := newPersister(s, &notes{}, r, &past{}, o, seal, slog.New(slog.DiscardHandler))
 			if tt.rows > 0 {
 				p.rows = tt.rows
 			}
@@ -346,7 +346,7 @@ func TestMembersAreReadOncePerBatchAndNotChanged(t *testing.T) {
 	list := make([]string, 2, 10) // room behind, in which nobody may write
 	copy(list, []string{ann, bob})
 	r := &roster{groups: map[string][]string{staff: list}}
-	p := newPersister(&shelf{}, &notes{}, r, &outbox{}, seal, slog.New(slog.DiscardHandler))
+	p := newPersister(&shelf{}, &notes{}, r, &past{}, &outbox{}, seal, slog.New(slog.DiscardHandler))
 	batch := []event.Event{accepted(1, im.Group(staff), cem), accepted(2, im.Group(staff), ann)}
 	if err := p.persist(t.Context(), batch); err != nil {
 		t.Fatal(err)
@@ -368,7 +368,7 @@ func TestTheMessageIsPassedOnAsItCame(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, o := &shelf{}, &outbox{}
-	if err := newPersister(s, &notes{}, &roster{}, o, seal, slog.New(slog.DiscardHandler)).persist(t.Context(), []event.Event{e}); err != nil {
+	if err := newPersister(s, &notes{}, &roster{}, &past{}, o, seal, slog.New(slog.DiscardHandler)).persist(t.Context(), []event.Event{e}); err != nil {
 		t.Fatal(err)
 	}
 	var told event.Appended

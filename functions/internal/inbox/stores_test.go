@@ -89,7 +89,7 @@ func concurrently(t *testing.T, store inbox.Store) {
 					if tries < 3 && rand.IntN(2) == 0 { // as by a crash, somewhere in the middle
 						cut.Reset(rand.N(15 * time.Millisecond))
 					}
-					err := newPersister(store, h, fixed{r}, o, seal, imtest.Log(t)).persist(ctx, batch)
+					err := newPersister(store, h, fixed{r}, &past{}, o, seal, imtest.Log(t)).persist(ctx, batch)
 					cut.Stop()
 					cancel()
 					if err == nil {

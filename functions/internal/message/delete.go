@@ -2,18 +2,13 @@ package message
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-const (
-	maxDeleted = 100 // messages in one call
-
-	// revisionDeleted is greater than that of any other change, so that none
-	// brings a message back.
-	revisionDeleted = 1 << 30
-)
+const maxDeleted = 100 // messages in one call
 
 type deleter interface {
 	// Messages returns those messages that history has.
@@ -28,43 +23,86 @@ type deleteRequest struct {
 	Messages     []string        `json:"messages"`
 }
 
-// remove deletes messages for the caller, all of them or none: from what they
+// entries are what inboxes hold.
+type entries interface {
+	// Find returns the seqs of those entries that are there.
+	Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error)
+}
+
+type remover struct {
+	change changer
+	inbox  entries
+}
+
+// call deletes messages for the caller, all of them or none: from what they
 // read of the history, and from their inbox. Nobody else is concerned, or told.
-func remove(change changer) func(context.Context, im.Caller, deleteRequest) (struct{}, error) {
-	return func(ctx context.Context, caller im.Caller, in deleteRequest) (struct{}, error) {
-		if err := in.check(); err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, await(ctx, func() error {
-			return change(ctx, func(ctx context.Context, tx tx) error {
-				if _, err := takesPart(ctx, tx, caller.User, in.Conversation); err != nil {
-					return err
-				}
-				found, err := tx.Messages(ctx, in.Conversation, in.Messages)
-				if err != nil {
-					return err
-				}
-				for _, id := range in.Messages {
-					if !slices.ContainsFunc(found, func(m im.Message) bool { return m.ID == id }) {
-						return missing(id)
-					}
-				}
-				fresh, err := tx.DeleteMessages(ctx, caller.User, in.Conversation, in.Messages)
-				if err != nil || len(fresh) == 0 {
-					return err
-				}
-				n, err := im.NewNotice(im.MessageDeleted, in.Conversation, caller.User, map[string][]string{"messages": fresh})
-				n.To, n.Quiet = []string{caller.User}, true
-				for _, m := range found {
-					if slices.Contains(fresh, m.ID) {
-						n.Amended = append(n.Amended, stub(m))
-					}
-				}
-				tx.Notify(n)
-				return err
-			})
-		})
+// Who is not in a group, any more or at all, deletes what their inbox holds of
+// it: they keep that when they leave.
+func (r *remover) call(ctx context.Context, caller im.Caller, in deleteRequest) (struct{}, error) {
+	if err := in.check(); err != nil {
+		return struct{}{}, err
 	}
+	err := r.delete(ctx, caller.User, in, false)
+	if in.Conversation.Group() != "" && im.KindOf(err) == im.Denied {
+		if err = r.has(ctx, caller.User, in); err == nil {
+			err = r.delete(ctx, caller.User, in, true)
+		}
+	}
+	return struct{}{}, err
+}
+
+// has reports NotFound unless the inbox of user holds what is to be deleted.
+func (r *remover) has(ctx context.Context, user string, in deleteRequest) error {
+	keys := make([]im.EntryKey, len(in.Messages))
+	for i, id := range in.Messages {
+		keys[i] = im.EntryKey{User: user, ID: id, Conversation: in.Conversation}
+	}
+	found, err := r.inbox.Find(ctx, keys)
+	if err != nil {
+		return fmt.Errorf("looking for what is to be deleted: %w", err)
+	}
+	for _, k := range keys {
+		if _, ok := found[k]; !ok {
+			return im.Errorf(im.NotFound, "there is no message %s for you in this conversation", k.ID)
+		}
+	}
+	return nil
+}
+
+// delete deletes messages of a conversation in which user takes part, unless
+// it is known that they have them.
+func (r *remover) delete(ctx context.Context, user string, in deleteRequest, have bool) error {
+	return await(ctx, func() error {
+		return r.change(ctx, func(ctx context.Context, tx tx) error {
+			if !have {
+				if _, err := takesPart(ctx, tx, user, in.Conversation); err != nil {
+					return err
+				}
+			}
+			found, err := tx.Messages(ctx, in.Conversation, in.Messages)
+			if err != nil {
+				return err
+			}
+			for _, id := range in.Messages {
+				if !slices.ContainsFunc(found, func(m im.Message) bool { return m.ID == id }) {
+					return missing(id)
+				}
+			}
+			fresh, err := tx.DeleteMessages(ctx, user, in.Conversation, in.Messages)
+			if err != nil || len(fresh) == 0 {
+				return err
+			}
+			n, err := im.NewNotice(im.MessageDeleted, in.Conversation, user, map[string][]string{"messages": fresh})
+			n.To, n.Quiet = []string{user}, true
+			for _, m := range found {
+				if slices.Contains(fresh, m.ID) {
+					n.Amended = append(n.Amended, m.Deleted())
+				}
+			}
+			tx.Notify(n)
+			return err
+		})
+	})
 }
 
 func (in deleteRequest) check() error {
@@ -80,12 +118,4 @@ func (in deleteRequest) check() error {
 		}
 	}
 	return in.Conversation.Check()
-}
-
-// stub is what is left of a message in the inbox of who has deleted it.
-func stub(m im.Message) im.Message {
-	return im.Message{
-		ID: m.ID, Conversation: m.Conversation, Time: m.Time, From: m.From,
-		Kind: im.KindDeleted, Revision: revisionDeleted,
-	}
 }

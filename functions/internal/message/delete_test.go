@@ -30,6 +30,8 @@ func TestDelete(t *testing.T) {
 		from  im.Conversation
 		ids   []string
 		had   []string // user + message
+		has   []string // likewise, of the inboxes of those who are in no group
+		down  bool     // inboxes are
 		fresh []string // what the caller is told of
 		want  error
 	}{
@@ -47,16 +49,25 @@ func TestDelete(t *testing.T) {
 		{name: "what there is not, with what there is", by: ann, from: direct, ids: []string{a.ID, never}, want: im.NotFound},
 		{name: "of another conversation", by: ann, from: direct, ids: []string{g.ID}, want: im.NotFound},
 		{name: "of others", by: eve, from: direct, ids: []string{a.ID}, want: im.Denied},
-		{name: "of a group of others", by: eve, from: group, ids: []string{g.ID}, want: im.Denied},
-		{name: "of a group that there is not", by: ann, from: im.Group(gone), ids: []string{h.ID}, want: im.Denied},
+		{name: "of a group of others", by: eve, from: group, ids: []string{g.ID}, want: im.NotFound},
+		{name: "of a group that there is not", by: ann, from: im.Group(gone), ids: []string{h.ID}, want: im.NotFound},
+		{name: "what one has of a group that one has left", by: eve, from: group, ids: []string{g.ID, n.ID}, has: []string{eve + g.ID, eve + n.ID}, fresh: []string{g.ID, n.ID}},
+		{name: "of it what one does not have, with what one has", by: eve, from: group, ids: []string{g.ID, n.ID}, has: []string{eve + g.ID}, want: im.NotFound},
+		{name: "what another has who has left", by: eve, from: group, ids: []string{g.ID}, has: []string{ann + g.ID}, want: im.NotFound},
+		{name: "of a group that was dissolved", by: ann, from: im.Group(gone), ids: []string{h.ID}, has: []string{ann + h.ID}, fresh: []string{h.ID}},
+		{name: "of it, again", by: ann, from: im.Group(gone), ids: []string{h.ID}, has: []string{ann + h.ID}, had: []string{ann + h.ID}},
+		{name: "of others, which one cannot have", by: eve, from: direct, ids: []string{a.ID}, has: []string{eve + a.ID}, want: im.Denied},
+		{name: "of a group, while inboxes are down", by: eve, from: group, ids: []string{g.ID}, down: true, want: im.Unavailable},
+		{name: "as a member, while inboxes are down", by: dave, from: group, ids: []string{g.ID}, down: true, fresh: []string{g.ID}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			all := newBook(a, b, c, g, h, n)
+			all.inboxes, all.inboxesDown = tt.has, tt.down
 			for _, key := range tt.had {
 				all.deleted[key] = true
 			}
 			had, messages := maps.Clone(all.deleted), maps.Clone(all.messages)
-			_, err := remove(all.change)(t.Context(), im.Caller{User: tt.by}, deleteRequest{tt.from, tt.ids})
+			_, err := (&remover{all.change, all}).call(t.Context(), im.Caller{User: tt.by}, deleteRequest{tt.from, tt.ids})
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("error = %v, want %v", err, tt.want)
 			}
@@ -104,7 +115,7 @@ func TestP6DeletingEmptiesNobodyElsesInbox(t *testing.T) {
 	m := said(direct, bob, time.Hour)
 	for _, by := range []string{ann, bob} {
 		b := newBook(m)
-		if _, err := remove(b.change)(t.Context(), im.Caller{User: by}, deleteRequest{direct, []string{m.ID}}); err != nil {
+		if _, err := (&remover{b.change, b}).call(t.Context(), im.Caller{User: by}, deleteRequest{direct, []string{m.ID}}); err != nil {
 			t.Fatal(err)
 		}
 		n, _ := told(t, b, im.MessageDeleted)

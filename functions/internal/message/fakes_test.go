@@ -29,6 +29,9 @@ type book struct {
 	deleted   map[string]bool     // user + message
 	notices   []im.Notice
 
+	inboxes     []string // user + message
+	inboxesDown bool
+
 	muted  bool // staff
 	err    error
 	looks  int
@@ -58,6 +61,19 @@ func (b *book) change(ctx context.Context, f func(context.Context, tx) error) er
 		b.notices = append(b.notices, t.notices...)
 	}
 	return err
+}
+
+func (b *book) Find(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error) {
+	if b.inboxesDown {
+		return nil, im.Errorf(im.Unavailable, "down")
+	}
+	found := map[im.EntryKey]int64{}
+	for i, k := range keys {
+		if slices.Contains(b.inboxes, k.User+k.ID) && b.messages[k.ID].Conversation == k.Conversation {
+			found[k] = int64(i)
+		}
+	}
+	return found, nil
 }
 
 // page is a transaction on a book.

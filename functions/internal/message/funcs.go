@@ -1,7 +1,7 @@
 // Package message is the functions that change what was said: message-recall,
 // message-edit, message-react, and message-delete, which changes it for the
-// caller alone. It does not know of inboxes: the notices carry what these are
-// to hold.
+// caller alone. It does not write to inboxes: the notices carry what these are to
+// hold.
 package message
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -78,10 +79,11 @@ var Delete = fn.Func{
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		gate, change, err := open(ctx, env)
-		if err != nil {
+		store, storeErr := inbox.Open(ctx, env)
+		if err := errors.Join(err, storeErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, remove(change)), nil
+		return fn.CallAs(gate, (&remover{change, store}).call), nil
 	},
 }
 

@@ -45,6 +45,7 @@ func down(t *testing.T) map[string]string {
 	return map[string]string{
 		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
 		"REDIS_URL":         "redis://127.0.0.1:1",
+		"INBOX_STORE":       "postgres",
 		"KAFKA_BROKERS":     "127.0.0.1:1",
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
@@ -70,6 +71,8 @@ func TestFunctionsSayWhichSettingIsWrong(t *testing.T) {
 			wrong["EDIT_WINDOW"], wrong["DIRECT_POLICY"] = "soon", "nobody"
 		case React.Name:
 			wrong["DIRECT_POLICY"] = "nobody"
+		case Delete.Name:
+			wrong["INBOX_STORE"] = "nowhere"
 		}
 		for name, value := range wrong {
 			vars := down(t)
@@ -193,12 +196,13 @@ func TestTheLifeOfAMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		c      im.Conversation
-		moment im.Message // of bob
-		owner  int        // what ann is answered who recalls it
+		c        im.Conversation
+		moment   im.Message // of bob
+		owner    int        // what ann is answered who recalls it
+		stranger int        // what eve is answered who deletes it
 	}{
-		{im.Direct(ann, bob), said(im.Direct(ann, bob), bob, time.Minute), 403},
-		{im.Group(staff), said(im.Group(staff), bob, 12*time.Hour), 200},
+		{im.Direct(ann, bob), said(im.Direct(ann, bob), bob, time.Minute), 403, 403},
+		{im.Group(staff), said(im.Group(staff), bob, 12*time.Hour), 200, 404},
 	} {
 		t.Run(string(tt.c), func(t *testing.T) {
 			m := tt.moment
@@ -221,7 +225,7 @@ func TestTheLifeOfAMessage(t *testing.T) {
 				{"message-edit", bob, `{` + at + `,"text":"better"}`, 200}, // told
 				{"message-edit", bob, `{` + at + `,"text":"better"}`, 200},
 				{"message-edit", bob, fmt.Sprintf(`{"conversation":%q,"message":%q,"text":"x"}`, tt.c, im.NewMessageID(1)), 404},
-				{"message-delete", eve, fmt.Sprintf(`{"conversation":%q,"messages":[%q]}`, tt.c, m.ID), 403},
+				{"message-delete", eve, fmt.Sprintf(`{"conversation":%q,"messages":[%q]}`, tt.c, m.ID), tt.stranger},
 				{"message-delete", ann, fmt.Sprintf(`{"conversation":%q,"messages":[%q]}`, tt.c, m.ID), 200}, // told
 				{"message-delete", ann, fmt.Sprintf(`{"conversation":%q,"messages":[%q]}`, tt.c, m.ID), 200},
 				{"message-recall", eve, `{` + at + `}`, 403},

@@ -102,7 +102,7 @@ func TestWhatNamesNoMessageIsInvalid(t *testing.T) {
 		_, err1 := recall(b.change, window)(ctx, by, in)
 		_, err2 := edit(b.change, im.DirectOpen, window)(ctx, by, editRequest{in, "x"})
 		_, err3 := react(b.change, im.DirectOpen)(ctx, by, reactRequest{in, "👍", &on})
-		_, err4 := remove(b.change)(ctx, by, deleteRequest{in.Conversation, []string{in.Message}})
+		_, err4 := (&remover{b.change, b}).call(ctx, by, deleteRequest{in.Conversation, []string{in.Message}})
 		for i, err := range []error{err1, err2, err3, err4} {
 			if !errors.Is(err, im.Invalid) || b.looks > 0 {
 				t.Errorf("%s: %d: %v, after %d transactions", name, i, err, b.looks)

@@ -17,12 +17,12 @@ type leaver interface {
 	// then on nobody relates to the user anew. It returns false if they were
 	// deleted already. Conflict: the password is another by now.
 	ForgetUser(ctx context.Context, user, passwordHash string) (sessions []string, was bool, err error)
-	// RemoveAllFriends ends the friendships of a user and returns with whom
-	// they were. It removes the user's requests and blocks in both directions.
-	RemoveAllFriends(ctx context.Context, user string) (friends []string, err error)
 	// LeaveAllGroups takes a user out of all groups, hands on or dissolves those
 	// that they own, and returns the notices of it.
 	LeaveAllGroups(ctx context.Context, user string) ([]im.Notice, error)
+	// RemoveAllFriends ends the friendships of a user and returns with whom
+	// they were. It removes the user's requests and blocks in both directions.
+	RemoveAllFriends(ctx context.Context, user string) (friends []string, err error)
 	// Notify has notices published if, and once, the transaction is committed.
 	Notify(notices ...im.Notice)
 }
@@ -89,6 +89,11 @@ func leave(ctx context.Context, tx leaver, user, passwordHash string) (ended []s
 	if ended, was, err = tx.ForgetUser(ctx, user, passwordHash); err != nil || !was {
 		return nil, false, err
 	}
+	notices, err := tx.LeaveAllGroups(ctx, user)
+	if err != nil {
+		return nil, false, err
+	}
+	tx.Notify(notices...)
 	friends, err := tx.RemoveAllFriends(ctx, user)
 	if err != nil {
 		return nil, false, err
@@ -101,7 +106,5 @@ func leave(ctx context.Context, tx leaver, user, passwordHash string) (ended []s
 		n.Quiet = true
 		tx.Notify(n)
 	}
-	notices, err := tx.LeaveAllGroups(ctx, user)
-	tx.Notify(notices...)
-	return ended, true, err
+	return ended, true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -301,9 +302,9 @@ func TestDelete(t *testing.T) {
 				in    im.Conversation
 				quiet bool
 			}{
+				{im.GroupLeft, "g:gggggggggggggggg", false},
 				{im.FriendDeleted, im.Direct(ann, bob), true},
 				{im.FriendDeleted, im.Direct(ann, "cccccccccccccccc"), true},
-				{im.GroupLeft, "g:gggggggggggggggg", false},
 			} {
 				if n := e.told[i]; n.Type != want.typ || n.Conversation != want.in || n.Quiet != want.quiet || n.From != ann {
 					t.Errorf("notice %d: %+v", i, n)
@@ -371,4 +372,76 @@ func (e *endless) SweepTokens(_ context.Context, limit int) (int, error) {
 	e.n++
 	e.after()
 	return limit, nil
+}
+
+// One user who cannot be erased, or one session that cannot be told of, does
+// not hold up the others.
+func TestASweepIsNotHeldUpByOne(t *testing.T) {
+	e := newEstate(t)
+	_, s, street := e.remover(t, 1000)
+	many := &many{estate: e, bad: map[string]bool{"u0": true, "u3": true}}
+	for i := range 20 {
+		many.users = append(many.users, fmt.Sprint("u", i))
+	}
+	s.store, s.end.told = many, many
+	s.erase = &eraser{inbox: many, hints: e, notes: many}
+	mark := s.end.marks
+	s.end.marks = markers(func(ctx context.Context, session string, ttl time.Duration) error {
+		if many.bad[session] {
+			return down
+		}
+		return mark.MarkEnded(ctx, session, ttl)
+	})
+	err := s.sweep(t.Context())
+	if !errors.Is(err, im.Unavailable) || strings.Count(err.Error(), "2 failed") != 2 {
+		t.Errorf("error %v", err)
+	}
+	if len(street.marked) != 18 || len(many.noted) != 18 || len(many.erased) != 18 {
+		t.Errorf("marked %q, told of %q, erased %q", street.marked, many.noted, many.erased)
+	}
+	for _, u := range many.users {
+		many.bad[u] = true
+	}
+	if err := s.sweep(t.Context()); strings.Count(err.Error(), "20 failed") != 2 || len(err.Error()) > 2000 {
+		t.Errorf("error %v", err)
+	}
+}
+
+// many are users who were deleted, each with a session of the same name.
+type many struct {
+	*estate
+	users         []string
+	bad           map[string]bool
+	noted, erased []string
+}
+
+func (m *many) Untold(context.Context, time.Duration, int) (of []im.Session, err error) {
+	for _, u := range m.users {
+		of = append(of, im.Session{ID: u, User: u})
+	}
+	return of, nil
+}
+
+func (m *many) Told(_ context.Context, sessions []string) error {
+	m.noted = append(m.noted, sessions...)
+	return nil
+}
+
+func (m *many) DueErasures(context.Context, int) (due []im.Erasure, err error) {
+	for _, u := range m.users {
+		due = append(due, im.Erasure{User: u})
+	}
+	return due, nil
+}
+
+func (m *many) Erase(_ context.Context, user string) error {
+	if m.bad[user] {
+		return down
+	}
+	return nil
+}
+
+func (m *many) Erased(_ context.Context, e im.Erasure, _ time.Duration) error {
+	m.erased = append(m.erased, e.User)
+	return nil
 }

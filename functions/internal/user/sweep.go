@@ -47,14 +47,15 @@ type sweeper struct {
 func (s *sweeper) sweep(ctx context.Context) error {
 	return errors.Join(
 		inBatches(ctx, "telling of sessions that have ended", s.tellEnded),
-		inBatches(ctx, "erasing what is left of deleted users", s.eraseDue),
 		inBatches(ctx, "sweeping refresh tokens", func(ctx context.Context) (int, error) { return s.store.SweepTokens(ctx, sweepBatch) }),
 		inBatches(ctx, "sweeping sessions", func(ctx context.Context) (int, error) { return s.store.SweepSessions(ctx, endedAge, sweepBatch) }),
+		// Last, for it is what may take long.
+		inBatches(ctx, "erasing what is left of deleted users", s.eraseDue),
 	)
 }
 
-// inBatches calls f until there was less to do for it than a batch, or until
-// ctx is done: what is left then is of the next time.
+// inBatches calls f until there was less to do for it than a batch, or it
+// failed, or until ctx is done: what is left then is of the next time.
 func inBatches(ctx context.Context, doing string, f func(context.Context) (done int, err error)) error {
 	for ctx.Err() == nil {
 		n, err := f(ctx)
@@ -77,12 +78,14 @@ func (s *sweeper) tellEnded(ctx context.Context) (int, error) {
 	for _, u := range untold {
 		of[u.User] = append(of[u.User], u.ID)
 	}
+	var failed failures
 	for user, sessions := range of {
-		if err := s.end.sessions(ctx, frame.CloseSignedOut, user, sessions...); err != nil {
-			return 0, err
+		if ctx.Err() != nil {
+			break
 		}
+		failed.add(s.end.sessions(ctx, frame.CloseSignedOut, user, sessions...))
 	}
-	return len(untold), nil
+	return len(untold), failed.err()
 }
 
 func (s *sweeper) eraseDue(ctx context.Context) (int, error) {
@@ -90,10 +93,37 @@ func (s *sweeper) eraseDue(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	var failed failures
 	for _, e := range due {
-		if err := s.erase.user(ctx, e); err != nil {
-			return 0, err
+		if ctx.Err() != nil {
+			break
 		}
+		failed.add(s.erase.user(ctx, e))
 	}
-	return len(due), nil
+	return len(due), failed.err()
+}
+
+// mostErrors is how many failures are told of in full.
+const mostErrors = 5
+
+// failures are those of things that do not depend on each other.
+type failures struct {
+	n    int
+	some []error
+}
+
+func (f *failures) add(err error) {
+	if err == nil {
+		return
+	}
+	if f.n++; f.n <= mostErrors {
+		f.some = append(f.some, err)
+	}
+}
+
+func (f *failures) err() error {
+	if f.n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d failed: %w", f.n, errors.Join(f.some...))
 }
