@@ -55,7 +55,7 @@ var layers = []struct {
 	{"functions/internal/*", []string{"shared/*"}},
 	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
-	{"migrate", []string{"shared/postgres", "shared/kafka", "shared/proc", "shared/token"}},
+	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/proc", "shared/token"}},
 	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},

@@ -128,6 +128,8 @@ func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 		// Tests are in a hurry.
 		"SIGN_INS_PER_MINUTE":      "1000000",
 		"SEARCHES_PER_MINUTE":      "1000000",
+		"STRANGERS_ADDED_PER_HOUR": "1000000",
+		"REACTIONS_PER_MINUTE":     "1000000",
 		"FRIEND_REQUESTS_PER_HOUR": "1000000",
 		"CALLS_PER_SECOND":         "1000000",
 		"CALLS_BURST":              "1000000",

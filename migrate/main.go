@@ -1,5 +1,6 @@
-// Migrate brings the tables of PostgreSQL up to date and makes the topics of
-// Kafka that are missing, then ends. It is to be run before a new version of
+// Migrate brings the tables of PostgreSQL up to date, makes the indexes of
+// MongoDB, if inboxes are there, and the topics of Kafka that are missing, then
+// ends. It is to be run before a new version of
 // anything else; to run it again, or twice at once, does no harm.
 //
 //	migrate
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -25,6 +27,9 @@ func main() {
 			return errors.New("usage: migrate, or migrate keys <folder>")
 		}
 		if err := postgres.Migrate(ctx, env); err != nil {
+			return err
+		}
+		if err := inbox.Prepare(ctx, env); err != nil {
 			return err
 		}
 		return kafka.EnsureTopics(ctx, env)

@@ -86,12 +86,13 @@ type Placed struct {
 // Accepted is a message on its way into history and inboxes. Recipients are
 // whose inboxes it goes to, the sender's among them; without them it goes to
 // the members of its group. The id of the event is the id of the message.
-// Quiet and Amended are those of an im.Notice.
+// Quiet, Amended and Former are those of an im.Notice.
 type Accepted struct {
 	Message    im.Message   `json:"message"`
 	Recipients []string     `json:"recipients,omitempty"`
 	Quiet      bool         `json:"quiet,omitempty"`
 	Amended    []im.Message `json:"amended,omitempty"`
+	Former     []string     `json:"former,omitempty"`
 }
 
 // Appended says at which seq a message stands in whose inbox. An event names

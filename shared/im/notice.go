@@ -21,7 +21,14 @@ type Notice struct {
 	// Amended are messages as they are now. They take the place of what the
 	// inboxes of To hold under the same ids with a lesser Revision.
 	Amended []Message `json:"amended,omitempty"`
+
+	// Former are users who are not told, but whose inboxes are amended: who has
+	// left the group. MaxFormer at most.
+	Former []string `json:"former,omitempty"`
 }
+
+// MaxFormer is the most users that a notice names as Former.
+const MaxFormer = 1000
 
 // The types of notice. docs/api.md says what each carries.
 const (

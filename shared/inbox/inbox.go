@@ -29,11 +29,31 @@ type Store interface {
 	Erase(ctx context.Context, user string) error
 }
 
-// Open returns the process's inboxes. It connects when first used.
-func Open(ctx context.Context, env *proc.Env) (Store, error) {
+func home(env *proc.Env) (string, error) {
 	set := env.Settings()
 	which := set.OneOf(settingStore, "mongodb", "postgres")
-	if err := set.Err(); err != nil {
+	return which, set.Err()
+}
+
+// Prepare makes what inboxes need in MongoDB, if they are there and its URL is
+// set, so that the first who write do not wait for it. In PostgreSQL that is
+// done with all other tables.
+func Prepare(ctx context.Context, env *proc.Env) error {
+	which, err := home(env)
+	if err != nil || which != "mongodb" || !mongodb.Configured(env) {
+		return err
+	}
+	db, err := mongodb.Open(ctx, env)
+	if err != nil {
+		return err
+	}
+	return db.Inbox().Prepare(ctx)
+}
+
+// Open returns the process's inboxes. It connects when first used.
+func Open(ctx context.Context, env *proc.Env) (Store, error) {
+	which, err := home(env)
+	if err != nil {
 		return nil, err
 	}
 	if which == "postgres" {

@@ -45,22 +45,28 @@ func key(k im.EntryKey) string { return k.User + "/" + k.ID }
 // message returns the id of the message of a document of user.
 func message(user, id string) string { return id[len(user)+1:] }
 
-// prepare makes the indexes, without which nothing may be written.
-func (in *Inbox) prepare(ctx context.Context) error {
+// Prepare makes the indexes, without which nothing may be written. Of a large
+// collection that takes long; once they are there it does nothing.
+func (in *Inbox) Prepare(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.ready {
 		return nil
 	}
-	_, err := in.entries.Indexes().CreateMany(ctx, []mongo.IndexModel{{
+	// One at a time: FerretDB breaks off the connection when a command has two that are there already.
+	for _, index := range []mongo.IndexModel{{
 		Keys:    bson.D{{Key: "user", Value: 1}, {Key: "seq", Value: 1}},
 		Options: options.Index().SetName("user_seq").SetUnique(true),
 	}, {
 		Keys:    bson.D{{Key: "user", Value: 1}, {Key: "class", Value: 1}, {Key: "conversation", Value: 1}, {Key: "_id", Value: 1}},
 		Options: options.Index().SetName("user_class_conversation"),
-	}})
-	in.ready = err == nil
-	return failed(err, "making the indexes of the inbox")
+	}} {
+		if _, err := in.entries.Indexes().CreateOne(ctx, index); err != nil {
+			return failed(err, "making the indexes of the inbox")
+		}
+	}
+	in.ready = true
+	return nil
 }
 
 // readsAtOnce is how many reads are under way for one call. Each is one look
@@ -103,7 +109,7 @@ func (in *Inbox) Insert(ctx context.Context, entries []im.Entry) (n int, err err
 	if len(entries) == 0 {
 		return 0, nil
 	}
-	if err := in.prepare(ctx); err != nil {
+	if err := in.Prepare(ctx); err != nil {
 		return 0, err
 	}
 	docs := make([]entry, len(entries))

@@ -34,9 +34,17 @@ type DB struct {
 	inbox *Inbox
 }
 
+// Configured reports whether MONGODB_URL is set.
+func Configured(env *proc.Env) bool {
+	url := settingURL
+	url.Need = false
+	return env.Settings().String(url) != ""
+}
+
 // Open returns the process's client of the database at MONGODB_URL. Nothing is
 // connected yet: a database that is down fails the calls, not the start. For
-// the same reason indexes are made before the first write, not now.
+// the same reason indexes that are missing are made before the first write, not
+// now.
 func Open(_ context.Context, env *proc.Env) (*DB, error) {
 	set := env.Settings()
 	url, size, connect := set.String(settingURL), set.Int(settingPool, 1), set.Duration(settingConnect)

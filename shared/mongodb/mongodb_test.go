@@ -34,21 +34,36 @@ func TestInboxConforms(t *testing.T) {
 }
 
 func TestIndexesAreThereBeforeTheFirstEntry(t *testing.T) {
-	db := open(t, map[string]string{"MONGODB_URL": imtest.Mongo(t)})
-	in := db.Inbox()
-	if _, err := in.Insert(t.Context(), []im.Entry{{User: im.NewID(), Seq: 1, ID: im.NewMessageID(1), Message: []byte("{}")}}); err != nil {
-		t.Fatal(err)
-	}
-	indexes, err := in.entries.Indexes().ListSpecifications(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	unique := make(map[string]bool)
-	for _, index := range indexes {
-		unique[index.Name] = index.Unique != nil && *index.Unique
-	}
-	if _, listed := unique["user_class_conversation"]; !listed || !unique["user_seq"] {
-		t.Errorf("indexes = %v, want a unique one on user and seq, and that of conversations", indexes)
+	for name, first := range map[string]func(context.Context, *Inbox) error{
+		"made by who writes first": func(ctx context.Context, in *Inbox) error {
+			_, err := in.Insert(ctx, []im.Entry{{User: im.NewID(), Seq: 1, ID: im.NewMessageID(1), Message: []byte("{}")}})
+			return err
+		},
+		"made in advance, as often as one likes": func(ctx context.Context, in *Inbox) error {
+			if err := in.Prepare(ctx); err != nil {
+				return err
+			}
+			in.ready = false // as in another process
+			return in.Prepare(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := open(t, map[string]string{"MONGODB_URL": imtest.Mongo(t)}).Inbox()
+			if err := first(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			indexes, err := in.entries.Indexes().ListSpecifications(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			unique := make(map[string]bool)
+			for _, index := range indexes {
+				unique[index.Name] = index.Unique != nil && *index.Unique
+			}
+			if _, listed := unique["user_class_conversation"]; !listed || !unique["user_seq"] {
+				t.Errorf("indexes = %v, want a unique one on user and seq, and that of conversations", indexes)
+			}
+		})
 	}
 }
 

@@ -165,7 +165,7 @@ func (o *Outbox) event(p im.Pending) (event.Event, error) {
 		to = m.Recipients()
 	}
 	e, err := event.New(event.MessageAccepted, source, string(m.Conversation),
-		event.Accepted{Message: m, Recipients: to, Quiet: p.Quiet, Amended: p.Amended})
+		event.Accepted{Message: m, Recipients: to, Quiet: p.Quiet, Amended: p.Amended, Former: p.Former})
 	switch {
 	case err != nil:
 		return e, im.Wrap(im.Internal, err, "the notice cannot be written")

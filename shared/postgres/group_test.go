@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -323,6 +324,57 @@ func TestAUserLeavesAllGroups(t *testing.T) {
 	}); len(again) > 0 {
 		t.Errorf("again stale: %v", again)
 	}
+}
+
+// Who leaves all groups touches what they have asked of one only once it is
+// locked, as whoever answers it does: so neither waits for the other with what
+// the other waits for.
+func TestWhoLeavesWaitsForWhoAnswersThem(t *testing.T) {
+	db := fresh(t)
+	u := people(t, db, 2)
+	gone, owner := u[0], u[1]
+	asked := newGroup(t, db, owner)
+	changing(t, db, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.AskToJoin(ctx, asked, gone, "", im.Now(), 1)
+		return err
+	})
+	left, answered := make(chan struct{}), make(chan struct{})
+	var leaving sync.WaitGroup
+	changing(t, db, func(ctx context.Context, tx *Tx) error {
+		defer close(answered)
+		if _, err := tx.LockGroup(ctx, asked, owner); err != nil {
+			return err
+		}
+		leaving.Go(func() {
+			_, _, err := db.Change(t.Context(), func(ctx context.Context, tx *Tx) error {
+				_, err := tx.LeaveAllGroups(ctx, gone)
+				close(left)
+				<-answered
+				return err
+			}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		for deadline := time.Now().Add(10 * time.Second); rowsOf(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0; {
+			select {
+			case <-left:
+				t.Error("they have not waited for the group")
+				return nil
+			case <-time.After(time.Millisecond):
+			}
+			if time.Now().After(deadline) {
+				t.Error("nobody waits")
+				return nil
+			}
+		}
+		was, err := tx.DropJoinRequest(ctx, asked, gone)
+		if !was {
+			t.Error("they had not asked")
+		}
+		return err
+	})
+	leaving.Wait()
 }
 
 // Users are deleted while they are added to groups, made the owners of them and

@@ -233,9 +233,11 @@ func (tx *Tx) LeaveAllGroups(ctx context.Context, user string) ([]im.Notice, err
 	batch.Queue(`SELECT FROM users WHERE id = $1 FOR UPDATE`, user)
 	// Before what is in them, as everybody does: also those that are only asked.
 	batch.Queue(`
-		SELECT FROM groups WHERE id IN (
-			SELECT group_id FROM group_members WHERE user_id = $1 UNION SELECT group_id FROM group_join_requests WHERE user_id = $1)
-		ORDER BY id FOR UPDATE`, user)
+		WITH theirs AS MATERIALIZED (
+			SELECT group_id FROM group_members WHERE user_id = $1
+			UNION SELECT group_id FROM group_join_requests WHERE user_id = $1 ORDER BY group_id
+		)
+		SELECT FROM theirs CROSS JOIN LATERAL (SELECT FROM groups WHERE id = group_id LIMIT 1 FOR UPDATE) AS g`, user)
 	batch.Queue(`DELETE FROM group_join_requests WHERE user_id = $1`, user)
 	if err := tx.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, failed(err, "%s", doing)

@@ -61,6 +61,17 @@ func (tx *Tx) LockMessage(ctx context.Context, c im.Conversation, id string) (im
 	return m, err == nil, failed(err, "reading message %s", id)
 }
 
+// Former returns at most limit users who have left a group and are not back,
+// those first who left last.
+func (tx *Tx) Former(ctx context.Context, group string, limit int) ([]string, error) {
+	rows, err := tx.tx.Query(ctx, `SELECT user_id FROM group_departures WHERE group_id = $1 ORDER BY version DESC LIMIT $2`, group, limit)
+	if err != nil {
+		return nil, failed(err, "reading who has left group %s", group)
+	}
+	users, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return users, failed(err, "reading who has left group %s", group)
+}
+
 // AmendMessage writes what may change of a message: its text, data, revision,
 // when it was edited and that it was recalled. It was locked before.
 func (tx *Tx) AmendMessage(ctx context.Context, m im.Message) error {

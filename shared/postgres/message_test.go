@@ -463,3 +463,81 @@ func TestChangingMessagesReadsIndexes(t *testing.T) {
 		before = after
 	}
 }
+
+func TestHistoryIsAmendedByTheGreatestRevision(t *testing.T) {
+	db := fresh(t)
+	ann, bob := im.NewID(), im.NewID()
+	c := im.Direct(ann, bob)
+	year := im.Time(400 * 24 * time.Hour / time.Microsecond)
+	a, b, other := said(c, ann, im.Now()-year, "a"), said(c, ann, im.Now(), "b"), said(c, bob, im.Now()+1, "other")
+	elsewhere := said(im.Direct(ann, im.NewID()), ann, im.Now(), "elsewhere")
+	kept(t, db, a, b, other, elsewhere)
+	for _, m := range []im.Message{a, b} {
+		changes(t, db, func(ctx context.Context, tx *Tx) error {
+			_, err := tx.React(ctx, c, m.ID, bob, "👍", true)
+			return err
+		})
+	}
+	edit := func(m im.Message, revision int) im.Message {
+		m.Text, m.Revision, m.Edited = fmt.Sprint(m.Text, revision), revision, m.Time+5
+		return m
+	}
+	recall := empty(edit(a, 3))
+	stray := edit(said(c, ann, im.Now()+7, "stray"), 1)
+	misplaced := edit(elsewhere, 1)
+	misplaced.Conversation = c
+	amend := func(messages ...im.Message) { t.Helper(); wants(t, db.AmendHistory(t.Context(), messages), "") }
+	amend()
+	amend(edit(b, 2), stray, edit(a, 2), misplaced, edit(b, 1))
+	amend(recall, edit(a, 3), edit(b, 1), recall)
+	amend(edit(a, 2), edit(b, 2))
+	if got := page(t, db, c, bob); !reflect.DeepEqual(got, []im.Message{recall, edit(b, 2), other}) {
+		t.Errorf("history is %+v", got)
+	}
+	if got := page(t, db, elsewhere.Conversation, ann); !reflect.DeepEqual(got, []im.Message{elsewhere}) {
+		t.Errorf("elsewhere it is %+v", got)
+	}
+	reactions, err := db.Reactions(t.Context(), c, bob, []string{a.ID, b.ID})
+	if err != nil || len(reactions[a.ID]) > 0 || len(reactions[b.ID]) != 1 {
+		t.Errorf("reactions are %v, %v; want those of what was not recalled", reactions, err)
+	}
+
+	// All or none of them.
+	bad := edit(other, 1)
+	bad.Text = "\x00"
+	wants(t, db.AmendHistory(t.Context(), []im.Message{edit(b, 9), bad}), im.Invalid)
+	if got := page(t, db, c, bob); got[1].Revision != 2 {
+		t.Errorf("history is %+v", got)
+	}
+}
+
+func TestWhatBecameOfMessages(t *testing.T) {
+	db := fresh(t)
+	ann, bob := im.NewID(), im.NewID()
+	c := im.Direct(ann, bob)
+	year := im.Time(400 * 24 * time.Hour / time.Microsecond)
+	plain, changed, deleted := said(c, ann, im.Now(), "plain"), said(c, ann, im.Now()-year, "changed"), said(c, ann, im.Now()+1, "deleted")
+	kept(t, db, plain, changed, deleted)
+	now := empty(changed)
+	wants(t, db.AmendHistory(t.Context(), []im.Message{now}), "")
+	changes(t, db, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.DeleteMessages(ctx, bob, c, []string{deleted.ID, changed.ID})
+		return err
+	})
+	key := func(user string, c im.Conversation, m im.Message) im.EntryKey {
+		return im.EntryKey{User: user, ID: m.ID, Conversation: c}
+	}
+	elsewhere, none := im.Direct(ann, im.NewID()), im.Message{ID: "00000000-0000-4000-8000-000000000000"}
+	of, err := db.ChangedMessages(t.Context(), []im.EntryKey{
+		key("", c, plain), key("", c, changed), key("", c, changed), key("", elsewhere, changed), key("", c, none), key("", c, said(c, ann, im.Now(), "")),
+	})
+	if want := map[im.EntryKey]im.Message{key("", c, changed): now}; err != nil || !reflect.DeepEqual(of, want) {
+		t.Errorf("changed are %+v, %v", of, err)
+	}
+	by, err := db.DeletedMessages(t.Context(), []im.EntryKey{
+		key(ann, c, deleted), key(bob, c, deleted), key(bob, c, plain), key(bob, elsewhere, deleted), key(bob, c, changed), key(bob, c, none),
+	})
+	if want := map[im.EntryKey]bool{key(bob, c, deleted): true, key(bob, c, changed): true}; err != nil || !maps.Equal(by, want) {
+		t.Errorf("deleted are %v, %v", by, err)
+	}
+}

@@ -33,11 +33,18 @@ func (tx *Tx) changed(s im.Stale) { tx.stale = append(tx.stale, s) }
 // when it is to commit, the change may have been made, and its notices wait.
 //
 // The transaction is of PostgreSQL's default isolation, read committed: f locks
-// the rows that it decides by.
+// the rows that it decides by. It holds a connection while prepare asks others,
+// who may hang: half of the pool is never used for that.
 func (db *DB) Change(ctx context.Context,
 	f func(context.Context, *Tx) error,
 	prepare func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error),
 ) (stale []im.Stale, pending []im.Pending, err error) {
+	select {
+	case db.changes <- struct{}{}:
+		defer func() { <-db.changes }()
+	case <-ctx.Done():
+		return nil, nil, im.Wrap(im.Unavailable, ctx.Err(), "too many changes at once: try again")
+	}
 	err = pgx.BeginFunc(ctx, db.pool, func(pgtx pgx.Tx) error {
 		tx := &Tx{tx: pgtx}
 		if err := f(ctx, tx); err != nil {

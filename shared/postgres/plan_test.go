@@ -35,6 +35,8 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO deleted_messages SELECT user_id, conversation, message_id FROM inbox`,
 		`INSERT INTO conversation_states SELECT user_id, 'g:' || s % 3, message_id FROM inbox i, generate_series(1, 3) s WHERE i.seq = s`,
 		`INSERT INTO messages SELECT 'g:' || g.id, now() + s * interval '1 day', gen_random_uuid(), g.owner_id, 'c', 'text', 'x' FROM groups g, generate_series(-60, 60) s`,
+		`INSERT INTO reactions SELECT conversation, id, sender, 'x' FROM messages`,
+		`INSERT INTO reaction_counts SELECT conversation, message_id, emoji, 1 FROM reactions`,
 		`INSERT INTO outbox SELECT 'notice-' || id, now() - interval '1 hour', gen_random_uuid(), now(), '{}' FROM users`,
 		`ANALYZE`,
 	} {
@@ -91,10 +93,20 @@ func TestQueriesReadIndexes(t *testing.T) {
 			"GroupMembers":  func() error { _, err := db.GroupMembers(ctx, []string{group, "grup000000000020"}); return err },
 			"IsMember":      func() error { _, err := db.IsMember(ctx, group, user); return err },
 			"AppendHistory": func() error { return db.AppendHistory(ctx, []im.Message{m}) },
-			"History":       func() error { _, err := db.History(ctx, m.Conversation, user, im.Place{}, false, 20); return err },
-			"History back":  func() error { _, err := db.History(ctx, m.Conversation, user, m.Place(), true, 20); return err },
-			"Insert":        func() error { _, err := db.Inbox().Insert(ctx, []im.Entry{e}); return err },
-			"Heads":         func() error { _, err := db.Inbox().Heads(ctx, users); return err },
+			"AmendHistory": func() error {
+				m.Revision, m.Recalled = 1, true
+				return db.AmendHistory(ctx, []im.Message{m, m})
+			},
+			"ChangedMessages": func() error {
+				return second(db.ChangedMessages(ctx, []im.EntryKey{{ID: m.ID, Conversation: m.Conversation}, {ID: im.NewMessageID(now), Conversation: "g:1"}}))
+			},
+			"DeletedMessages": func() error {
+				return second(db.DeletedMessages(ctx, []im.EntryKey{e.Key(), {User: users[1], ID: m.ID, Conversation: "g:1"}}))
+			},
+			"History":      func() error { _, err := db.History(ctx, m.Conversation, user, im.Place{}, false, 20); return err },
+			"History back": func() error { _, err := db.History(ctx, m.Conversation, user, m.Place(), true, 20); return err },
+			"Insert":       func() error { _, err := db.Inbox().Insert(ctx, []im.Entry{e}); return err },
+			"Heads":        func() error { _, err := db.Inbox().Heads(ctx, users); return err },
 			"Find": func() error {
 				_, err := db.Inbox().Find(ctx, []im.EntryKey{e.Key(), {User: users[1], ID: m.ID}})
 				return err

@@ -29,7 +29,10 @@ var (
 )
 
 // DB is a pool of connections to one database. It is safe for concurrent use.
-type DB struct{ pool *pgxpool.Pool }
+type DB struct {
+	pool    *pgxpool.Pool
+	changes chan struct{} // of Change: as many at a time as it has room
+}
 
 // Open returns the process's pool on the database at POSTGRES_URL. Nothing is
 // connected yet: a database that is down fails the calls, not the start.
@@ -48,7 +51,7 @@ func Open(_ context.Context, env *proc.Env) (*DB, error) {
 			pool.Close()
 			return nil, nil, err
 		}
-		return &DB{pool}, func() error { pool.Close(); return nil }, nil
+		return &DB{pool, make(chan struct{}, max(1, config.MaxConns/2))}, func() error { pool.Close(); return nil }, nil
 	})
 }
 

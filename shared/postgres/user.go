@@ -74,8 +74,10 @@ func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.
 			bio             = coalesce($3, bio),
 			avatar          = coalesce($4, avatar),
 			email           = CASE WHEN $5::text IS NULL THEN email ELSE nullif($5, '') END,
+			email_since     = CASE WHEN $5::text IS NULL OR $5 = email THEN email_since ELSE now() END,
 			email_verified  = CASE WHEN $5::text IS NULL OR $5 = email THEN email_verified END,
 			phone           = CASE WHEN $6::text IS NULL THEN phone ELSE nullif($6, '') END,
+			phone_since     = CASE WHEN $6::text IS NULL OR $6 = phone THEN phone_since ELSE now() END,
 			find_by_email   = coalesce($7, find_by_email),
 			find_by_phone   = coalesce($8, find_by_phone),
 			presence        = coalesce($9, presence),
@@ -104,13 +106,13 @@ func (db *DB) FindByAccount(ctx context.Context, account string) ([]im.Profile, 
 
 // FindByEmail returns the users who say that an e-mail address is theirs, want
 // to be found by it and have not blocked the seeker; those first who have
-// proved it. It returns a few at most.
+// proved it, then those who have said so for longest. It returns a few at most.
 func (db *DB) FindByEmail(ctx context.Context, seeker, email string) ([]im.Profile, error) {
 	return db.find(ctx, `
 		SELECT `+profileColumns+` FROM users u
 		WHERE u.email = $1 AND u.find_by_email
 		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
-		ORDER BY u.email_verified IS NULL, u.created LIMIT $3`, email, seeker, maxFound)
+		ORDER BY u.email_verified IS NULL, u.email_since LIMIT $3`, email, seeker, maxFound)
 }
 
 // FindByPhone returns the users who say that a telephone number is theirs,
@@ -120,7 +122,7 @@ func (db *DB) FindByPhone(ctx context.Context, seeker, phone string) ([]im.Profi
 		SELECT `+profileColumns+` FROM users u
 		WHERE u.phone = $1 AND u.find_by_phone
 		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
-		ORDER BY u.created LIMIT $3`, phone, seeker, maxFound)
+		ORDER BY u.phone_since LIMIT $3`, phone, seeker, maxFound)
 }
 
 func (db *DB) find(ctx context.Context, query string, args ...any) ([]im.Profile, error) {

@@ -167,6 +167,20 @@ func TestP6UsersAreFoundByWhatTheyAllow(t *testing.T) {
 	got, err = db.FindByPhone(ctx, u[7], phone)
 	finds("by telephone, who is not blocked", got, err, u[1], u[3])
 
+	t.Run("who says so later comes later, however old the account", func(t *testing.T) {
+		other, more := "x@y.z", "+49555555"
+		for _, id := range []string{u[6], u[5], u[7]} {
+			_, err := db.UpdateUser(ctx, id, im.UserChange{Email: &other, FindByEmail: &yes, Phone: &more, FindByPhone: &yes})
+			wants(t, err, "")
+		}
+		_, err := db.UpdateUser(ctx, u[6], im.UserChange{Email: &other, Phone: &more}) // again: it is no later
+		wants(t, err, "")
+		got, err := db.FindByEmail(ctx, seeker, other)
+		finds("by e-mail", got, err, u[6], u[5], u[7])
+		got, err = db.FindByPhone(ctx, seeker, more)
+		finds("by telephone", got, err, u[6], u[5], u[7])
+	})
+
 	t.Run("those who have proved it come first, and there are few", func(t *testing.T) {
 		for _, id := range u[:8] {
 			_, err := db.UpdateUser(ctx, id, im.UserChange{Email: &email, FindByEmail: &yes})

@@ -46,7 +46,7 @@ func (s *SignIns) AllowRegistration(ctx context.Context, address string) error {
 }
 
 func (s *SignIns) allow(ctx context.Context, key string, perMinute int) error {
-	return count(ctx, s.limiter, key, redis_rate.PerMinute(perMinute), "too many attempts: wait and try again")
+	return count(ctx, s.limiter, key, redis_rate.PerMinute(perMinute), 1, "too many attempts: wait and try again")
 }
 
 // A Limited is something that a user may do only so often.
@@ -70,6 +70,18 @@ var (
 		setting: proc.Setting{Name: "FRIEND_REQUESTS_PER_HOUR", Default: "60", Doc: "how often per hour a user may ask others to be friends"},
 		per:     redis_rate.PerHour,
 		says:    "you ask too many people to be friends: wait and try again",
+	}
+	Strangers = Limited{
+		name:    "stranger",
+		setting: proc.Setting{Name: "STRANGERS_ADDED_PER_HOUR", Default: "200", Doc: "how many users per hour a user may add to groups who are not friends of theirs; nobody asks these whether they want to be"},
+		per:     redis_rate.PerHour,
+		says:    "you add too many people to groups who are not your friends: wait and try again",
+	}
+	Reactions = Limited{
+		name:    "reaction",
+		setting: proc.Setting{Name: "REACTIONS_PER_MINUTE", Default: "60", Doc: "how often per minute a user may react to messages or edit them: each is an entry in the inbox of everybody who has the message"},
+		per:     redis_rate.PerMinute,
+		says:    "you react and edit too often: wait and try again",
 	}
 )
 
@@ -95,13 +107,24 @@ func OpenLimit(ctx context.Context, env *proc.Env, of Limited) (*Limit, error) {
 // Allow counts that a user does it once more. The error is Overloaded, and says
 // when to try again, if that is too often.
 func (l *Limit) Allow(ctx context.Context, user string) error {
-	return count(ctx, l.limiter, l.of.name+":{"+user+"}", l.limit, l.of.says)
+	return l.AllowN(ctx, user, 1)
 }
 
-// count counts one more of key, and refuses it in the words of says if it is
-// one too many.
-func count(ctx context.Context, limiter *redis_rate.Limiter, key string, limit redis_rate.Limit, says string) error {
-	got, err := limiter.Allow(ctx, key, limit)
+// AllowN counts that a user does it n times more, or none of them.
+func (l *Limit) AllowN(ctx context.Context, user string, n int) error {
+	if n == 0 {
+		return nil
+	}
+	if n > l.limit.Burst { // it would be refused whenever it is tried
+		return im.Errorf(im.TooLarge, "%s (%d at once are the most)", l.of.says, l.limit.Burst)
+	}
+	return count(ctx, l.limiter, l.of.name+":{"+user+"}", l.limit, n, l.of.says)
+}
+
+// count counts n more of key, and refuses them in the words of says if they
+// are too many.
+func count(ctx context.Context, limiter *redis_rate.Limiter, key string, limit redis_rate.Limit, n int, says string) error {
+	got, err := limiter.AllowN(ctx, key, limit, n)
 	if err != nil {
 		return unavailable("counting an attempt", err)
 	}

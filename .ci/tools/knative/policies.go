@@ -136,7 +136,7 @@ func (c *checker) needs(p pod) map[string]bool {
 	case "connector":
 		return map[string]bool{"KAFKA_BROKERS": true}
 	case "migrate":
-		return map[string]bool{"KAFKA_BROKERS": true, "POSTGRES_URL": true}
+		return map[string]bool{"KAFKA_BROKERS": true, "POSTGRES_URL": true, "MONGODB_URL": true}
 	}
 	return c.reads[p.owner.GetName()] // as environment found
 }

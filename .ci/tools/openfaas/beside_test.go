@@ -30,8 +30,8 @@ import (
 func TestGatewayAndConnectorBesideOpenFaaSOnKubernetes(t *testing.T) {
 	top(t)
 	for dir, at := range map[string]string{
-		"openfaas/kubernetes": "http://gateway.openfaas:8080/function/chat-ingest",
-		"openfaas/ce":         "http://gateway.openfaas:8080/function/chat-ingest/chat-ingest",
+		"openfaas/kubernetes": "http://gateway.openfaas:8080/function/user-login",
+		"openfaas/ce":         "http://gateway.openfaas:8080/function/users/user-login",
 	} {
 		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 		if err != nil {
@@ -94,8 +94,8 @@ func TestGatewayAndConnectorBesideOpenFaaSOnKubernetes(t *testing.T) {
 		urls, err := fn.OpenURLs(imtest.Env(t, settings.Data))
 		if err != nil {
 			t.Errorf("%s: %v", dir, err)
-		} else if got := urls.Of("chat-ingest"); got != at {
-			t.Errorf("%s: chat-ingest is looked for at %s", dir, got)
+		} else if got := urls.Of("user-login"); got != at {
+			t.Errorf("%s: user-login is looked for at %s", dir, got)
 		}
 		for _, name := range []string{"gateway", "connector", "migrate"} {
 			pod, ok := pods[name]

@@ -74,7 +74,8 @@ func (m manifests) queue(t *testing.T, name string, port, function int) []string
 	t.Helper()
 	spec := m.services[name].Spec.Template.Spec
 	probe := spec.Containers[0].ReadinessProbe.DeepCopy()
-	probe.HTTPGet.Host = "127.0.0.1"
+	// As the controller completes it for queue-proxy.
+	probe.HTTPGet.Host, probe.HTTPGet.Scheme = "127.0.0.1", corev1.URISchemeHTTP
 	probe.HTTPGet.Port.IntVal = int32(function)
 	encoded, err := json.Marshal(probe)
 	if err != nil {

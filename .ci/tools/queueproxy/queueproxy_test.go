@@ -47,8 +47,7 @@ func TestEveryFunctionBehindQueueProxy(t *testing.T) {
 	all := slices.Clone(functions.All)
 	slices.SortFunc(all, func(a, b fn.Func) int { return strings.Compare(a.Name, b.Name) })
 	for _, f := range all {
-		t.Run(f.Name, func(t *testing.T) { w.try(t, f) })
-		if !w.works {
+		if !t.Run(f.Name, func(t *testing.T) { w.try(t, f) }) && !w.works {
 			t.Fatal("the first function did not come up: the others would not either")
 		}
 	}
@@ -445,6 +444,11 @@ var anybody = []string{"user-register", "user-login", "token-refresh"}
 func (s *subject) input() request {
 	bob, group, conversation, message := s.bob.User.ID, s.group.ID, s.message.Conversation, s.message.ID
 	about := request{"conversation": conversation, "message": message}
+	if s.Name == "message-recall" || s.Name == "message-delete" {
+		own := s.say(s.t)
+		s.deliver(s.t, own)
+		message = own.ID
+	}
 	return map[string]request{
 		"user-register":       {"account": "u" + strings.ReplaceAll(im.NewID(), "-", "")[:12], "password": password},
 		"user-login":          {"account": "bob", "password": password, "device": "d-other", "platform": "web"},
@@ -477,11 +481,11 @@ func (s *subject) input() request {
 		"group-join-respond":  {"group": group, "user": im.NewID(), "accept": true},
 		"message-send":        {"to": "u:" + bob, "text": "hello"},
 		"message-history":     {"conversation": conversation},
-		"message-recall":      {"conversation": conversation, "message": im.NewMessageID(im.Now())},
+		"message-recall":      {"conversation": conversation, "message": message},
 		"message-edit":        {"conversation": conversation, "message": message, "text": "hello you"},
 		"message-react":       {"conversation": conversation, "message": message, "emoji": "👍", "on": true},
 		"message-read":        about,
-		"message-delete":      {"conversation": conversation, "messages": []string{im.NewMessageID(im.Now())}},
+		"message-delete":      {"conversation": conversation, "messages": []string{message}},
 		"conversation-update": {"conversation": conversation, "pinned": true},
 	}[s.Name]
 }
@@ -570,7 +574,11 @@ func (s *subject) down() {
 		g.close()
 	}
 	status, body := s.asks()
-	s.want("while its stores are down", http.StatusServiceUnavailable, status, body)
+	want := http.StatusServiceUnavailable
+	if s.Name == "push-fanout" {
+		want = http.StatusNoContent // a push that fails is dropped: the inbox has it
+	}
+	s.want("while its stores are down", want, status, body)
 	for _, g := range s.gates {
 		g.open()
 	}
@@ -589,6 +597,9 @@ func (s *subject) stop() {
 	body := []byte(`{"no such field": 1}`)
 	header := "Content-Type: " + event.JSON + "\r\nAuthorization: Bearer " + s.by.Access
 	want := http.StatusBadRequest
+	if s.Name == "user-logout" {
+		want = http.StatusUnauthorized // by now
+	}
 	if !s.Public {
 		e, status := s.valid()
 		body, want = e.AppendJSON(nil), status
@@ -623,7 +634,15 @@ func (s *subject) stop() {
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(resp.Body)
-	s.want("the request that was under way when it was told to stop", want, resp.StatusCode, string(answer))
+	// The body alone tells: queue-proxy loses the status after a 100 Continue, and answers 200.
+	var problem im.Problem
+	switch {
+	case want == http.StatusNoContent && len(answer) == 0:
+	case want == http.StatusOK && json.Valid(answer) && json.Unmarshal(answer, &problem) == nil && problem.Status == 0:
+	case want >= 400 && json.Unmarshal(answer, &problem) == nil && problem.Status == want:
+	default:
+		s.t.Errorf("the request that was under way when it was told to stop: %s, want %d", answer, want)
+	}
 	<-ended
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
@@ -14,8 +15,6 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
-
-var settingPolicy = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
 
 // Ingest gives each message that a client sent its place in its conversation
 // and writes it to the log of messages, from where it is the system's.
@@ -50,7 +49,7 @@ var Send = fn.Func{
 // sockets and by calls takes turns.
 func open(ctx context.Context, env *proc.Env) (*ingest, error) {
 	set := env.Settings()
-	policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+	policy := direct.Policy(set)
 	db, dbErr := postgres.Open(ctx, env)
 	cache, redisErr := redis.Open(ctx, env)
 	log, kafkaErr := kafka.Open(ctx, env)

@@ -521,9 +521,12 @@ func TestP7NobodyHasMoreFriendsThanMayBeHoweverManyComeAtOnce(t *testing.T) {
 	me := s.user(t)
 	var many sync.WaitGroup
 	var friends atomic.Int32
-	for range 9 {
-		other := s.user(t)
-		s.expect(t, other, "friend-request", `{"user":"`+me+`"}`, `{"state":"pending"}`)
+	others := make([]string, 9)
+	for i := range others {
+		others[i] = s.user(t)
+		s.expect(t, others[i], "friend-request", `{"user":"`+me+`"}`, `{"state":"pending"}`)
+	}
+	for _, other := range others {
 		many.Go(func() {
 			switch status, answer := s.call(t, me, "friend-respond", `{"user":"`+other+`","accept":true}`); status {
 			case 200:

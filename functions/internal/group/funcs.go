@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
@@ -17,10 +18,7 @@ import (
 	"github.com/tidings-im/tidings/shared/redis"
 )
 
-var (
-	settingPolicy = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
-	settingGroups = proc.Setting{Name: "MAX_GROUPS_PER_USER", Default: "1000", Doc: "most groups that a user is in, their own among them; who is added to several at once may be in a few more"}
-)
+var settingGroups = proc.Setting{Name: "MAX_GROUPS_PER_USER", Default: "1000", Doc: "most groups that a user is in, their own among them; who is added to several at once may be in a few more"}
 
 // Functions that change groups.
 var (
@@ -98,7 +96,7 @@ func changes(name string, of func(changer, invites) handler) fn.Func {
 		Public:  true,
 		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 			set := env.Settings()
-			most, policy := set.Int(settingGroups, 1), set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+			most, policy := set.Int(settingGroups, 1), direct.Policy(set)
 			db, dbErr := postgres.Open(ctx, env)
 			box, boxErr := outbox.Open(ctx, env)
 			gate, gateErr := redis.OpenGate(ctx, env)

@@ -105,14 +105,11 @@ func attach(ctx context.Context, from reader, c im.Conversation, user string, me
 }
 
 func parse(in readRequest) (start im.Place, backwards bool, limit int, err error) {
-	limit = in.Limit
-	switch {
-	case limit < 0 || limit > maxRead:
-		return start, false, 0, im.Errorf(im.Invalid, `"limit" is 1 to %d, or 0 for %d: not %d`, maxRead, defaultRead, limit)
-	case in.Before != "" && in.After != "":
+	if limit, err = im.Limit(in.Limit, defaultRead, maxRead); err != nil {
+		return start, false, 0, err
+	}
+	if in.Before != "" && in.After != "" {
 		return start, false, 0, im.Errorf(im.Invalid, `only one of "before" and "after" can be given`)
-	case limit == 0:
-		limit = defaultRead
 	}
 	if err := in.Conversation.Check(); err != nil {
 		return start, false, 0, err

@@ -49,7 +49,7 @@ func (p *persister) amend(ctx context.Context, jobs []job) error {
 	return p.replace(ctx, func(yield func(im.Entry) bool) {
 		for i := range jobs {
 			for _, c := range jobs[i].amended {
-				for _, user := range jobs[i].recipients {
+				for _, user := range slices.Concat(jobs[i].recipients, jobs[i].former) {
 					if !yield(c.entry(user, false)) {
 						return
 					}

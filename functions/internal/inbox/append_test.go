@@ -104,6 +104,16 @@ func (s *shelf) Amend(_ context.Context, entries []im.Entry) error {
 	return nil
 }
 
+func (s *shelf) Get(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Entry, error) {
+	found := make(map[im.EntryKey]im.Entry)
+	for _, e := range s.entries {
+		if slices.Contains(keys, e.Key()) {
+			found[e.Key()] = e
+		}
+	}
+	return found, s.err
+}
+
 func (s *shelf) After(_ context.Context, user string, after int64, limit int) ([]im.Entry, error) {
 	var out []im.Entry
 	for _, e := range s.entries {

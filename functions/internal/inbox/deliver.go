@@ -32,7 +32,7 @@ func deliveries(j job, seqs map[im.EntryKey]int64, seal func(*event.Event)) []ev
 			PartitionKey: string(j.conversation),
 			Time:         im.Now(),
 			TraceParent:  j.traceParent,
-			Data:         appended(j.as(to[0]), to, seqs),
+			Data:         appended(j.said(to[0]), to, seqs),
 		}
 		if n > 0 {
 			e.ID += "." + strconv.Itoa(n)

@@ -146,7 +146,6 @@ type world struct {
 	byKey  map[im.EntryKey]int64
 	hinted map[string]int64
 	told   map[delivered]bool
-	shown  map[delivered]string // what was told last
 
 	messages []*said
 	groups   map[string][]string
@@ -183,7 +182,6 @@ func simulate(seed uint64, kind storeKind, tell func(string, ...any)) error {
 		byKey:  make(map[im.EntryKey]int64),
 		hinted: make(map[string]int64),
 		told:   make(map[delivered]bool),
-		shown:  make(map[delivered]string),
 		groups: make(map[string][]string),
 	}
 	w.faults = w.rng.IntN(12)
@@ -376,18 +374,29 @@ func (w *world) change(a *actor) {
 				a.step()
 			}
 		}
-		steps := []*bool{&s.made, &s.out}
+		steps := []func(){
+			func() { s.made = true; w.trace("change %d is made", i+1) },
+			func() { s.out = true; w.cut([]int{i}) },
+		}
 		if w.kind.behind {
 			slices.Reverse(steps)
 		}
-		*steps[0] = true
-		w.trace("change %d is made", i+1)
-		if i > made {
+		steps[0]()
+		for range w.rng.IntN(20) {
 			a.step()
 		}
-		*steps[1] = true
-		w.cut([]int{i})
+		steps[1]()
 	}
+}
+
+// revision returns what a message is to a user by the changes that are made.
+func (w *world) revision(k im.EntryKey) (n int) {
+	for _, s := range w.messages {
+		if s.made && s.now.ID == k.ID && slices.Contains(s.recipients, k.User) {
+			n = max(n, s.now.Revision)
+		}
+	}
+	return n
 }
 
 // cut makes pending batches of messages; one may be in several.
@@ -454,7 +463,15 @@ func (w *world) attempt(a *actor, batch []int) (done bool) {
 	for i, m := range batch {
 		events[i] = w.messages[m].event
 	}
-	c := &client{w, a}
+	c := &client{world: w, a: a, began: make(map[im.EntryKey]int)}
+	for _, m := range batch {
+		if s := w.messages[m]; s.old {
+			for _, u := range s.recipients {
+				k := im.EntryKey{User: u, ID: s.ID, Conversation: s.Conversation}
+				c.began[k] = w.revision(k)
+			}
+		}
+	}
 	p := newPersister(c, clientHints{c}, c, c, c, func(*event.Event) {}, slog.New(slog.DiscardHandler))
 	p.rows, p.appender.rows = 1+w.rng.IntN(12), w.kind.rows
 	if p.appender.rows == 0 {
@@ -476,7 +493,17 @@ type diedHere struct{}
 // A client is a worker's way to the store and the rest.
 type client struct {
 	*world
-	a *actor
+	a     *actor
+	began map[im.EntryKey]int // revisions of the old messages when it began
+}
+
+// shows checks what somebody gets to see of a message: nothing that had been
+// changed before that was begun with.
+func (c *client) shows(k im.EntryKey, message json.RawMessage) {
+	var m im.Message
+	if err := json.Unmarshal(message, &m); err != nil || m.Revision < c.began[k] {
+		c.fail("%s: %s gets to see %+v, which was revision %d already", c.a.name, k.User, m, c.began[k])
+	}
 }
 
 // step waits for its turn, at which the process may die.
@@ -502,6 +529,9 @@ type operation struct {
 
 func (c *client) Insert(_ context.Context, entries []im.Entry) (int, error) {
 	c.step()
+	for _, e := range entries {
+		c.shows(e.Key(), e.Message)
+	}
 	if c.kind.early {
 		for _, e := range entries {
 			c.hinted[e.User] = max(c.hinted[e.User], e.Seq)
@@ -637,6 +667,10 @@ func (w *world) put(op *operation, e im.Entry) {
 	w.inbox[e.User] = append(w.inbox[e.User], e)
 	w.byKey[e.Key()] = e.Seq
 	for _, m := range w.messages {
+		if m.ID == e.ID && m.quiet != (e.Class == im.ClassQuiet) {
+			// PostgreSQL tells messages apart by that, too: it could be there twice.
+			w.fail("%s: message %s comes to %s as class %d", op.name, e.ID, e.User, e.Class)
+		}
 		if m.ID != e.ID || m.amends == nil || m.amends.old && !m.amends.done {
 			continue // what is on its way now is amended when it is there
 		}
@@ -736,6 +770,7 @@ func (c *client) Publish(_ context.Context, topic string, events []event.Event) 
 		}
 		for _, to := range a.Entries {
 			d := delivered{im.EntryKey{User: to.User, ID: m.ID, Conversation: m.Conversation}, to.Seq}
+			c.shows(d.EntryKey, a.Message)
 			if had, ok := c.byKey[d.EntryKey]; !ok || had != d.seq && !c.kind.doubles {
 				c.fail("P2: a delivery says that %s stands at %d of %s; it stands at %d", d.ID, d.seq, d.User, had)
 			}

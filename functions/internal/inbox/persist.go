@@ -70,6 +70,7 @@ type job struct {
 	event int // its place in the batch
 	content
 	recipients  []string // sorted, each once
+	former      []string // whose inboxes are amended only
 	quiet       bool
 	amended     []content
 	traceParent string
@@ -223,12 +224,13 @@ func decode(e *event.Event) (job, error) {
 		Recipients []string          `json:"recipients"`
 		Quiet      bool              `json:"quiet"`
 		Amended    []json.RawMessage `json:"amended"`
+		Former     []string          `json:"former"`
 	}
 	// What is not UTF-8 is not JSON to this reader.
 	if err := jsonv2.Unmarshal(e.Data, &accepted); err != nil {
 		return job{}, im.Wrap(im.Invalid, err, "the data is not that of an accepted message")
 	}
-	j := job{recipients: accepted.Recipients, quiet: accepted.Quiet, traceParent: e.TraceParent}
+	j := job{recipients: accepted.Recipients, former: accepted.Former, quiet: accepted.Quiet, traceParent: e.TraceParent}
 	var err error
 	if j.content, err = read(accepted.Message); err != nil {
 		return j, err
@@ -236,7 +238,10 @@ func decode(e *event.Event) (job, error) {
 	if len(j.recipients) > maxRecipients {
 		return j, im.Errorf(im.Invalid, "the message has %d recipients; %d are the most", len(j.recipients), maxRecipients)
 	}
-	for _, user := range j.recipients {
+	if len(j.former) > im.MaxFormer {
+		return j, im.Errorf(im.Invalid, "%d former members are named; %d are the most", len(j.former), im.MaxFormer)
+	}
+	for _, user := range slices.Concat(j.recipients, j.former) {
 		if !im.IsID(user) {
 			return j, im.Errorf(im.Invalid, "%.40q, a recipient, is not the id of a user", user)
 		}

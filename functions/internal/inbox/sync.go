@@ -22,6 +22,8 @@ type reader interface {
 
 	// Heads returns the greatest seq of each user; those without one are absent.
 	Heads(ctx context.Context, users []string) (map[string]int64, error)
+
+	getter
 }
 
 type syncRequest struct {
@@ -45,14 +47,12 @@ type syncPage struct {
 func syncAfter(from reader) func(context.Context, im.Caller, syncRequest) (syncPage, error) {
 	return func(ctx context.Context, caller im.Caller, in syncRequest) (syncPage, error) {
 		page := syncPage{Entries: []syncEntry{}}
-		limit := in.Limit
-		switch {
-		case in.After < 0:
+		if in.After < 0 {
 			return page, im.Errorf(im.Invalid, `"after" is the seq of the last message you have, or 0: not %d`, in.After)
-		case limit < 0 || limit > maxSync:
-			return page, im.Errorf(im.Invalid, `"limit" is 1 to %d, or 0 for %d: not %d`, maxSync, defaultSync, limit)
-		case limit == 0:
-			limit = defaultSync
+		}
+		limit, err := im.Limit(in.Limit, defaultSync, maxSync)
+		if err != nil {
+			return page, err
 		}
 		last, size, full := in.After, 0, false
 		for !full {
@@ -60,6 +60,9 @@ func syncAfter(from reader) func(context.Context, im.Caller, syncRequest) (syncP
 			got, err := from.After(ctx, caller.User, last, want)
 			if err != nil {
 				return page, fmt.Errorf("reading an inbox: %w", err)
+			}
+			if err := fill(ctx, from, caller.User, got); err != nil {
+				return page, err
 			}
 			for _, e := range got {
 				if size += len(e.Message); size > maxSyncBytes && len(page.Entries) > 0 {

@@ -43,7 +43,7 @@ func edit(change changer, policy string, window time.Duration) func(context.Cont
 					return im.Errorf(im.Denied, "a message can be edited for %s: this one is older", window)
 				}
 				m.Text, m.Edited = in.Text, im.Now()
-				return amend(ctx, tx, &m, caller.User, im.MessageEdited, edited{m.ID, m.Text, m.Edited})
+				return amend(ctx, tx, &m, caller.User, im.MessageEdited, edited{m.ID, m.Edited}, nil)
 			})
 		})
 		if err != nil {
@@ -53,9 +53,10 @@ func edit(change changer, policy string, window time.Duration) func(context.Cont
 	}
 }
 
-// edited is what the notice of an edit says.
+// edited is what the notice of an edit says. It does not hold the text, for it
+// stays in inboxes: what is recalled later would stay with it. Who is told of
+// it gets the text as it is by then (persist-inbox, message-sync).
 type edited struct {
 	Message string  `json:"message"`
-	Text    string  `json:"text"`
 	Edited  im.Time `json:"edited"`
 }

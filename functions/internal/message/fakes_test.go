@@ -96,6 +96,10 @@ func (p *page) Speaker(_ context.Context, group, user string) (im.Role, im.Membe
 	}, nil
 }
 
+func (p *page) Former(_ context.Context, group string, limit int) ([]string, error) {
+	return []string{eve}[:min(1, limit)], nil
+}
+
 func (p *page) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
 	all := map[im.Pair]im.Relation{
 		im.PairOf(ann, bob):  {Exist: true},

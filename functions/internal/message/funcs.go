@@ -8,9 +8,9 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -19,7 +19,6 @@ import (
 )
 
 var (
-	settingPolicy = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
 	settingRecall = proc.Setting{Name: "RECALL_WINDOW", Default: "2m", Doc: "how old a message may be, by the clock of message-recall, that its sender recalls"}
 	settingEdit   = proc.Setting{Name: "EDIT_WINDOW", Default: "24h", Doc: "how old a message may be, by the clock of message-edit, that its sender edits"}
 )
@@ -47,7 +46,7 @@ var Edit = fn.Func{
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
-		policy, window := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends), set.Duration(settingEdit)
+		policy, window := direct.Policy(set), set.Duration(settingEdit)
 		gate, change, err := open(ctx, env)
 		if err := errors.Join(set.Err(), err); err != nil {
 			return fn.Handler{}, err
@@ -63,7 +62,7 @@ var React = fn.Func{
 	Public:  true,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
-		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+		policy := direct.Policy(set)
 		gate, change, err := open(ctx, env)
 		if err := errors.Join(set.Err(), err); err != nil {
 			return fn.Handler{}, err

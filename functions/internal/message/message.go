@@ -28,6 +28,9 @@ type amender interface {
 	LockMessage(ctx context.Context, c im.Conversation, id string) (im.Message, bool, error)
 	// AmendMessage writes what may change of a message.
 	AmendMessage(ctx context.Context, m im.Message) error
+	// Former returns at most limit users who have left a group, those who left
+	// last.
+	Former(ctx context.Context, group string, limit int) ([]string, error)
 }
 
 // target names a message by its conversation and id.
@@ -61,8 +64,8 @@ func (t target) lock(ctx context.Context, tx tx) (im.Message, error) {
 }
 
 // amend writes m down under its next revision, and tells of it by a notice of
-// this type and data.
-func amend(ctx context.Context, tx tx, m *im.Message, by, typ string, data any) error {
+// this type and data. former are not told, but have it amended.
+func amend(ctx context.Context, tx tx, m *im.Message, by, typ string, data any, former []string) error {
 	m.Revision++
 	if err := tx.AmendMessage(ctx, *m); err != nil {
 		return err
@@ -71,7 +74,7 @@ func amend(ctx context.Context, tx tx, m *im.Message, by, typ string, data any) 
 	if err != nil {
 		return err
 	}
-	n.Quiet, n.Amended = true, []im.Message{*m}
+	n.Quiet, n.Amended, n.Former = true, []im.Message{*m}, former
 	tx.Notify(n)
 	return nil
 }

@@ -41,7 +41,13 @@ func recall(change changer, window time.Duration) func(context.Context, im.Calle
 				if err := tx.ClearReactions(ctx, m.Conversation, m.ID); err != nil {
 					return err
 				}
-				return amend(ctx, tx, &m, caller.User, im.MessageRecalled, map[string]string{"message": m.ID})
+				var former []string
+				if group := m.Conversation.Group(); group != "" {
+					if former, err = tx.Former(ctx, group, im.MaxFormer); err != nil {
+						return err
+					}
+				}
+				return amend(ctx, tx, &m, caller.User, im.MessageRecalled, map[string]string{"message": m.ID}, former)
 			})
 		})
 	}

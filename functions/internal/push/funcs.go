@@ -12,9 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
@@ -22,7 +22,6 @@ import (
 
 var (
 	settingTimeout = proc.Setting{Name: "PUSH_TIMEOUT", Default: "1s", Doc: "how long a gateway may take over a batch of pushes before it is given up"}
-	settingPolicy  = proc.Setting{Name: "DIRECT_POLICY", Default: "open", Doc: "who may write to a user directly: open is anybody whom they have not blocked, friends is their friends only"}
 	settingFanout  = proc.Setting{Name: "PRESENCE_FANOUT", Default: "500", Doc: "how many friends of a user are told when the user comes or goes, at most; the others see it when they ask"}
 )
 
@@ -51,7 +50,7 @@ var Signal = fn.Func{
 	Accepts: event.Signal,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
-		policy := set.OneOf(settingPolicy, im.DirectOpen, im.DirectFriends)
+		policy := direct.Policy(set)
 		cache, redisErr := redis.Open(ctx, env)
 		db, dbErr := postgres.Open(ctx, env)
 		if err := errors.Join(set.Err(), redisErr, dbErr); err != nil {

@@ -5,8 +5,10 @@
 ALTER TABLE users
     ALTER COLUMN account DROP NOT NULL,
     ADD COLUMN email           text COLLATE "C",
+    ADD COLUMN email_since     timestamptz,
     ADD COLUMN email_verified  timestamptz,
     ADD COLUMN phone           text COLLATE "C",
+    ADD COLUMN phone_since     timestamptz,
     ADD COLUMN bio             text NOT NULL DEFAULT '',
     ADD COLUMN avatar          text NOT NULL DEFAULT '',
     ADD COLUMN find_by_email   boolean NOT NULL DEFAULT false,
@@ -16,14 +18,15 @@ ALTER TABLE users
     ADD COLUMN deleted         timestamptz,
     ADD CONSTRAINT users_deleted CHECK ((deleted IS NULL) = (account IS NOT NULL));
 COMMENT ON COLUMN users.email IS 'normalised; not unique: whoever says that it is theirs has not proved it before email_verified';
+COMMENT ON COLUMN users.email_since IS 'when the user said so: an older account that claims it later comes later';
 COMMENT ON COLUMN users.phone IS 'as E.164 writes it';
 COMMENT ON COLUMN users.presence IS 'who may see whether the user is online';
 COMMENT ON COLUMN users.friend_requests IS 'who may ask the user to be friends';
 
 -- In the order in which a search shows them: those who have proved that an
 -- address is theirs, then those who have said so for longest.
-CREATE INDEX users_email ON users (email, (email_verified IS NULL), created) WHERE find_by_email;
-CREATE INDEX users_phone ON users (phone, created) WHERE find_by_phone;
+CREATE INDEX users_email ON users (email, (email_verified IS NULL), email_since) WHERE find_by_email;
+CREATE INDEX users_phone ON users (phone, phone_since) WHERE find_by_phone;
 
 ALTER TABLE sessions
     ADD COLUMN seen timestamptz,
@@ -59,5 +62,5 @@ ALTER TABLE users DROP CONSTRAINT users_deleted;
 UPDATE users SET account = id WHERE account IS NULL;
 ALTER TABLE users
     DROP COLUMN deleted, DROP COLUMN friend_requests, DROP COLUMN presence, DROP COLUMN find_by_phone, DROP COLUMN find_by_email,
-    DROP COLUMN avatar, DROP COLUMN bio, DROP COLUMN phone, DROP COLUMN email_verified, DROP COLUMN email,
+    DROP COLUMN avatar, DROP COLUMN bio, DROP COLUMN phone_since, DROP COLUMN phone, DROP COLUMN email_verified, DROP COLUMN email_since, DROP COLUMN email,
     ALTER COLUMN account SET NOT NULL;
