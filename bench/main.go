@@ -7,8 +7,8 @@
 //	go run ./bench -url http://127.0.0.1:8080
 //
 // A server's limits are set for people, not for a load: start it with
-// SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST and SIGN_INS_PER_MINUTE at
-// 1000000.
+// SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST, STRANGERS_ADDED_PER_HOUR and
+// SIGN_INS_PER_MINUTE at 1000000.
 package main
 
 import (

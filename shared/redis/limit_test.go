@@ -92,8 +92,8 @@ func TestNobodySignsInWithoutTheLimiter(t *testing.T) {
 
 func TestWhatHasALimitOfItsOwn(t *testing.T) {
 	eachServer(t, func(t *testing.T, url string) {
-		settings := []string{"SEARCHES_PER_MINUTE", "3", "FRIEND_REQUESTS_PER_HOUR", "2"}
-		for of, most := range map[*Limited]int{&Searches: 3, &FriendRequests: 2} {
+		settings := []string{"SEARCHES_PER_MINUTE", "3", "FRIEND_REQUESTS_PER_HOUR", "2", "STRANGERS_ADDED_PER_HOUR", "4", "REACTIONS_PER_MINUTE", "2"}
+		for of, most := range map[*Limited]int{&Searches: 3, &FriendRequests: 2, &Strangers: 4, &Reactions: 2} {
 			var procs []*Limit
 			for range 2 {
 				l, err := OpenLimit(t.Context(), env(t, url, settings...), *of)

@@ -68,7 +68,7 @@ func TestCreate(t *testing.T) {
 			if tt.policy == "" {
 				tt.policy = im.DirectOpen
 			}
-			got, err := (&creator{w.change, invites{know, tt.policy, 1000}, im.Now}).call(t.Context(), as(ann), tt.in)
+			got, err := (&creator{w.change, invites{know, tt.policy, 1000, noLimit{}}, im.Now}).call(t.Context(), as(ann), tt.in)
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("error = %v, want %v", err, tt.want)
 			}
@@ -127,7 +127,7 @@ func TestInvitingSkipsWhomOneMayNotWriteTo(t *testing.T) {
 		{"what is no user", im.DirectOpen, []string{"bob"}, "", "", "[]", im.Invalid},
 	} {
 		w.notices()
-		got, err := (&inviter{w.change, invites{know, tt.policy, 1000}, im.Now}).call(t.Context(), as(ann), named{made.ID, tt.users})
+		got, err := (&inviter{w.change, invites{know, tt.policy, 1000, noLimit{}}, im.Now}).call(t.Context(), as(ann), named{made.ID, tt.users})
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -144,11 +144,42 @@ func TestInvitingSkipsWhomOneMayNotWriteTo(t *testing.T) {
 	}
 }
 
+// budget is how many strangers may be added.
+type budget struct{ left int }
+
+func (b *budget) AllowN(_ context.Context, _ string, n int) error {
+	if n > b.left {
+		return im.Errorf(im.Overloaded, "too many")
+	}
+	b.left -= n
+	return nil
+}
+
+func TestP7StrangersAreAddedOnlySoOften(t *testing.T) {
+	w := newWorld(t)
+	u := w.users(5)
+	ann, friend, others := u[0], u[1], u[2:]
+	know := acquaintances{im.PairOf(ann, friend): {Exist: true, Friends: true}}
+	left := &budget{2}
+	i := invites{know, im.DirectOpen, 1000, left}
+	made, err := (&creator{w.change, i, im.Now}).call(t.Context(), as(ann), newGroup{Name: "G", Members: []string{others[0], friend}})
+	if err != nil || left.left != 1 {
+		t.Errorf("a friend and a stranger: %v, %d left", err, left.left)
+	}
+	w.notices()
+	if _, err := (&inviter{w.change, i, im.Now}).call(t.Context(), as(ann), named{made.ID, others[1:]}); !errors.Is(err, im.Overloaded) {
+		t.Errorf("more strangers than are left: %v", err)
+	}
+	if told := w.notices(); len(told) > 0 {
+		t.Errorf("told %+v", told)
+	}
+}
+
 func TestNobodyIsInTooManyGroups(t *testing.T) {
 	w := newWorld(t)
 	u := w.users(3)
 	busy, other, third := as(u[0]), as(u[1]), as(u[2])
-	few := invites{w.db, im.DirectOpen, 2}
+	few := invites{w.db, im.DirectOpen, 2, noLimit{}}
 	var last created
 	for i := range 3 {
 		got, err := (&creator{w.change, few, im.Now}).call(t.Context(), busy, newGroup{Name: "Mine", Policy: im.PolicyOpen})

@@ -46,6 +46,8 @@ func settings(t testing.TB) map[string]string {
 		"KAFKA_BROKERS":     "127.0.0.1:1",
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+
+		"STRANGERS_ADDED_PER_HOUR": "1000000",
 	}
 }
 

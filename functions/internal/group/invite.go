@@ -20,10 +20,17 @@ type invites struct {
 	relations relations
 	policy    string // of who may write to whom
 	most      int    // groups that a user is in
+	strangers limiter
+}
+
+type limiter interface {
+	// AllowN counts that a user adds n who are not friends. Overloaded: these
+	// are too many for now. TooLarge: they are too many at once.
+	AllowN(ctx context.Context, user string, n int) error
 }
 
 // welcome returns those of users whom from may write to, and so may add to a
-// group.
+// group. Who is no friend is not asked either, so there is a limit to them.
 func (i invites) welcome(ctx context.Context, from string, users []string) ([]string, error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -37,12 +44,16 @@ func (i invites) welcome(ctx context.Context, from string, users []string) ([]st
 		return nil, fmt.Errorf("asking whom %s may invite: %w", from, err)
 	}
 	var welcome []string
+	strangers := 0
 	for n, u := range users {
 		if found[pairs[n]].MayWrite(i.policy) == nil {
 			welcome = append(welcome, u)
+			if !found[pairs[n]].Friends {
+				strangers++
+			}
 		}
 	}
-	return welcome, nil
+	return welcome, i.strangers.AllowN(ctx, from, strangers)
 }
 
 // admit returns those of users, in their order, who exist, which they do until

@@ -84,7 +84,7 @@ func (w *world) users(n int) []string {
 	return ids
 }
 
-func (w *world) invites() invites { return invites{w.db, im.DirectOpen, 1000} }
+func (w *world) invites() invites { return invites{w.db, im.DirectOpen, 1000, noLimit{}} }
 
 // as returns who calls.
 func as(user string) im.Caller { return im.Caller{User: user} }
@@ -188,3 +188,8 @@ func (c *club) state() string {
 	}
 	return b.String()
 }
+
+// noLimit lets everybody add as many as they like.
+type noLimit struct{}
+
+func (noLimit) AllowN(context.Context, string, int) error { return nil }

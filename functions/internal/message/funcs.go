@@ -47,11 +47,12 @@ var Edit = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		policy, window := direct.Policy(set), set.Duration(settingEdit)
+		limit, limitErr := redis.OpenLimit(ctx, env, redis.Reactions)
 		gate, change, err := open(ctx, env)
-		if err := errors.Join(set.Err(), err); err != nil {
+		if err := errors.Join(set.Err(), limitErr, err); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, edit(change, policy, window)), nil
+		return fn.CallAs(gate, limited(limit, edit(change, policy, window))), nil
 	},
 }
 
@@ -63,11 +64,12 @@ var React = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		policy := direct.Policy(set)
+		limit, limitErr := redis.OpenLimit(ctx, env, redis.Reactions)
 		gate, change, err := open(ctx, env)
-		if err := errors.Join(set.Err(), err); err != nil {
+		if err := errors.Join(set.Err(), limitErr, err); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, react(change, policy)), nil
+		return fn.CallAs(gate, limited(limit, react(change, policy))), nil
 	},
 }
 

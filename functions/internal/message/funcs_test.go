@@ -52,6 +52,8 @@ func down(t *testing.T) map[string]string {
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
 		"CALLS_PER_SECOND":  "10000",
 		"CALLS_BURST":       "10000",
+
+		"REACTIONS_PER_MINUTE": "10000",
 	}
 }
 
