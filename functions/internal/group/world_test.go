@@ -66,12 +66,7 @@ func (w *world) notices() []im.Notice {
 	return told
 }
 
-// user adds a user and returns their id.
-func (w *world) user() string {
-	w.t.Helper()
-	return w.users(1)[0]
-}
-
+// users adds n users and returns their ids.
 func (w *world) users(n int) []string {
 	w.t.Helper()
 	ids := make([]string, n)

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func deleted(n int, c im.Conversation, from string) im.Message {
 
 // shown writes down an inbox: message@revision and what it is to the list.
 func shown(s *shelf, user string) string {
-	entries, _ := s.After(nil, user, 0, 100)
+	entries, _ := s.After(context.Background(), user, 0, 100)
 	var out []string
 	for _, e := range entries {
 		out = append(out, fmt.Sprintf("%d@%d%c", numberOf(e.ID), e.Revision, "qsu"[e.Class]))

@@ -36,7 +36,6 @@ type estate struct {
 	due                                 []im.Erasure
 	untold                              []string
 	told                                []im.Notice
-	leaving                             *leaving // a transaction that is open
 }
 
 // after returns a changer that fails so many times first.
