@@ -42,7 +42,7 @@ var layers = []struct {
 	{"shared/frame", []string{"shared/im"}},
 	{"shared/token", []string{"shared/im", "shared/proc"}},
 	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
-	{"shared/imtest", []string{"shared/proc", "shared/imtest/child"}},
+	{"shared/imtest", []string{"shared/proc", "shared/imtest/child", "shared/imtest/freeport"}},
 	{"shared/imtest/*", []string{"shared/im"}},
 	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/mongodb"}},
 	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka"}},

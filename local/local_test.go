@@ -53,11 +53,6 @@ type tidings struct {
 
 func newTidings(t *testing.T, env ...string) *tidings {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
 	// t.TempDir is closed to the user that PostgreSQL runs as under root.
 	dir, err := os.MkdirTemp("", "local-test-")
 	if err == nil {
@@ -66,7 +61,7 @@ func newTidings(t *testing.T, env ...string) *tidings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &tidings{t: t, dir: dir, addr: ln.Addr().String(), env: env}
+	l := &tidings{t: t, dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)), env: env}
 	t.Cleanup(func() {
 		if l.Process != nil {
 			l.Kill()

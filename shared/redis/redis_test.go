@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +18,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/imtest/child"
+	"github.com/tidings-im/tidings/shared/imtest/freeport"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -63,7 +64,15 @@ func cluster(t testing.TB) string {
 }
 
 var startCluster = sync.OnceValues(func() (string, error) {
-	port, bus := freePort(), freePort()
+	ports := make([]string, 2)
+	for i := range ports {
+		port, err := freeport.Take()
+		if err != nil {
+			return "", err
+		}
+		ports[i] = strconv.Itoa(port)
+	}
+	port, bus := ports[0], ports[1]
 	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--cluster-port", bus, "--cluster-enabled", "yes",
 		"--dir", clusterDir, "--save", "", "--loglevel", "warning")
 	if _, err := child.Start(cmd, syscall.SIGKILL); err != nil {
@@ -85,16 +94,6 @@ var startCluster = sync.OnceValues(func() (string, error) {
 		return err
 	})
 })
-
-func freePort() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "0"
-	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
-}
 
 // open returns a client as another process would have it.
 func open(t testing.TB, url string, settings ...string) *Client {

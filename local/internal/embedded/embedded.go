@@ -4,6 +4,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/imtest/child"
+	"github.com/tidings-im/tidings/shared/imtest/freeport"
 )
 
 // Config is how to start a service.
@@ -81,12 +83,16 @@ func listenAddr(addr string) (host string, port int, err error) {
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 		return "", 0, fmt.Errorf("%s is not on the loopback interface: an embedded service lets anybody in who reaches it, so it listens on 127.0.0.1 only", addr)
 	}
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, p))
+	if p == "0" {
+		port, err = freeport.Take()
+	} else {
+		port, err = net.LookupPort("tcp", p)
+		err = cmp.Or(err, freeport.Check(net.JoinHostPort(host, p)))
+	}
 	if err != nil {
 		return "", 0, fmt.Errorf("finding a port: %w", err)
 	}
-	defer ln.Close()
-	return host, ln.Addr().(*net.TCPAddr).Port, nil
+	return host, port, nil
 }
 
 // own makes dir and takes it for this process, waiting for another that is

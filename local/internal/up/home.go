@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/imtest/freeport"
 	"github.com/tidings-im/tidings/shared/token"
 )
 
@@ -85,41 +85,20 @@ func (h *home) ports(taken string, names ...string) (map[string]int, error) {
 	_, not, _ := net.SplitHostPort(taken)
 	ports := make(map[string]int)
 	for _, name := range names {
-		// Held until all are known, so that no two get the same.
-		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(kept[name]))
-		if err != nil || kept[name] == 0 || strconv.Itoa(kept[name]) == not {
-			if ln != nil {
-				ln.Close()
+		port := kept[name]
+		for port == 0 || strconv.Itoa(port) == not || freeport.Check("127.0.0.1:"+strconv.Itoa(port)) != nil {
+			var err error
+			if port, err = freeport.Take(); err != nil {
+				return nil, fmt.Errorf("finding a port for %s: %w", name, err)
 			}
-			ln, err = freePort(not)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("finding a port for %s: %w", name, err)
-		}
-		defer ln.Close()
-		ports[name] = ln.Addr().(*net.TCPAddr).Port
+		ports[name] = port
 	}
 	b, err := json.Marshal(ports)
 	if err != nil {
 		return nil, err
 	}
 	return ports, h.write("ports.json", b)
-}
-
-// freePort listens at a port that is free, other than the one named not. It is
-// below those that systems give to outgoing connections: one of these could
-// take it between now and the start of what it is for.
-func freePort(not string) (ln net.Listener, err error) {
-	for range 100 {
-		port := strconv.Itoa(20000 + mathrand.IntN(12000))
-		if port == not {
-			continue
-		}
-		if ln, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			return ln, nil
-		}
-	}
-	return nil, err
 }
 
 // secrets returns the settings that hold keys, made at the first start.
