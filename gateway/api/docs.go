@@ -4,21 +4,15 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"html/template"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 )
 
-var (
-	//go:embed docs.html
-	docsHTML string
-	//go:embed docs.css
-	docsCSS []byte
-)
+//go:embed docs.css
+var docsCSS []byte
 
 // render returns the contract as a page for people.
 func render(spec []byte) ([]byte, error) {
@@ -26,19 +20,16 @@ func render(spec []byte) ([]byte, error) {
 	if err := yaml.UnmarshalWithOptions(spec, &b.root, yaml.UseOrderedMap()); err != nil {
 		return nil, fmt.Errorf("reading the contract: %w", err)
 	}
-	t, err := template.New("docs").Funcs(template.FuncMap{"prose": prose, "phrase": phrase}).Parse(docsHTML)
-	if err != nil {
-		return nil, err
-	}
 	content := b.content()
 	if b.err != nil {
 		return nil, b.err
 	}
-	var out bytes.Buffer
-	if err := t.Execute(&out, content); err != nil {
-		return nil, err
+	var p writer
+	p.content(content)
+	if p.err != nil {
+		return nil, p.err
 	}
-	return out.Bytes(), nil
+	return []byte(p.out.String()), nil
 }
 
 // A booklet is the contract on its way to a page. It remembers the first thing
@@ -366,42 +357,4 @@ func limitsOf(v any) []string {
 		limits = append(limits, strings.Join(names, ", "))
 	}
 	return limits
-}
-
-// prose returns paragraphs of text with `code` and **emphasis** as HTML.
-func prose(text string) (template.HTML, error) {
-	var out strings.Builder
-	for part := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
-		p, err := phrase(part)
-		if err != nil {
-			return "", err
-		}
-		if p != "" {
-			out.WriteString("<p>" + string(p) + "</p>\n")
-		}
-	}
-	return template.HTML(out.String()), nil
-}
-
-// phrase is prose without paragraphs.
-func phrase(text string) (template.HTML, error) {
-	var out strings.Builder
-	for _, mark := range []struct{ is, begin, end string }{{"`", "<code>", "</code>"}, {"**", "<strong>", "</strong>"}} {
-		if strings.Count(text, mark.is)%2 != 0 {
-			return "", errors.New("a " + mark.is + " without its other half in: " + text)
-		}
-	}
-	for i, part := range strings.Split(template.HTMLEscapeString(text), "`") {
-		if i%2 == 1 {
-			out.WriteString("<code>" + part + "</code>")
-			continue
-		}
-		for j, part := range strings.Split(part, "**") {
-			if j%2 == 1 {
-				part = "<strong>" + part + "</strong>"
-			}
-			out.WriteString(part)
-		}
-	}
-	return template.HTML(out.String()), nil
 }

@@ -16,8 +16,6 @@ import (
 	"sync"
 	"time"
 
-	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -270,7 +268,7 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Ev
 		err := s.body(r, func(b []byte) (err error) { e, err = event.Parse(b); return err })
 		return []event.Event{e}, false, err
 	case binary && (media == event.JSON || media == ""):
-		e, err := readBinary(r)
+		e, err := s.readBinary(r)
 		return []event.Event{e}, false, err
 	case media == event.JSON:
 		var e event.Event
@@ -323,39 +321,27 @@ func bodyError(err error) error {
 	return &im.Error{Kind: im.Unavailable, Msg: "the body of the request broke off", Err: err}
 }
 
-func readBinary(r *http.Request) (event.Event, error) {
-	in, err := cehttp.NewEventFromHTTPRequest(r)
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return event.Event{}, bodyError(err)
-		}
-		return event.Event{}, &im.Error{Kind: im.Invalid, Msg: "not a CloudEvent in binary mode", Err: err}
+// readBinary reads a CloudEvent in binary mode: its attributes are headers, its
+// data is the body. (CloudEvents 1.0, HTTP Protocol Binding, 3.1. The SDK reads
+// it, too, but links a JSON library that makes every binary half as large again.)
+func (s *server) readBinary(r *http.Request) (e event.Event, err error) {
+	if v := r.Header.Get("Ce-Specversion"); v != "1.0" {
+		return e, im.Errorf(im.Invalid, "CloudEvents %.20q is not spoken here: use 1.0", v)
 	}
-	return fromSDK(in)
-}
-
-func fromSDK(in *ce.Event) (event.Event, error) {
-	e := event.Event{
-		ID: in.ID(), Type: in.Type(), Source: in.Source(), Subject: in.Subject(),
-		Data: in.Data(),
-	}
-	if t := in.Time(); !t.IsZero() {
-		e.Time = im.TimeOf(t)
-	}
-	for name, v := range in.Extensions() {
-		text, ok := v.(string)
-		if !ok {
+	for name, values := range r.Header {
+		attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
+		if !ok || attribute == "specversion" {
 			continue
 		}
-		if err := e.SetAttribute(name, text); err != nil {
+		if err := e.SetAttribute(attribute, values[0]); err != nil {
 			return e, err
 		}
 	}
-	if in.SpecVersion() != "1.0" {
-		return e, im.Errorf(im.Invalid, "CloudEvents %.20q is not spoken here: use 1.0", in.SpecVersion())
+	err = s.body(r, func(b []byte) error { e.Data = bytes.Clone(b); return nil })
+	if err == nil {
+		err = e.Check()
 	}
-	return e, e.Check()
+	return e, err
 }
 
 // run hands to the handler what may pass and returns a reply for each event.
