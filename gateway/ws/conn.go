@@ -38,13 +38,13 @@ type Conn struct {
 	changed  sync.Cond // state, writing or inFlight
 	state    int
 	out      []outgoing
-	queued   int                      // frames in out or being written
-	bytes    int                      // of them
-	writing  bool                     // a writer runs
-	inFlight int                      // messages that chat-ingest has not answered
-	settling bool                     // no further messages are taken
-	holds    map[im.Conversation]hold // of what is held back; nil until something is
-	head     int64                    // the client has been told that its inbox reaches to here
+	queued   int                        // frames in out or being written
+	bytes    int                        // of them
+	writing  bool                       // a writer runs
+	inFlight int                        // messages that chat-ingest has not answered
+	settling bool                       // no further messages are taken
+	holds    map[im.Conversation][]hold // of what is held back; nil until something is
+	head     int64                      // the client has been told that its inbox reaches to here
 
 	// The reader's own.
 	sent   int64 // messages that the client has sent

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -45,12 +46,15 @@ type submission struct {
 	span         trace.Span
 }
 
-// hold says which message is to come before any other of its connection and
-// conversation that was sent after it.
+// A hold keeps back what a connection sent in a conversation from the nth
+// message on, which was refused for a while, until that one comes again. What
+// was sent before it came again may be in the lane still when it does, and is
+// kept back even so: back is where it came again, 0 as long as it has not.
 type hold struct {
 	id    string
 	nth   int64
-	until time.Time
+	back  int64
+	until time.Time // when a message that has not come again is taken to be given up
 }
 
 const (
@@ -79,6 +83,7 @@ func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h := l.hub
 	s := &submission{conn: c, id: d.ClientID, nth: c.sent, start: time.Now()}
 	s.conversation, _ = d.Conversation(c.who.User) // was checked
+	c.comesAgain(s.conversation, s.id, s.nth)
 	ctx, span := h.Tracer.Start(context.Background(), "send", trace.WithSpanKind(trace.SpanKindProducer))
 	s.span = span
 	e, err := event.New(event.MessageSubmitted, h.source, string(s.conversation), event.Submitted{
@@ -170,45 +175,79 @@ func (l *lane) refuse(s *submission, err error) {
 	s.conn.answer(frame.NewRefused(s.id, im.ProblemOf(err), retryAfter(err)).Encode())
 }
 
-// hold keeps back what comes in a conversation after the nth message of c until
-// that one comes again. If another is waited for already, it is the earlier of
-// the two that counts: a message that was refused as it came can precede the
-// failure of one that was still in the lane.
+// hold keeps back what comes in a conversation from the nth message of c on
+// until that one comes again. If another is waited for already, it is the
+// earlier of the two that counts: a message that was refused as it came can
+// precede the failure of one that was still in the lane.
 func (c *Conn) hold(conv im.Conversation, id string, nth int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	h, ok := c.holds[conv]
-	if ok && now.Before(h.until) && h.nth <= nth {
-		return
+	until := now.Add(holdFor)
+	list := c.holds[conv]
+	for i := range list {
+		h := &list[i]
+		switch {
+		case h.back == nth: // came again, to no avail
+			h.back, h.until = 0, until
+			return
+		case h.back != 0 || !now.Before(h.until):
+		case h.id == id:
+			h.until = until
+			return
+		case h.nth > nth:
+			h.id, h.nth, h.until = id, nth, until
+			return
+		default:
+			return
+		}
 	}
-	if !ok && len(c.holds) >= maxHolds {
-		maps.DeleteFunc(c.holds, func(_ im.Conversation, h hold) bool { return !now.Before(h.until) })
+	if list == nil && len(c.holds) >= maxHolds {
+		maps.DeleteFunc(c.holds, func(_ im.Conversation, list []hold) bool {
+			return !slices.ContainsFunc(list, func(h hold) bool { return h.back != 0 || now.Before(h.until) })
+		})
 		if len(c.holds) >= maxHolds {
 			return
 		}
 	}
 	if c.holds == nil {
-		c.holds = make(map[im.Conversation]hold)
+		c.holds = make(map[im.Conversation][]hold)
 	}
-	c.holds[conv] = hold{id, nth, now.Add(holdFor)}
+	c.holds[conv] = append(list, hold{id: id, nth: nth, until: until})
 }
 
-// isHeld reports whether s is held back. A message that was waited for ends
-// the wait.
-func (s *submission) isHeld(now time.Time) bool {
+// comesAgain notes that the nth message of c, which goes into the lane, is the
+// one that is waited for, if it is.
+func (c *Conn) comesAgain(conv im.Conversation, id string, nth int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, h := range c.holds[conv] {
+		if h.id == id && h.back == 0 {
+			c.holds[conv][i].back = nth
+		}
+	}
+}
+
+// isHeld reports whether s, whose turn it is in the lane, is held back, and
+// forgets what holds nothing back any more.
+func (s *submission) isHeld(now time.Time) (held bool) {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h, ok := c.holds[s.conversation]
-	if !ok || s.nth < h.nth {
+	list, ok := c.holds[s.conversation]
+	if !ok {
 		return false
 	}
-	if h.id != s.id && now.Before(h.until) {
-		return true
+	list = slices.DeleteFunc(list, func(h hold) bool {
+		if h.back == 0 {
+			return !now.Before(h.until)
+		}
+		return h.back <= s.nth
+	})
+	if c.holds[s.conversation] = list; len(list) == 0 {
+		delete(c.holds, s.conversation)
 	}
-	delete(c.holds, s.conversation)
-	return false
+	return slices.ContainsFunc(list, func(h hold) bool { return h.nth <= s.nth })
 }
 
 // release returns those of a batch that are not held back, and refuses the

@@ -328,6 +328,67 @@ func TestP4AMessageRefusedAsItCameHoldsUpLaterOnesOnly(t *testing.T) {
 	})
 }
 
+// A message that came again may still wait in the lane when the next one is
+// refused as it comes: it is no reason to let pass what comes after that one.
+func TestP4WhatIsRefusedBehindAMessageThatCameAgainHoldsUpLaterOnes(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		h.SendRate, h.SendBurst = 2, 2
+		var release chan struct{}
+		var order []string
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			<-release
+			for _, e := range events {
+				var s event.Submitted
+				if err := json.Unmarshal(e.Data, &s); err != nil {
+					t.Error(err)
+				}
+				order = append(order, s.ClientID)
+			}
+			return acceptAll(ctx, events)
+		}
+		c, to := connect(h, "ann", time.Hour), im.NewID()
+		c.frames()
+		send := func(id string) {
+			c.in <- fmt.Sprintf(`{"type":"send","id":%q,"to":"u:%s","text":"x"}`, id, to)
+			synctest.Wait()
+		}
+		told := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for _, f := range c.frames() {
+				got = append(got, f.Type+" "+f.ID)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		}
+		release = make(chan struct{})
+		for _, id := range []string{"m1", "m2", "m3"} {
+			send(id)
+		}
+		told("refused m3")
+		settle(500 * time.Millisecond) // one more is allowed by then
+		send("m3")
+		send("m4")
+		told("refused m4")
+		settle(500 * time.Millisecond)
+		send("m5")
+		close(release)
+		told("accepted m1", "refused m5", "accepted m2", "accepted m3")
+		settle(time.Second)
+		send("m4")
+		send("m5")
+		told("accepted m4", "accepted m5")
+		if want := []string{"m1", "m2", "m3", "m4", "m5"}; !slices.Equal(order, want) {
+			t.Errorf("went on in the order %q, want %q", order, want)
+		}
+		if len(c.holds) != 0 {
+			t.Errorf("still held back: %v", c.holds)
+		}
+	})
+}
+
 func TestP7WhatIsHeldBackOfAConnectionIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, h *Hub) {
 		h.SendRate, h.SendBurst = 1, 20
