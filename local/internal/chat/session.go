@@ -14,6 +14,13 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
+// How long it is from one try to look somebody up to the next, at first and at
+// most.
+const (
+	lookAgain     = 100 * time.Millisecond
+	lookAgainMost = 3 * time.Second
+)
+
 // A session is one person at a terminal.
 type session struct {
 	account string
@@ -143,8 +150,22 @@ func (s *session) look(ctx context.Context) error {
 	return nil
 }
 
+// find returns who has an account. As what is typed waits for the server, so
+// does this while the server cannot be reached.
 func (s *session) find(ctx context.Context, account string) (im.User, error) {
 	u, err := s.client.FindUser(ctx, account)
+	for wait := lookAgain; err != nil && im.KindOf(err).Transient() && ctx.Err() == nil; wait = min(2*wait, lookAgainMost) {
+		if wait == lookAgain {
+			s.screen.print(fmt.Sprintf("(looking for %s, as soon as the server answers)", account))
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.client.Done():
+			return u, fmt.Errorf("disconnected: %w", s.client.Err())
+		case <-ctx.Done():
+		}
+		u, err = s.client.FindUser(ctx, account)
+	}
 	if errors.Is(err, im.NotFound) {
 		return u, fmt.Errorf("nobody has the account %s yet", account)
 	}
