@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"strconv"
 	"sync"
@@ -20,27 +21,57 @@ const first, count = 20000, 12000
 
 var (
 	mu       sync.Mutex
-	reserved []net.PacketConn
+	reserved = make(map[int]net.PacketConn)
 )
 
 var errNone = fmt.Errorf("no port is free between %d and %d", first, first+count-1)
 
 // Take returns a port of 127.0.0.1 at which nothing listens, and that no other
-// process has been given by Take as long as it runs. (The latter on Linux only.)
+// process has been given by Take or Keep as long as it runs. (The latter on
+// Linux only.)
 func Take() (int, error) {
 	for range 200 {
 		port := first + rand.IntN(count)
-		if Check("127.0.0.1:"+strconv.Itoa(port)) == nil && reserve(port) == nil {
+		if try(port) == nil {
 			return port, nil
 		}
 	}
 	return 0, errNone
 }
 
+// Keep takes a port that was given out before, to this process or to one that
+// has ended, if that can be done still.
+func Keep(port int) error {
+	mu.Lock()
+	_, ours := reserved[port]
+	mu.Unlock()
+	if ours {
+		return Check(address(port))
+	}
+	return try(port)
+}
+
+// try reserves a port and then looks whether it is free, in this order: to look
+// at a port of another process would be in the way of what starts there now.
+func try(port int) error {
+	if err := reserve(port); err != nil {
+		return err
+	}
+	err := Check(address(port))
+	if err != nil {
+		release(port)
+	}
+	return err
+}
+
+func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
 // Check returns why nothing could listen at addr (host:port) now.
 func Check(addr string) error {
 	// A program that is started now would have the listener, too, until its exec:
-	// whoever listens there next would find the port taken.
+	// whoever listens there next would find the port taken. So would the child by
+	// which package os finds out, once and without the lock, what clone can do.
+	os.FindProcess(os.Getpid())
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	ln, err := net.Listen("tcp", addr)
@@ -62,6 +93,15 @@ func reserve(port int) error {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	reserved = append(reserved, conn) // else it is closed when it is collected
+	reserved[port] = conn // else it is closed when it is collected
 	return nil
+}
+
+func release(port int) {
+	mu.Lock()
+	defer mu.Unlock()
+	if conn, ok := reserved[port]; ok {
+		conn.Close()
+		delete(reserved, port)
+	}
 }
