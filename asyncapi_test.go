@@ -246,7 +246,7 @@ func TestFramesAreAsAsyncAPISays(t *testing.T) {
 	}
 	for typ, schema := range a.frames("fromClients") {
 		good := map[string]string{
-			frame.Send:   `{"type":"send","id":"1","to":"u:aaaaaaaaaaaaaaaa","text":"hi"}`,
+			frame.Send:   `{"type":"send","id":"1","to":"u:aaaaaaaaaaaaaaaa","text":"hi","kind":"text"}`,
 			frame.Typing: `{"type":"typing","to":"g:aaaaaaaaaaaaaaaa"}`,
 			frame.Signal: `{"type":"signal","to":"u:aaaaaaaaaaaaaaaa","data":null}`,
 			frame.Token:  `{"type":"token","token":"x"}`,
@@ -257,6 +257,20 @@ func TestFramesAreAsAsyncAPISays(t *testing.T) {
 		}
 		if err := a.check(schema, []byte(good)); err != nil {
 			t.Errorf("%s: %v", good, err)
+		}
+	}
+	send := a.frames("fromClients")[frame.Send]
+	for said, want := range map[string]bool{
+		`"file":"bbbbbbbbbbbbbbbb"`:                         true,
+		`"file":"bbbbbbbbbbbbbbbb","text":"","kind":"file"`: true,
+		`"file":"bbbbbbbbbbbbbbbb","text":"Here it is"`:     true,
+		`"text":""`:                         false,
+		`"kind":"file","text":"Here it is"`: false,
+		`"kind":"notice","text":"It is so"`: false,
+	} {
+		b := []byte(`{"type":"send","id":"1","to":"u:aaaaaaaaaaaaaaaa",` + said + `}`)
+		if err := a.check(send, b); (err == nil) != want {
+			t.Errorf("%s: %v", b, err)
 		}
 	}
 }
@@ -286,6 +300,7 @@ func sampleNotices(now im.Time, message string) map[string]string {
 		im.MessageRead:         `{"message":"` + message + `",` + user + `}`,
 		im.MessageDeleted:      `{"messages":["` + message + `"]}`,
 		im.ConversationUpdated: `{"pinned":true,"muted":false,"hidden":false}`,
+		im.WebhookDisabled:     `{"webhook":"bbbbbbbbbbbbbbbb","reason":"failing","failing":"` + now.String() + `","failure":"it answers 500"}`,
 	}
 }
 
@@ -300,7 +315,16 @@ func TestEventsAreAsAsyncAPISays(t *testing.T) {
 	recalled.Text, recalled.Recalled, recalled.Revision = "", true, 1
 	deleted.Text, deleted.ClientID, deleted.Kind, deleted.Revision = "", "", im.KindDeleted, 1<<30
 
+	file, recalledFile := text, recalled
+	file.Kind, file.Text, recalledFile.Kind = im.KindFile, "", im.KindFile
+	var err error
+	if file.Data, err = json.Marshal(im.File{ID: bob, Name: "lunch.png", Size: 70, Type: "image/png", SHA256: strings.Repeat("0a", 32), Picture: im.Picture{Width: 1, Height: 1, Preview: "LEHV6nWB2yk8"}}.Data()); err != nil {
+		t.Fatal(err)
+	}
+
 	accepted := map[string]event.Accepted{
+		"a file":                 {Message: file, Recipients: []string{ann, bob}},
+		"a recall of a file":     {Message: file, Quiet: true, Amended: []im.Message{recalledFile}},
 		"a text":                 {Message: text, Recipients: []string{ann, bob}},
 		"a recall":               {Message: text, Quiet: true, Amended: []im.Message{recalled}},
 		"a deletion for oneself": {Message: text, Recipients: []string{ann}, Quiet: true, Amended: []im.Message{deleted}},
@@ -343,6 +367,8 @@ func TestEventsAreAsAsyncAPISays(t *testing.T) {
 	}
 	for name, bad := range map[string]im.Message{
 		"a text without a text":     {ID: text.ID, Conversation: text.Conversation, Time: now, From: ann, Kind: im.KindText},
+		"a file without data":       {ID: text.ID, Conversation: text.Conversation, Time: now, From: ann, Kind: im.KindFile},
+		"a file without its hash":   {ID: text.ID, Conversation: text.Conversation, Time: now, From: ann, Kind: im.KindFile, Data: json.RawMessage(`{"file":"bbbbbbbbbbbbbbbb","name":"x","size":1,"type":"image/png"}`)},
 		"a notice without data":     {ID: text.ID, Conversation: text.Conversation, Time: now, From: ann, Kind: im.KindNotice},
 		"a notice without its data": {ID: text.ID, Conversation: text.Conversation, Time: now, From: ann, Kind: im.KindNotice, Data: json.RawMessage(`{"type":"group.role"}`)},
 		"an id that is none":        {ID: "1", Conversation: text.Conversation, Time: now, From: ann, Kind: im.KindText, Text: "hello"},

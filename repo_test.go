@@ -27,7 +27,7 @@ import (
 
 const module = "github.com/tidings-im/tidings"
 
-var adapters = []string{"postgres", "mongodb", "redis", "kafka", "s3"}
+var adapters = []string{"postgres", "mongodb", "redis", "kafka", "s3", "coldstore"}
 
 // layers says what of ours each package may import; the first match decides.
 // A * matches one path element; "." is the package at the root.
@@ -44,18 +44,24 @@ var layers = []struct {
 	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
 	{"shared/imtest", []string{"shared/proc", "shared/imtest/child", "shared/imtest/freeport"}},
 	{"shared/imtest/*", []string{"shared/im"}},
+	{"shared/archive", []string{"shared/im", "shared/event", "shared/proc", "shared/fn"}},
 	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/mongodb"}},
 	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka"}},
+	{"shared/webpush", []string{"shared/im", "shared/proc", "shared/webhook"}},
+	{"shared/words", []string{"shared/im"}},
+	{"shared/postgres", []string{"shared/im", "shared/event", "shared/proc", "shared/words"}},
 	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
 	{"client", []string{"shared/im", "shared/frame"}},
 	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka"}},
 	{"connector", []string{"connector/*", "shared/proc"}},
 	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis"}},
 	{"gateway", []string{"gateway/*", "shared/proc"}},
+	{"functions/internal/bot", []string{"functions/internal/user", "shared/*"}},     // whose sessions end as everybody's
+	{"functions/internal/account", []string{"functions/internal/user", "shared/*"}}, // who signs in otherwise is signed in by it
 	{"functions/internal/*", []string{"shared/*"}},
 	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
-	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/proc", "shared/token"}},
+	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/s3", "shared/coldstore", "shared/proc", "shared/token", "shared/webpush"}},
 	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},

@@ -76,8 +76,18 @@ func (a *API) Register(ctx context.Context, account, name, password string) (im.
 }
 
 // Login starts a session for a device. The device's name is chosen once and kept.
+// Of a user with a second factor the error is im.SecondFactor: see LoginWithCode.
 func (a *API) Login(ctx context.Context, account, password, device, platform string) (Tokens, error) {
+	return a.LoginWithCode(ctx, account, password, "", device, platform)
+}
+
+// LoginWithCode is Login with a code of the second factor: of an authenticator,
+// or for recovery. Each is good once.
+func (a *API) LoginWithCode(ctx context.Context, account, password, code, device, platform string) (Tokens, error) {
 	in := map[string]string{"account": account, "password": password, "device": device, "platform": platform}
+	if code != "" {
+		in["code"] = code
+	}
 	return a.tokens(ctx, "/v1/sessions", in)
 }
 

@@ -22,6 +22,7 @@ type Options struct {
 	// Connect only, never later.
 	Tokens            Tokens
 	Account, Password string
+	Code              string // of the second factor, for a user who has one: without it Connect returns im.SecondFactor
 	Device, Platform  string // for signing in by password; see im.CheckDevice, im.Platforms
 
 	// Store is where state is kept; nil is a new Memory.
@@ -173,7 +174,7 @@ func (c *Client) signInOnce(ctx context.Context, state State) error {
 	if c.opt.Account == "" {
 		return im.Errorf(im.Unauthenticated, "the session has ended, or there was none: sign in with account and password")
 	}
-	t, err := c.api.Login(ctx, c.opt.Account, c.opt.Password, c.opt.Device, c.opt.Platform)
+	t, err := c.api.LoginWithCode(ctx, c.opt.Account, c.opt.Password, c.opt.Code, c.opt.Device, c.opt.Platform)
 	return c.tokens.adopt(ctx, t, err)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,11 +59,8 @@ func TestEveryFunctionIsInOneGroup(t *testing.T) {
 				t.Errorf("%s is in %s and in %s", f.Name, in[f.Name], g.Name)
 			}
 			in[f.Name] = g.Name
-			if f.Every > 0 && len(g.Functions) > 1 {
-				t.Errorf("%s is called by a clock, which calls a deployable, so it is to be one alone", f.Name)
-			}
-			if f.Topic != "" && len(g.Functions) > 1 {
-				t.Errorf("%s is triggered by a topic, which an annotation of a deployable says, so it is to be one alone", f.Name)
+			if (f.Every > 0) != g.Timed() {
+				t.Errorf("%s is in %s: what a clock calls shares a deployable that nobody else calls", f.Name, g.Name)
 			}
 		}
 	}
@@ -74,7 +72,7 @@ func TestEveryFunctionIsInOneGroup(t *testing.T) {
 }
 
 func TestEveryPatternOfTheTablesMeansSomething(t *testing.T) {
-	patterns := strings.Split(gatewayCallers, ",")
+	patterns := strings.Split(gatewayCallers+","+outsideCallers, ",")
 	for _, s := range scales {
 		patterns = append(patterns, s.pattern)
 	}
@@ -84,6 +82,49 @@ func TestEveryPatternOfTheTablesMeansSomething(t *testing.T) {
 	for _, p := range patterns {
 		if !slices.ContainsFunc(functions.All, func(f fn.Func) bool { return matches(p, f.Name) }) {
 			t.Errorf("no function is called %s", p)
+		}
+	}
+}
+
+// What a function is told and where it may go follows from what it reads, so
+// that a new one is not forgotten.
+func TestTheTablesOfSettingsFitTheCode(t *testing.T) {
+	vars, err := pretended()
+	if err != nil {
+		t.Fatal(err)
+	}
+	abroad := []string{"SMTP_URL", "OAUTH_PROVIDERS", "NOTIFY_WEBHOOK_URL", "VAPID_PRIVATE_KEY", "WEBHOOK_PARALLEL"} // by which something outside is found
+	somebody := make(map[string]bool)
+	for _, f := range functions.All {
+		read := make(map[string]bool)
+		if err := settingsOf(f, vars, read); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(somebody, read)
+		want := slices.ContainsFunc(abroad, func(setting string) bool { return read[setting] })
+		if got := matches(outsideCallers, f.Name); got != want {
+			t.Errorf("%s: the table says that it talks to what is not ours: %t; the settings that it reads: %t", f.Name, got, want)
+		}
+	}
+	for _, setting := range slices.Concat(choices, secrets, abroad) {
+		if !somebody[setting] {
+			t.Errorf("no function reads %s", setting)
+		}
+	}
+}
+
+// A process bounds its pictures and its parts of the archive by function.
+func TestADeployableHasTheMemoryOfItsFunctions(t *testing.T) {
+	for _, g := range grouped(wired(t)) {
+		least, held := 0, 0
+		for _, f := range g.Functions {
+			least = max(least, f.Scale.Mi())
+			if f.Scale.Name == bulk.Name {
+				held += f.Scale.Mi()
+			}
+		}
+		if least = max(least, held); least == 0 || g.Scale.Mi() < least {
+			t.Errorf("%s may use %d MiB, and its functions %d", g.Name, g.Scale.Mi(), least)
 		}
 	}
 }
@@ -110,8 +151,13 @@ func TestADeployableHasWhatItsFunctionsNeed(t *testing.T) {
 					t.Errorf("%s serves %s and has no %s", g.Name, f.Name, need)
 				}
 			}
-			if f.Kafka && !g.Kafka || f.Inbox && !g.Inbox {
-				t.Errorf("%s serves %s and is not told where Kafka or inboxes are", g.Name, f.Name)
+			for _, may := range f.May {
+				if !slices.Contains(g.Needs, may) && !slices.Contains(g.May, may) {
+					t.Errorf("%s serves %s and cannot have %s", g.Name, f.Name, may)
+				}
+			}
+			if f.Kafka && !g.Kafka || f.Inbox && !g.Inbox || f.Calls && !g.Calls {
+				t.Errorf("%s serves %s and is not told where Kafka, inboxes or functions are", g.Name, f.Name)
 			}
 		}
 	}
@@ -124,6 +170,7 @@ func TestGatewayAndConnectorFindEachFunctionInItsDeployable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unset := regexp.MustCompile(`\$\{\w+:-(\S*?)\}`) // what a variable of whoever deploys is, if they set none
 	setting := func(file, name string) string {
 		t.Helper()
 		found := regexp.MustCompile(name+`[=:] ?(\S+)`).FindAllSubmatch(files[file], -1)
@@ -131,15 +178,15 @@ func TestGatewayAndConnectorFindEachFunctionInItsDeployable(t *testing.T) {
 			t.Fatalf("%s does not say %s", file, name)
 		}
 		for _, f := range found {
-			if !bytes.Equal(f[1], found[0][1]) {
+			if !bytes.Equal(unset.ReplaceAll(f[1], []byte("$1")), unset.ReplaceAll(found[0][1], []byte("$1"))) {
 				t.Errorf("%s says several things about %s", file, name)
 			}
 		}
-		return string(found[0][1])
+		return string(unset.ReplaceAll(found[0][1], []byte("$1")))
 	}
 	for file, at := range map[string]string{
 		"docker-compose.yml":       "http://%g:8080/%f",
-		"stack.ce.yml":             "http://gateway.openfaas:8080/function/%g/%f",
+		"stack.ce.yml":             "http://gateway.openfaas:8080/function/%g/%f", // where OPENFAAS_INTERNAL says nothing
 		"openfaas/ce/settings.env": "http://gateway.openfaas:8080/function/%g/%f",
 		"openfaas/faasd.yaml":      "http://gateway:8080/function/%g/%f",
 	} {
@@ -169,6 +216,10 @@ type stack struct {
 
 func TestStacksKeepToTheLimitsOfOpenFaaS(t *testing.T) {
 	all := wired(t)
+	settings, err := os.ReadFile("../openfaas/ce/settings.env")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for file, most := range map[string]int{"stack.yml": 1 << 20, "stack.ce.yml": 15} {
 		var s stack
 		b, err := os.ReadFile("../" + file)
@@ -210,11 +261,38 @@ func TestStacksKeepToTheLimitsOfOpenFaaS(t *testing.T) {
 			}
 			got := s.Functions[of].Annotations
 			switch {
-			case f.Every > 0 && (got["topic"] != "cron-function" || got["schedule"] == ""):
+			case f.Every > 0 && file == "stack.yml" && (got["topic"] != "cron-function" || got["schedule"] == ""):
 				t.Errorf("%s: no clock calls %s: %v", file, of, got)
-			case f.Topic != "" && got["topic"] != f.Topic:
+			case f.Every > 0 && file == "stack.ce.yml" && !bytes.Contains(settings, []byte(f.Name+"="+f.Every.String())):
+				t.Errorf("openfaas/ce: no clock calls %s", f.Name)
+			case f.Topic != "" && !slices.Contains(strings.Split(got["topic"], ","), f.Topic):
 				t.Errorf("%s: %s is triggered by %q, not %q", file, of, got["topic"], f.Topic)
 			}
+		}
+	}
+}
+
+// What docs/deploy.md says to copy names every function that a clock calls, and
+// how often.
+func TestTheClockOfTheDocs(t *testing.T) {
+	doc, err := os.ReadFile("../docs/deploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^timers=(.*)$`).FindSubmatch(doc)
+	if line == nil {
+		t.Fatal("docs/deploy.md does not say what CONNECTOR_TIMERS is")
+	}
+	every := make(map[string]time.Duration)
+	for part := range strings.SplitSeq(string(line[1]), ",") {
+		name, often, _ := strings.Cut(part, "=")
+		if every[name], err = time.ParseDuration(often); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, f := range functions.All {
+		if f.Every != every[f.Name] {
+			t.Errorf("docs/deploy.md has %s called every %s, and it is to be every %s", f.Name, every[f.Name], f.Every)
 		}
 	}
 }

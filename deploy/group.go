@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -10,9 +11,11 @@ type group struct {
 	Name      string
 	Functions []function
 	Needs     []string
+	May       []string
+	Told      []string
 	Kafka     bool
 	Inbox     bool
-	Every     time.Duration // of a timed function, which is one alone
+	Calls     bool
 	Scale     scale
 }
 
@@ -29,11 +32,17 @@ func (g group) Patterns() string {
 	return ""
 }
 
+// Every is 0: the connector is the clock of functions that share a deployable.
+func (g group) Every() time.Duration { return 0 }
+
+// Timed reports whether nobody calls g but a clock.
+func (g group) Timed() bool { return g.Name == "timers" }
+
 // Topics returns the topics that trigger a function of g.
 func (g group) Topics() []string {
 	var topics []string
 	for _, f := range g.Functions {
-		if f.Topic != "" {
+		if f.Topic != "" && !slices.Contains(topics, f.Topic) {
 			topics = append(topics, f.Topic)
 		}
 	}
@@ -52,17 +61,30 @@ func grouped(all []function) []group {
 			g.Functions = append(g.Functions, f)
 			g.Kafka = g.Kafka || f.Kafka
 			g.Inbox = g.Inbox || f.Inbox
-			g.Every = max(g.Every, f.Every)
+			g.Calls = g.Calls || f.Calls
 			g.Needs = append(g.Needs, f.Needs...)
-			if f.Scale.Min > g.Scale.Min || f.Scale.Name == heavy.Name {
+			g.May = append(g.May, f.May...)
+			g.Told = append(g.Told, f.Told...)
+			memory := max(g.Scale.Mi(), f.Scale.Mi())
+			if f.Scale.Name == bulk.Name && g.Scale.Name == bulk.Name { // each bounds what it alone holds
+				memory = g.Scale.Mi() + f.Scale.Mi()
+			}
+			if f.Scale.Min > g.Scale.Min || f.Scale.Min == g.Scale.Min && f.Scale.Mi() > g.Scale.Mi() {
 				g.Scale = f.Scale
 			}
+			g.Scale.Memory = fmt.Sprintf("%dMi", memory)
 		}
-		slices.Sort(g.Needs)
-		g.Needs = slices.Compact(g.Needs)
+		g.Needs = sorted(g.Needs)
+		g.Told = sorted(g.Told)
+		g.May = slices.DeleteFunc(sorted(g.May), func(s string) bool { return slices.Contains(g.Needs, s) })
 		out = append(out, g)
 	}
 	return out
+}
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // timed returns the functions that are called by a clock.

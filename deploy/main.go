@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -65,6 +66,7 @@ func render() (map[string][]byte, error) {
 	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"secret": func(setting string) string { return strings.ReplaceAll(strings.ToLower(setting), "_", "-") },
 		"cron":   cron,
+		"groups": groupsSetting,
 		"join":   strings.Join,
 		"bytes":  func(quantity string) string { return strings.TrimSuffix(quantity, "i") }, // 64Mi as compose writes it
 	})
@@ -76,7 +78,16 @@ func render() (map[string][]byte, error) {
 		Functions []function
 		Groups    []group
 		Timed     []function
-	}{all, grouped(all), timed(all)}
+		Choices   []string
+		Needed    []string // secrets
+		Optional  []string // secrets, too
+	}{Functions: all, Groups: grouped(all), Timed: timed(all), Choices: choices}
+	for _, f := range all {
+		data.Needed = append(data.Needed, f.Needs...)
+		data.Optional = append(data.Optional, f.May...)
+	}
+	data.Needed, data.Optional = sorted(data.Needed), sorted(data.Optional)
+	data.Optional = slices.DeleteFunc(data.Optional, func(s string) bool { return slices.Contains(data.Needed, s) })
 	for _, name := range written {
 		var b bytes.Buffer
 		b.WriteString("# Written by `go run ./deploy`; change deploy/ and write it again.\n")
@@ -86,6 +97,15 @@ func render() (map[string][]byte, error) {
 		files[name] = b.Bytes()
 	}
 	return files, nil
+}
+
+// groupsSetting is the setting FUNCTION_GROUPS.
+func groupsSetting() string {
+	var all []string
+	for _, g := range groups {
+		all = append(all, g.name+"="+g.patterns)
+	}
+	return strings.Join(all, ";")
 }
 
 // cron returns how often d is in the five fields of cron.

@@ -8,8 +8,10 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -22,8 +24,11 @@ import (
 type function struct {
 	fn.Func
 	Needs []string // settings that are secrets, such as POSTGRES_URL
+	May   []string // such as it starts without
+	Told  []string // settings that only whoever deploys knows, of those in choices
 	Kafka bool     // it writes to Kafka
 	Inbox bool     // it reads or writes inboxes
+	Calls bool     // it calls other functions
 	Scale scale
 	Group string // the deployable that it is part of where there are few
 }
@@ -40,9 +45,9 @@ func (f function) Topics() []string {
 func (f function) Reaches() []string {
 	var to []string
 	for _, s := range []struct{ setting, service string }{
-		{"POSTGRES_URL", "postgres"}, {"MONGODB_URL", "mongodb"}, {"REDIS_URL", "redis"},
+		{"POSTGRES_URL", "postgres"}, {"MONGODB_URL", "mongodb"}, {"REDIS_URL", "redis"}, {"S3_URL", "s3"}, {"ARCHIVE_URL", "s3"},
 	} {
-		if slices.Contains(f.Needs, s.setting) {
+		if (slices.Contains(f.Needs, s.setting) || slices.Contains(f.May, s.setting)) && !slices.Contains(to, s.service) {
 			to = append(to, s.service)
 		}
 	}
@@ -52,12 +57,22 @@ func (f function) Reaches() []string {
 	if matches(gatewayCallers, f.Name) {
 		to = append(to, "gateway")
 	}
+	if f.Calls {
+		to = append(to, "functions")
+	}
+	if matches(outsideCallers, f.Name) {
+		to = append(to, "outside")
+	}
 	return to
 }
 
+// outsideCallers are the functions that talk to what is not ours: mail servers,
+// providers of accounts, push services, webhooks.
+const outsideCallers = "mail-send,oauth-start,oauth-callback,notify-away,notify-retry,webhook-deliver,webhook-retry"
+
 // gatewayCallers are the functions that post to the internal port of gateways:
 // those that push, and those that end sessions. A test holds them to the code.
-const gatewayCallers = "push-*,user-login,user-logout,user-delete,token-refresh,password-change,session-revoke,session-sweep"
+const gatewayCallers = "push-fanout,push-signal,push-presence,user-login,user-logout,user-delete,token-refresh,password-change,session-revoke,session-sweep"
 
 // MaxReplicas is the most replicas of f.
 func (f function) MaxReplicas() int { return f.Scale.Max }
@@ -78,12 +93,21 @@ type scale struct {
 	Memory  string // that it may use at most
 }
 
+// Mi returns the memory that an instance may use at most, in MiB.
+func (s scale) Mi() int {
+	mi, _ := strconv.Atoi(strings.TrimSuffix(s.Memory, "Mi"))
+	return mi
+}
+
 var (
 	onPath = scale{"path", 1, 20, 32, "100m", "64Mi", "256Mi"}  // a cold start would stall a partition, or everybody who sends
 	warm   = scale{"warm", 1, 20, 64, "50m", "48Mi", "192Mi"}   // asked by every client all the time
 	rare   = scale{"rare", 0, 10, 64, "25m", "32Mi", "128Mi"}   // may take the time to start
 	heavy  = scale{"heavy", 1, 20, 8, "200m", "128Mi", "512Mi"} // hashes passwords: a core and 19 MiB each
+	hashes = scale{"rare", 0, 10, 8, "100m", "64Mi", "256Mi"}   // likewise, and asks for a password now and then
+	bulk   = scale{"bulk", 0, 10, 4, "100m", "128Mi", "768Mi"}  // holds files, pictures or parts of the archive in memory
 	timer  = scale{"timer", 0, 1, 4, "25m", "32Mi", "128Mi"}    // called by a clock
+	mover  = scale{"mover", 0, 1, 1, "100m", "128Mi", "768Mi"}  // likewise, with parts of the archive in memory
 )
 
 // scales are of the functions that are not rare. Patterns of path.Match.
@@ -93,7 +117,9 @@ var scales = []struct {
 }{
 	{"chat-ingest", onPath},
 	{"persist-*", onPath},
-	{"push-*", onPath},
+	{"push-fanout", onPath},
+	{"push-signal", onPath},
+	{"push-presence", onPath},
 	{"inbox-heads", onPath},
 	{"message-send", warm},
 	{"message-sync", warm},
@@ -103,9 +129,19 @@ var scales = []struct {
 	{"presence-get", warm},
 	{"user-register", heavy},
 	{"user-login", heavy},
-	{"password-change", heavy},
+	{"password-*", heavy},
+	{"notify-away", onPath},
+	{"webhook-deliver", onPath},
+	{"file-complete", bulk},
+	{"avatar-set", bulk},
+	{"archive-read", bulk},
+	{"archive-history", mover},
 	{"outbox-relay", timer},
-	{"session-sweep", timer},
+	{"*-sweep", timer},
+	{"*-retry", timer},
+	{"mail-send", timer},
+	{"search-index", timer},
+	{"inbox-trim", timer},
 }
 
 // groups are the deployables of a platform that allows few of them: stack.ce.yml
@@ -115,14 +151,22 @@ var groups = []struct{ name, patterns string }{
 	{"persist-history", "persist-history"},
 	{"persist-inbox", "persist-inbox"},
 	{"push-fanout", "push-fanout"},
-	{"live", "push-*,inbox-heads"},
-	{"outbox-relay", "outbox-relay"},
-	{"session-sweep", "session-sweep"},
+	{"live", "push-signal,push-presence,inbox-heads"},
+	{"timers", timers},
 	{"users", "user-*,token-*,session-*,password-*,presence-*"},
+	{"accounts", "email-*,oauth-*,identity-*,totp-*"},
 	{"friends", "friend-*,block-*"},
 	{"groups", "group-*"},
 	{"messages", "message-*,conversation-*"},
+	{"files", "file-*,avatar-*"},
+	{"bots", "bot-*,webhook-create,webhook-list,webhook-update,webhook-delete"},
+	{"away", "notify-away,webhook-deliver,push-key,push-subscribe,push-unsubscribe"},
+	{"archive", "archive-read"},
 }
+
+// timers are the functions that a clock calls. Where they share a deployable the
+// connector is the clock (CONNECTOR_TIMERS): a platform's own calls a deployable.
+const timers = "outbox-relay,session-sweep,file-sweep,bot-sweep,notify-retry,webhook-retry,mail-send,search-index,archive-history,inbox-trim"
 
 func groupOf(name string) string {
 	for _, g := range groups {
@@ -150,10 +194,21 @@ func scaleOf(name string) scale {
 }
 
 // secrets are the settings that are not for everybody to read.
-var secrets = []string{"MONGODB_URL", "POSTGRES_URL", "REDIS_URL", "SEAL_KEYS", "TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS"}
+var secrets = []string{
+	"ACCOUNT_KEYS", "ARCHIVE_URL", "MONGODB_URL", "NOTIFY_WEBHOOK_SECRET", "OAUTH_PROVIDERS", "POSTGRES_URL", "REDIS_URL", "S3_URL", "SEAL_KEYS", "SMTP_URL",
+	"TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS", "VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY",
+}
+
+// choices are the settings that are no secrets and that nobody but who deploys
+// knows: without them a feature does nothing, or links lead nowhere. All other
+// settings have defaults that work.
+var choices = []string{
+	"ARCHIVE_AFTER", "INBOX_KEEP", "INBOX_KEEP_ENTRIES", "MAIL_FROM", "NOTIFY_WEBHOOK_URL", "OAUTH_REDIRECTS", "S3_PUBLIC_URL", "SERVICE_NAME", "VAPID_CONTACT",
+}
 
 // wire asks each function what it reads when it starts: so nothing is given a
-// secret that it does not use, and nothing is forgotten.
+// secret that it does not use, and nothing is forgotten. What it starts without,
+// though it would read it, is a feature that whoever deploys may leave out.
 func wire() ([]function, error) {
 	vars, err := pretended()
 	if err != nil {
@@ -167,9 +222,30 @@ func wire() ([]function, error) {
 				return nil, fmt.Errorf("asking %s what it needs: %w", f.Name, err)
 			}
 		}
-		w := function{Func: f, Kafka: read["KAFKA_BROKERS"], Inbox: read["INBOX_STORE"], Scale: scaleOf(f.Name), Group: groupOf(f.Name)}
+		w := function{Func: f, Kafka: read["KAFKA_BROKERS"], Inbox: read["INBOX_STORE"], Calls: read["FUNCTION_URL"], Scale: scaleOf(f.Name), Group: groupOf(f.Name)}
+		if read["PASSWORD_PARALLEL"] && w.Scale == rare {
+			w.Scale = hashes
+		}
+		for _, c := range choices {
+			if read[c] {
+				w.Told = append(w.Told, c)
+			}
+		}
 		for _, s := range secrets {
-			if read[s] {
+			if !read[s] {
+				continue
+			}
+			without := maps.Clone(vars)
+			delete(without, s)
+			if s == "SEAL_KEYS" {
+				delete(without, "ACCOUNT_KEYS") // for which they stand in
+			}
+			if s == "MONGODB_URL" {
+				without["INBOX_STORE"] = "mongodb"
+			}
+			if settingsOf(f, without, make(map[string]bool)) == nil {
+				w.May = append(w.May, s)
+			} else {
 				w.Needs = append(w.Needs, s)
 			}
 		}
@@ -221,5 +297,8 @@ func pretended() (map[string]string, error) {
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
 		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
+		"S3_URL":            "http://key:secret@127.0.0.1:1/files",
+		"ARCHIVE_URL":       "http://key:secret@127.0.0.1:1/archive",
+		"FUNCTION_URL":      "http://127.0.0.1:1/{function}",
 	}, nil
 }

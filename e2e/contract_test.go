@@ -14,7 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -25,6 +28,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/vault"
 )
 
 // front returns the URL of the API of a gateway before functions.
@@ -75,7 +79,7 @@ const exampleTime = "2026-01-02 03:04:05.678901+00"
 // asked ann to be, ann has blocked eve; in the group Lunch, which is ann's, are
 // bob and cyd, and dan asks to join. Bob has said hello to ann; in the group
 // bob has said something, and then ann.
-func inhabit(d *direct, k *kept) {
+func inhabit(d *direct, k *kept, there *elsewhere) {
 	d.t.Helper()
 	// The hash of a password is the product's own.
 	zoe := d.signUp("zoe")
@@ -117,8 +121,105 @@ func inhabit(d *direct, k *kept) {
 	d.say("019b7ca9-8f2e-7e6a-8000-000000000003", lunch, idOf("ann"), "c3", "At one")
 	k.exec(`INSERT INTO reactions (conversation, message_id, user_id, emoji) VALUES ($1, '019b7ca9-8f2e-7e6a-8000-000000000001', $2, '👍')`, annBob, idOf("ann"))
 	k.exec(`INSERT INTO reaction_counts (conversation, message_id, emoji, count) VALUES ($1, '019b7ca9-8f2e-7e6a-8000-000000000001', '👍', 1)`, annBob)
+
+	// Ann has sent a picture to nobody yet, and owns a bot with a webhook.
+	lunchPicture := examplePicture(d.t)
+	k.exec(`INSERT INTO files (id, owner_id, name, size, type, sha256, state, width, height, preview, created, expires, unsent_since)
+		VALUES ('pppppppppppppppp', $1, 'lunch.png', $2, 'image/png', sha256($3::bytea), 'complete', 1, 1, 'LEHV6nWB2yk8', $4::text::timestamptz, now(), now())`,
+		idOf("ann"), len(lunchPicture), lunchPicture, exampleTime)
+	putObject(d.t, d.vars["S3_URL"], "files/pppppppppppppppp", lunchPicture)
+	k.exec(`INSERT INTO users (id, account, name, password, created, owner_id) VALUES ('rrrrrrrrrrrrrrrr', 'lunch-bot', 'Lunch bot', '', $1::text::timestamptz, $2)`, exampleTime, idOf("ann"))
+	k.exec(`INSERT INTO sessions (id, user_id, device, platform, created, seen)
+		VALUES ('kkkkkkkkkkkkkkkk', 'rrrrrrrrrrrrrrrr', 'token-kkkkkkkkkkkkkkkk', 'bot', $1::text::timestamptz, $1::text::timestamptz)`, exampleTime)
+	k.exec(`INSERT INTO bot_tokens (id, bot_id, hash, name, scopes) VALUES ('kkkkkkkkkkkkkkkk', 'rrrrrrrrrrrrrrrr', $1, 'first', '{messages:read,messages:write}')`, hash[:])
+	k.exec(`INSERT INTO webhooks (id, bot_id, url, secret, created) VALUES ('wwwwwwwwwwwwwwww', 'rrrrrrrrrrrrrrrr', 'https://bot.example.org/hook', '', $1::text::timestamptz)`, exampleTime)
+
+	// She signs in by GitHub, too.
+	k.exec(`INSERT INTO identities (issuer, subject, provider, user_id, name, created) VALUES ($1, '1', 'github', $2, 'ann', $3::text::timestamptz)`, there.URL, idOf("ann"), exampleTime)
+
 	k.redis.HSet(d.t.Context(), "seen:{"+idOf("bob")+"}", "at", "1767323045678901")
 	k.exec(`UPDATE users SET presence = 'friends'`)
+}
+
+// mountExamples mounts all functions as the world of the examples has them.
+func mountExamples(t *testing.T) (*direct, *elsewhere) {
+	there := openElsewhere(t)
+	d := mountAll(t, "EDIT_WINDOW", "1000000h", "RECALL_WINDOW", "1000000h", // the messages are of when they were written
+		"OAUTH_PROVIDERS", there.setting("github"), "OAUTH_REDIRECTS", "https://im.example.org/{provider}")
+	return d, there
+}
+
+// examplePicture returns the picture of the examples, a PNG of one pixel.
+func examplePicture(t *testing.T) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR4nGP4DwQACfsD/fteaysAAAAASUVORK5CYII=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// putObject puts something into the object store of a URL.
+func putObject(t *testing.T, at, key string, content []byte) {
+	t.Helper()
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := u.User.Password()
+	store, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(u.User.Username(), secret, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.PutObject(t.Context(), strings.Trim(u.Path, "/"), key, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{ContentType: "image/png"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What has to be there for the example of an operation beyond the world of the
+// examples, and what only then can be said of its body.
+var exampleSetups = map[string]func(d *direct, k *kept, there *elsewhere, body map[string]any){
+	"email-verify": func(_ *direct, k *kept, _ *elsewhere, _ map[string]any) {
+		k.exec(`UPDATE users SET email = 'ann@example.org' WHERE id = $1`, idOf("ann"))
+	},
+	"email-confirm": func(d *direct, k *kept, _ *elsewhere, body map[string]any) {
+		k.exec(`UPDATE users SET email = 'ann@example.org' WHERE id = $1`, idOf("ann"))
+		d.mailed(k, im.MailVerify, body["code"])
+	},
+	"password-reset": func(d *direct, k *kept, _ *elsewhere, body map[string]any) {
+		k.exec(`UPDATE users SET email = 'ann@example.org', email_verified = now() WHERE id = $1`, idOf("ann"))
+		d.mailed(k, im.MailReset, body["code"])
+	},
+	"totp-confirm": func(d *direct, k *kept, _ *elsewhere, body map[string]any) {
+		const secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+		k.exec(`INSERT INTO second_factors (user_id, secret) VALUES ($1, $2)`, idOf("ann"), d.vault().Seal([]byte(secret), "totp", idOf("ann")))
+		body["code"] = totp(d.t, secret, time.Now())
+	},
+	"oauth-callback": func(d *direct, _ *kept, there *elsewhere, body map[string]any) {
+		status, answer := d.call("oauth-start", "", request{"provider": "github"})
+		var b begun
+		if err := json.Unmarshal([]byte(answer), &b); status != http.StatusOK || err != nil {
+			d.t.Fatalf("beginning: %d %s", status, answer)
+		}
+		body["flow"] = b.Flow
+		body["state"], body["code"] = there.agree(b.URL, "ann-elsewhere")
+	},
+}
+
+func (d *direct) vault() *vault.Vault {
+	d.t.Helper()
+	v, err := vault.New(d.vars["SEAL_KEYS"])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return v
+}
+
+// mailed makes a code one that was mailed to ann.
+func (d *direct) mailed(k *kept, purpose string, code any) {
+	d.t.Helper()
+	hash := d.vault().Hash(strings.ReplaceAll(code.(string), "-", ""), purpose, idOf("ann"), "ann@example.org")
+	k.exec(`INSERT INTO email_codes (user_id, purpose, email, hash, expires) VALUES ($1, $2, 'ann@example.org', $3, now() + interval '1 hour')`, idOf("ann"), purpose, hash)
 }
 
 // say puts a message into history and inboxes, as if it had come by Kafka.
@@ -146,8 +247,9 @@ func (d *direct) say(id string, c im.Conversation, from, clientID, text string) 
 	}
 }
 
-// example returns the request of an operation that its examples make.
-func (op *operation) example(t *testing.T, base string) *http.Request {
+// example returns the request of an operation that its examples make, with
+// the body as the setup of the operation leaves it.
+func (op *operation) example(t *testing.T, base string, setups ...func(body map[string]any)) *http.Request {
 	t.Helper()
 	path, query, header := slices.Clone(op.path), url.Values{}, http.Header{}
 	for _, p := range op.parameters {
@@ -166,8 +268,12 @@ func (op *operation) example(t *testing.T, base string) *http.Request {
 		if op.body.example == nil {
 			t.Fatalf("%s has no example of its body", op.id)
 		}
+		fields := maps.Clone(op.body.example.(map[string]any))
+		for _, set := range setups {
+			set(fields)
+		}
 		var err error
-		if body, err = json.Marshal(op.body.example); err != nil {
+		if body, err = json.Marshal(fields); err != nil {
 			t.Fatal(err)
 		}
 		header.Set("Content-Type", op.body.media)
@@ -220,9 +326,9 @@ func TestEachExampleOfTheContractIsExecuted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := mountAll(t, "EDIT_WINDOW", "1000000h", "RECALL_WINDOW", "1000000h") // the messages are of when they were written
+	d, there := mountExamples(t)
 	world := openStores(t, d.vars)
-	inhabit(d, world)
+	inhabit(d, world, there)
 	world.keep()
 	base := front(t, d.vars, d.url)
 
@@ -266,7 +372,11 @@ func TestEachExampleOfTheContractIsExecuted(t *testing.T) {
 				t.Errorf("a request that was refused has changed %v", changed)
 			}
 
-			resp, body := send(t, authorize(op.example(t, base)))
+			resp, body := send(t, authorize(op.example(t, base, func(body map[string]any) {
+				if set := exampleSetups[op.id]; set != nil {
+					set(d, world, there, body)
+				}
+			})))
 			if resp.StatusCode != http.StatusOK {
 				t.Fatalf("%s %s", resp.Status, body)
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/token"
 )
 
@@ -37,13 +38,23 @@ func mountAll(t *testing.T, more ...string) *direct {
 		vars[more[i]] = more[i+1]
 	}
 	prepare(t, vars)
-	h, err := fn.Mount(t.Context(), imtest.Env(t, vars), functions.All...)
+	return &direct{t, mount(t, imtest.Env(t, vars), vars), vars}
+}
+
+// mount serves all functions at one URL, which they know as the one where
+// functions are, and returns it.
+func mount(t *testing.T, env *proc.Env, vars map[string]string) (url string) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(nil)
+	vars["FUNCTION_URL"] = "http://" + srv.Listener.Addr().String() + "/{function}"
+	h, err := fn.Mount(t.Context(), env, functions.All...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(h)
+	srv.Config.Handler = h
+	srv.Start()
 	t.Cleanup(srv.Close)
-	return &direct{t, srv.URL, vars}
+	return srv.URL
 }
 
 // call posts JSON to a function and returns the status and the body.
@@ -109,7 +120,10 @@ func (d *direct) signUp(name string) account {
 }
 
 // Functions that anybody may call.
-var anybody = map[string]bool{"user-register": true, "user-login": true, "token-refresh": true}
+var anybody = map[string]bool{
+	"user-register": true, "user-login": true, "token-refresh": true, "bot-login": true,
+	"password-forgot": true, "password-reset": true, "oauth-start": true, "oauth-callback": true,
+}
 
 func TestP6NoFunctionIsAWayInForWhoCallsItDirectly(t *testing.T) {
 	d := mountAll(t)

@@ -3,10 +3,14 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -53,16 +57,45 @@ func pattern(line string) *regexp.Regexp {
 	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + "$")
 }
 
-// The session of docs/api.md is what happens when somebody pastes it.
+// runs returns the commands of another page that go on from the session: those
+// below a mark.
+func runs(t *testing.T, file string) []step {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, m := range regexp.MustCompile("(?ms)^<!-- run -->\n(```sh\n.*?^```\n)(?:\n(```json\n.*?^```)$)?").FindAllStringSubmatch(string(b), -1) {
+		fmt.Fprintf(&text, "%s%s\n", m[1], m[2])
+	}
+	all := steps(t, text.String())
+	if len(all) == 0 {
+		t.Fatalf("%s has no commands to run", file)
+	}
+	return all
+}
+
+// The session of docs/api.md is what happens when somebody pastes it, and then
+// what other pages have.
 func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
-	for _, program := range []string{"bash", "curl"} {
+	for _, program := range []string{"bash", "curl", "openssl", "base32"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("needs %s on the PATH (Debian, Ubuntu: apt-get install %s)", program, program)
+			t.Fatalf("needs %s on the PATH (Debian, Ubuntu: apt-get install bash curl openssl coreutils)", program)
 		}
 	}
 	all := steps(t, page(t))
 	if len(all) < 10 {
 		t.Fatalf("%s has %d blocks of commands", apiPage, len(all))
+	}
+	all = append(append(all, runs(t, "../docs/files.md")...), runs(t, "../docs/bots.md")...)
+	dir := t.TempDir()
+	lunch, err := os.Create(filepath.Join(dir, "lunch.jpg"))
+	if err == nil {
+		err = errors.Join(jpeg.Encode(lunch, image.NewRGBA(image.Rect(0, 0, 640, 480)), nil), lunch.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	const mark = "=== step "
 	script := new(strings.Builder)
@@ -76,7 +109,7 @@ func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Replace(script.String(), local, openDoor(t).url, 1))
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay, cmd.Dir = time.Second, dir
 	cmd.Env = append(os.Environ(), "no_proxy=127.0.0.1", "NO_PROXY=127.0.0.1")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -127,6 +160,17 @@ func rowsOf(t *testing.T, header string) (rows [][]string) {
 		rows = append(rows, cells)
 	}
 	return rows
+}
+
+func TestTheFirstPageCountsTheCalls(t *testing.T) {
+	first, err := os.ReadFile("../README.md")
+	contract, contractErr := os.ReadFile("../openapi.yaml")
+	if err := errors.Join(err, contractErr); err != nil {
+		t.Fatal(err)
+	}
+	if says := fmt.Sprintf("one HTTP API of %d calls", strings.Count(string(contract), "operationId: ")); !strings.Contains(string(first), says) {
+		t.Errorf("README.md does not say %q", says)
+	}
 }
 
 func TestThePageOfTheAPIListsEachKindOfErrorWithItsStatus(t *testing.T) {

@@ -61,6 +61,18 @@ func (k *kept) value(sql string, args ...any) (s string) {
 	return s
 }
 
+// forget deletes keys of Redis.
+func (k *kept) forget(pattern string) {
+	k.t.Helper()
+	keys, err := k.redis.Keys(k.t.Context(), pattern).Result()
+	if err == nil && len(keys) > 0 {
+		err = k.redis.Del(k.t.Context(), keys...).Err()
+	}
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
 // keep remembers how things are now. Who writes a notice into the outbox is
 // counted from here on, even if it is published and gone again.
 func (k *kept) keep() {
@@ -140,7 +152,7 @@ func (k *kept) restore() {
 		batch.Queue(`SET LOCAL session_replication_role = replica`) // neither triggers nor foreign keys
 		for _, table := range k.tables {
 			batch.Queue(`DELETE FROM public."` + table + `"`)
-			batch.Queue(`INSERT INTO public."` + table + `" SELECT * FROM kept."` + table + `"`)
+			batch.Queue(`INSERT INTO public."` + table + `" OVERRIDING SYSTEM VALUE SELECT * FROM kept."` + table + `"`)
 		}
 		return tx.SendBatch(ctx, batch).Close()
 	})

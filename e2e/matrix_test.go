@@ -23,7 +23,7 @@ var authorization string
 // situation, "-" where the situation has no meaning for it.
 type row map[string]string
 
-// readMatrix returns the columns and the rows, by function.
+// readMatrix returns the situations and the rows, by function.
 func readMatrix(t *testing.T) (columns []string, rows map[string]row) {
 	t.Helper()
 	rows = make(map[string]row)
@@ -33,15 +33,15 @@ func readMatrix(t *testing.T) (columns []string, rows map[string]row) {
 		switch {
 		case len(words) == 0:
 		case columns == nil:
-			columns = words[1:]
-		case len(words) != len(columns)+1:
-			t.Fatalf("%s has %d cells; there are %d columns", words[0], len(words)-1, len(columns))
+			columns = words[1 : len(words)-1]
+		case len(words) != len(columns)+2:
+			t.Fatalf("%s has %d cells; there are %d columns", words[0], len(words)-1, len(columns)+1)
 		case rows[words[0]] != nil:
 			t.Fatalf("%s has two rows", words[0])
 		default:
-			r := make(row)
-			for i, cell := range words[1:] {
-				r[columns[i]] = cell
+			r := row{"scope": words[len(words)-1]}
+			for i, column := range columns {
+				r[column] = words[i+1]
 			}
 			rows[words[0]] = r
 		}
@@ -60,6 +60,16 @@ type society struct {
 	by                     map[string]account // who calls, by column
 	group, dissolved       im.GroupInfo
 	said                   map[string]string // ids of messages, by conversation and sender
+	files                  map[string]string // likewise of files; of those that were sent nowhere by who has them
+	bots                   map[string]aBot   // by who owns them
+	mailed                 map[string]string // codes, to who asks about themselves, by what for
+	secret                 string            // of their second factor
+}
+
+// aBot is what is known of a bot.
+type aBot struct {
+	ID                      string
+	token, tokenID, webhook string
 }
 
 // actors are who calls, by column.
@@ -91,7 +101,9 @@ type request = map[string]any
 // found makes a society, and keeps it.
 func found(t *testing.T) *society {
 	t.Helper()
-	s := &society{direct: mountAll(t, "RECALL_WINDOW", "1h"), by: make(map[string]account), said: make(map[string]string)}
+	post, there := openPostbox(t), openElsewhere(t)
+	s := &society{direct: mountAll(t, "RECALL_WINDOW", "1h", "SMTP_URL", post.URL, "OAUTH_PROVIDERS", there.setting("elsewhere"), "OAUTH_REDIRECTS", "https://im.example.org/"), by: make(map[string]account), said: make(map[string]string),
+		files: make(map[string]string), bots: make(map[string]aBot), mailed: make(map[string]string)}
 	s.stores = openStores(t, s.vars)
 	who := make(map[string]account)
 	for _, name := range []string{"ann", "bystander", "victim", "self", "stranger", "blocked", "friend", "outsider", "muted", "member", "admin", "owner", "gone"} {
@@ -105,6 +117,9 @@ func found(t *testing.T) *society {
 	must[any](s, "friend-respond", s.ann, request{"user": who["friend"].ID, "accept": true})
 	must[any](s, "friend-request", s.bystander, request{"user": s.ann.ID})       // nobody else may answer
 	must[any](s, "friend-request", s.bystander, request{"user": who["self"].ID}) // who was asked may
+	for _, name := range []string{"self", "stranger", "blocked", "friend"} {
+		s.sendsFile(im.Direct(who[name].ID, s.ann.ID), s.ann)
+	}
 	must[any](s, "block-set", s.ann, request{"user": who["blocked"].ID, "blocked": true})
 
 	members := []string{s.victim.ID, who["muted"].ID, who["member"].ID, who["admin"].ID, who["gone"].ID}
@@ -117,6 +132,7 @@ func found(t *testing.T) *society {
 		for _, name := range []string{"victim", "muted", "member", "admin", "owner"} {
 			s.speak(g.Conversation, who[name])
 		}
+		s.sendsFile(g.Conversation, s.victim)
 	}
 	must[any](s, "group-dissolve", who["owner"], request{"group": s.dissolved.ID})
 	s.speak(im.Direct(who["owner"].ID, who["gone"].ID), who["owner"])
@@ -126,7 +142,14 @@ func found(t *testing.T) *society {
 		s.speak(c, who[name])
 		s.speak(c, s.ann)
 	}
+	s.sendsFile(im.Direct(who["owner"].ID, who["gone"].ID), who["gone"])
+	s.files[who["self"].ID] = s.uploads(who["self"])
+	s.proves(post, who["self"])
+	for _, name := range []string{"ann", "self", "gone"} {
+		s.owns(who[name])
+	}
 	must[any](s, "user-delete", who["gone"], request{"password": "correct horse battery"})
+	s.stores.forget("relation:*") // which may be late to tell that somebody is gone
 	s.stores.keep()
 	return s
 }
@@ -138,6 +161,52 @@ func (s *society) speak(c im.Conversation, by account) {
 	s.said[string(c)+by.ID] = id
 }
 
+// uploads uploads a picture that nobody else has.
+func (s *society) uploads(by account) (file string) {
+	s.t.Helper()
+	content := picture(s.t, 16, 20+len(s.files))
+	u := must[upload](s, "file-create", by, fileOf("lunch.png", "image/png", content))
+	if status, answer := u.put(s.t, content); status != http.StatusOK {
+		s.t.Fatalf("uploading: %d %s", status, answer)
+	}
+	must[any](s, "file-complete", by, request{"file": u.File.ID})
+	return u.File.ID
+}
+
+// sendsFile puts a file into a conversation that somebody sent.
+func (s *society) sendsFile(c im.Conversation, by account) {
+	s.t.Helper()
+	file := s.uploads(by)
+	must[any](s, "message-send", by, request{"to": c, "file": file})
+	s.files[string(c)+by.ID] = file
+}
+
+// proves has somebody prove an address, ask for a code to reset their password
+// and prepare a second factor.
+func (s *society) proves(post *postbox, who account) {
+	s.t.Helper()
+	address := who.Account + "@example.org"
+	must[any](s, "user-update", who, request{"email": address})
+	must[any](s, "email-verify", who, request{"password": rightPassword})
+	s.mailed["verify"] = post.code(address)
+	must[any](s, "email-confirm", who, request{"code": s.mailed["verify"]})
+	must[any](s, "password-forgot", account{}, request{"email": address})
+	s.mailed["reset"] = post.code(address)
+	s.secret = must[struct{ Secret string }](s, "totp-setup", who, request{"password": rightPassword}).Secret
+}
+
+// owns makes a bot of somebody's, with a webhook.
+func (s *society) owns(by account) {
+	s.t.Helper()
+	made := must[struct {
+		Bot     struct{ ID string }
+		Token   string
+		TokenID string `json:"token_id"`
+	}](s, "bot-create", by, request{"account": by.Account + "-bot", "name": "Bot", "scopes": []string{"messages:read", "messages:write"}})
+	hook := must[struct{ Webhook struct{ ID string } }](s, "webhook-create", by, request{"bot": made.Bot.ID, "url": "https://bot.example.org/hook", "events": []string{"message"}})
+	s.bots[by.ID] = aBot{made.Bot.ID, made.Token, made.TokenID, hook.Webhook.ID}
+}
+
 // A situation is what a function is called in.
 type situation struct {
 	*society
@@ -147,6 +216,8 @@ type situation struct {
 	group        string          // where it is
 	conversation im.Conversation // likewise
 	mine, theirs string          // messages there, of the caller and of the other
+	file         string          // that the other has sent there; the caller's own if it is about themselves
+	bot          aBot            // of the other, or likewise
 }
 
 func (s *society) situation(column string) situation {
@@ -172,6 +243,13 @@ func (s *society) situation(column string) situation {
 	}
 	if is.theirs = s.said[string(is.conversation)+is.other]; is.theirs == "" {
 		is.theirs = is.mine
+	}
+	is.file, is.bot = s.files[string(is.conversation)+is.other], s.bots[is.caller.ID]
+	switch column {
+	case "no-token", "expired", "oneself":
+		is.file, is.bot = s.files[is.caller.ID], s.bots[is.caller.ID]
+	case "another":
+		is.bot = s.bots[is.other]
 	}
 	return is
 }
@@ -281,8 +359,72 @@ var requests = map[string]func(situation) request{
 		return request{"conversation": s.conversation, "messages": []string{s.theirs}}
 	},
 
+	"message-search": func(s situation) request {
+		return request{"q": "said", "conversation": s.conversation}
+	},
+
 	"conversation-list":   func(s situation) request { return own(s, request{}) },
 	"conversation-update": func(s situation) request { return request{"conversation": s.conversation, "pinned": true} },
+
+	"file-create":   func(s situation) request { return own(s, fileOf("menu.txt", "text/plain", []byte("soup"))) },
+	"file-complete": func(s situation) request { return request{"file": s.file} },
+	"file-get":      func(s situation) request { return request{"file": s.file} },
+	"avatar-set":    func(s situation) request { return request{"file": s.file} },
+
+	"email-verify":    func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"email-confirm":   func(s situation) request { return own(s, request{"code": s.mailed["verify"]}) },
+	"password-forgot": func(s situation) request { return request{"email": s.unlessGone(s.ann) + "@example.org"} },
+	"password-reset": func(s situation) request {
+		r := request{"email": s.by["oneself"].Account + "@example.org", "code": s.mailed["reset"], "new": "staple correct horse"}
+		if s.column == "another" || s.column == "deleted" {
+			r["email"] = "ann@example.org"
+		}
+		return r
+	},
+	"oauth-start": func(s situation) request {
+		return own(s, request{"provider": "elsewhere", "password": rightPassword})
+	},
+	"oauth-callback": func(s situation) request {
+		return request{"provider": "elsewhere", "state": strings.Repeat("A", 43), "code": "guess", "flow": strings.Repeat("A", 43), "device": "d", "platform": "web"}
+	},
+	"identity-list":   func(s situation) request { return own(s, request{}) },
+	"identity-delete": func(s situation) request { return own(s, request{"provider": "elsewhere"}) },
+	"totp-setup":      func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"totp-confirm":    func(s situation) request { return own(s, request{"code": s.secondFactor()}) },
+	"totp-delete":     func(s situation) request { return own(s, request{"password": rightPassword, "code": "123456"}) },
+
+	"push-key": func(s situation) request { return own(s, request{}) },
+	"push-subscribe": func(s situation) request {
+		return own(s, request{
+			"endpoint": "https://push.example.net/wpush/v2/abc", "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+			"p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+		})
+	},
+	"push-unsubscribe": func(s situation) request { return own(s, request{}) },
+
+	"bot-create": func(s situation) request {
+		return own(s, request{"account": "dinner-bot", "name": "Dinner", "scopes": []string{"messages:write"}})
+	},
+	"bot-list":   func(s situation) request { return own(s, request{}) },
+	"bot-update": func(s situation) request { return request{"bot": s.bot.ID, "name": "Dinner"} },
+	"bot-delete": func(s situation) request { return request{"bot": s.bot.ID} },
+	"bot-token-create": func(s situation) request {
+		return request{"bot": s.bot.ID, "name": "second", "scopes": []string{"messages:read"}}
+	},
+	"bot-token-list":   func(s situation) request { return request{"bot": s.bot.ID} },
+	"bot-token-delete": func(s situation) request { return request{"bot": s.bot.ID, "token": s.bot.tokenID} },
+	"bot-login": func(s situation) request {
+		if s.column == "another" {
+			return request{"token": s.bot.token[:len(s.bot.token)-43] + strings.Repeat("A", 43)}
+		}
+		return request{"token": s.bot.token}
+	},
+	"webhook-create": func(s situation) request {
+		return request{"bot": s.bot.ID, "url": "https://bot.example.org/dinner", "events": []string{"message"}}
+	},
+	"webhook-list":   func(s situation) request { return own(s, request{}) },
+	"webhook-update": func(s situation) request { return request{"webhook": s.bot.webhook, "enabled": false} },
+	"webhook-delete": func(s situation) request { return request{"webhook": s.bot.webhook} },
 }
 
 // unlessGone returns the id of somebody, or of the user who was deleted if it
@@ -359,6 +501,40 @@ func TestP6EachFunctionAnswersEverybodyAsTheMatrixSays(t *testing.T) {
 	}
 	for name := range rows {
 		t.Errorf("testdata/authorization.txt has a row for %s, which is no function", name)
+	}
+}
+
+// P6: with the token of a bot each function can be called that is of the scope
+// which testdata/authorization.txt says, and no other.
+func TestP6TheTokenOfABotIsGoodForItsScopesAlone(t *testing.T) {
+	_, rows := readMatrix(t)
+	d := mountAll(t)
+	ann := d.signUp("ann")
+	for _, f := range functions.All {
+		need := rows[f.Name]["scope"]
+		if !f.Public || anybody[f.Name] {
+			if need != "-" {
+				t.Errorf("%s asks nobody for a token, and the table has the scope %s for it", f.Name, need)
+			}
+			continue
+		}
+		for _, scope := range im.Scopes {
+			others := slices.DeleteFunc(slices.Clone(im.Scopes), func(s im.Scope) bool { return s == scope })
+			for scopes, good := range map[string]bool{
+				string(scope):         need == string(scope),
+				im.ScopeClaim(others): need != "-" && need != string(scope),
+			} {
+				want := http.StatusForbidden
+				if good {
+					want = http.StatusBadRequest // for there is no such field
+				}
+				caller := im.Caller{User: ann.ID, Session: ann.Session, Device: "d", Platform: "bot", Scope: scopes}
+				bearer := "Bearer " + d.issue(caller, d.vars["TOKEN_PRIVATE_KEY"], time.Hour)
+				if status, body := d.call(f.Name, bearer, request{"nobody": "knows this"}); status != want {
+					t.Errorf("%s by a token for %s: %d, want %d: %s", f.Name, scopes, status, want, body)
+				}
+			}
+		}
 	}
 }
 

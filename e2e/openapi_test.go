@@ -36,6 +36,7 @@ type operation struct {
 	path       []string // its segments
 	parameters []parameter
 	body       *content           // nil if it takes none
+	bodiless   bool               // the body can be left out
 	answers    map[string]content // by status
 	anybody    bool               // may be called without an access token
 }
@@ -165,7 +166,7 @@ func (c *contract) operation(compiler *jsonschema.Compiler, path, method string,
 	op := &operation{method: strings.ToUpper(method), path: strings.Split(path, "/"), answers: make(map[string]content)}
 	op.id, _ = o["operationId"].(string)
 	security, ok := o["security"].([]any)
-	op.anybody = ok && len(security) == 0
+	op.anybody = ok && len(security) == 0 || slices.ContainsFunc(security, func(v any) bool { return len(c.object(v)) == 0 })
 	at := c.where("#/paths", o, path, method)
 	list, _ := o["parameters"].([]any)
 	for i, v := range list {
@@ -187,6 +188,8 @@ func (c *contract) operation(compiler *jsonschema.Compiler, path, method string,
 			return nil, err
 		}
 		op.body = &is
+		required, _ := c.object(body)["required"].(bool)
+		op.bodiless = !required
 	}
 	responses, _ := o["responses"].(map[string]any)
 	for status, v := range responses {
@@ -261,7 +264,8 @@ func (op *operation) checkRequest(path map[string]string, query url.Values, head
 			}
 		case "query":
 			known[p.name] = true
-			value, given = query.Get(p.name), query.Has(p.name)
+			value = query.Get(p.name)
+			given = value != "" || query.Has(p.name) && p.required
 		case "header":
 			value = header.Get(p.name)
 			given = value != ""
@@ -283,6 +287,9 @@ func (op *operation) checkRequest(path map[string]string, query url.Values, head
 	}
 	if header.Get(fn.IdempotencyKey) != "" && !slices.ContainsFunc(op.parameters, func(p parameter) bool { return p.name == fn.IdempotencyKey }) {
 		return fmt.Errorf("it takes no %s", fn.IdempotencyKey)
+	}
+	if op.bodiless && len(body) == 0 {
+		return nil
 	}
 	if op.body == nil {
 		if len(body) > 0 {

@@ -2,38 +2,30 @@ package e2e
 
 import (
 	"context"
-	"maps"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidings-im/tidings/connector/relay"
-	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/gateway/server"
-	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // oneProcess runs all parts in this process and returns the public URL.
-func oneProcess(t *testing.T, tracer trace.Tracer) string {
+func oneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
 	t.Helper()
 	vars := settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
 	vars["GATEWAY_ADDR"], vars["GATEWAY_INTERNAL_ADDR"] = "127.0.0.1:0", "127.0.0.1:0"
+	for i := 0; i < len(more); i += 2 {
+		vars[more[i]] = more[i+1]
+	}
 	prepare(t, vars)
 
 	env := imtest.Env(t, vars)
 	env.Tracer = tracer
-	h, err := fn.Mount(t.Context(), env, functions.All...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
+	mount(t, env, vars)
 
-	vars = maps.Clone(vars)
-	vars["FUNCTION_URL"] = srv.URL + "/{function}"
 	gatewayEnv, relayEnv := imtest.Env(t, vars), imtest.Env(t, vars)
 	gatewayEnv.Tracer, relayEnv.Tracer = tracer, tracer
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -23,6 +24,7 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/s3"
 )
 
 // A system is Tidings, each part a process of its own.
@@ -112,31 +114,45 @@ func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 	}
 	seal := make([]byte, 32)
 	rand.Read(seal)
+	vapid, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return map[string]string{
 		"KAFKA_BROKERS":     brokers,
 		"POSTGRES_URL":      postgresURL,
 		"REDIS_URL":         redisURL,
+		"S3_URL":            imtest.S3(t),
 		"INBOX_STORE":       "postgres",
 		"SEAL_KEYS":         "k1:" + base64.StdEncoding.EncodeToString(seal),
 		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privDER})),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pubDER})),
+		"VAPID_PRIVATE_KEY": base64.RawURLEncoding.EncodeToString(vapid.Bytes()),
+		"VAPID_PUBLIC_KEY":  base64.RawURLEncoding.EncodeToString(vapid.PublicKey().Bytes()),
+		"VAPID_CONTACT":     "mailto:im@example.org",
 		"KAFKA_REPLICATION": "1",
 		"KAFKA_PARTITIONS":  "4",
 		"ANTI_ENTROPY":      "3s",
 		"DRAIN_SPREAD":      "200ms",
 
 		// Tests are in a hurry.
-		"SIGN_INS_PER_MINUTE":      "1000000",
-		"SEARCHES_PER_MINUTE":      "1000000",
-		"STRANGERS_ADDED_PER_HOUR": "1000000",
-		"REACTIONS_PER_MINUTE":     "1000000",
-		"FRIEND_REQUESTS_PER_HOUR": "1000000",
-		"CALLS_PER_SECOND":         "1000000",
-		"CALLS_BURST":              "1000000",
+		"SIGN_INS_PER_MINUTE":         "1000000",
+		"SEARCHES_PER_MINUTE":         "1000000",
+		"STRANGERS_ADDED_PER_HOUR":    "1000000",
+		"REACTIONS_PER_MINUTE":        "1000000",
+		"FRIEND_REQUESTS_PER_HOUR":    "1000000",
+		"FILES_PER_HOUR":              "1000000",
+		"MESSAGE_SEARCHES_PER_MINUTE": "1000000",
+		"MAILS_PER_HOUR":              "1000000",
+		"CODES_PER_HOUR":              "1000000",
+		"BOT_LOGINS_PER_MINUTE":       "1000000",
+		"BOT_SECRETS_PER_HOUR":        "1000000",
+		"CALLS_PER_SECOND":            "1000000",
+		"CALLS_BURST":                 "1000000",
 	}
 }
 
-// prepare makes the tables and topics.
+// prepare makes the tables, the topics and the bucket.
 func prepare(t *testing.T, vars map[string]string) {
 	t.Helper()
 	env := imtest.Env(t, vars)
@@ -145,13 +161,17 @@ func prepare(t *testing.T, vars map[string]string) {
 	if err := postgres.Migrate(ctx, env); err != nil {
 		t.Fatal(err)
 	}
+	if err := s3.EnsureBucket(ctx, env); err != nil {
+		t.Fatal(err)
+	}
 	if err := kafka.EnsureTopics(ctx, env); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// start starts everything: two gateways, the functions, the connector.
-func start(t *testing.T) *system {
+// start starts everything, with further settings: two gateways, the functions,
+// the connector.
+func start(t *testing.T, more ...string) *system {
 	t.Helper()
 	s := &system{t: t, parts: make(map[string]*imtest.Process)}
 	brokers := os.Getenv("TIDINGS_TEST_KAFKA_BROKERS") // for tests that break no Kafka
@@ -162,6 +182,9 @@ func start(t *testing.T) *system {
 	s.postgres = imtest.Start(t, "postgres")
 	s.redis = imtest.Start(t, "redis")
 	s.vars = settings(t, brokers, s.postgres.URL, s.redis.URL)
+	for i := 0; i < len(more); i += 2 {
+		s.vars[more[i]] = more[i+1]
+	}
 	prepare(t, s.vars)
 	s.platform = newPlatform(t)
 	s.vars["FUNCTION_URL"] = s.platform.URL + "/{function}"

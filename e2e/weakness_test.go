@@ -39,7 +39,7 @@ func TestP6NobodyActsUnderAnothersID(t *testing.T) {
 				body[name] = v
 			}
 			path := strings.NewReplacer("{user}", bob.ID, "{group}", im.NewID(), "{conversation}", string(im.Direct(ann.ID, bob.ID)),
-				"{message}", im.NewMessageID(im.Now())).Replace(strings.Join(op.path, "/"))
+				"{message}", im.NewMessageID(im.Now()), "{file}", im.NewID(), "{bot}", im.NewID(), "{webhook}", im.NewID(), "{token}", im.NewID(), "{provider}", "github").Replace(strings.Join(op.path, "/"))
 			eve.refused(op.id+" with "+field, op.method, path, body, http.StatusBadRequest)
 		}
 	}
@@ -402,9 +402,9 @@ func TestP7RangesAndValuesThatMakeNoSenseAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct := mountAll(t, "EDIT_WINDOW", "1000000h", "RECALL_WINDOW", "1000000h")
+	direct, there := mountExamples(t)
 	world := openStores(t, direct.vars)
-	inhabit(direct, world)
+	inhabit(direct, world, there)
 	world.keep()
 	base := front(t, direct.vars, direct.url)
 

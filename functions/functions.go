@@ -2,8 +2,13 @@
 package functions
 
 import (
+	"github.com/tidings-im/tidings/functions/internal/account"
+	"github.com/tidings-im/tidings/functions/internal/archive"
+	"github.com/tidings-im/tidings/functions/internal/away"
+	"github.com/tidings-im/tidings/functions/internal/bot"
 	"github.com/tidings-im/tidings/functions/internal/chat"
 	"github.com/tidings-im/tidings/functions/internal/conversation"
+	"github.com/tidings-im/tidings/functions/internal/file"
 	"github.com/tidings-im/tidings/functions/internal/friend"
 	"github.com/tidings-im/tidings/functions/internal/group"
 	"github.com/tidings-im/tidings/functions/internal/history"
@@ -12,7 +17,9 @@ import (
 	"github.com/tidings-im/tidings/functions/internal/outbox"
 	"github.com/tidings-im/tidings/functions/internal/presence"
 	"github.com/tidings-im/tidings/functions/internal/push"
+	"github.com/tidings-im/tidings/functions/internal/search"
 	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/functions/internal/webhook"
 	"github.com/tidings-im/tidings/shared/fn"
 )
 
@@ -28,6 +35,9 @@ var All = []fn.Func{
 
 	// what gateways ask
 	inbox.Heads,
+
+	// what other functions ask
+	archive.Read,
 
 	// what clients ask
 	inbox.Sync,
@@ -75,7 +85,58 @@ var All = []fn.Func{
 	group.JoinRequests,
 	group.JoinRespond,
 
+	// who clients are, beyond a password
+	account.VerifyEmail,
+	account.ConfirmEmail,
+	account.ForgotPassword,
+	account.ResetPassword,
+	account.StartOAuth,
+	account.EndOAuth,
+	account.Identities,
+	account.DeleteIdentity,
+	account.SetUpTOTP,
+	account.ConfirmTOTP,
+	account.DeleteTOTP,
+
+	// files
+	file.Create,
+	file.Complete,
+	file.Get,
+	file.SetAvatar,
+	file.Sweep,
+
+	// bots and their webhooks
+	bot.Create,
+	bot.List,
+	bot.Update,
+	bot.Delete,
+	bot.CreateToken,
+	bot.Tokens,
+	bot.DeleteToken,
+	bot.Login,
+	bot.Sweep,
+	webhook.Create,
+	webhook.List,
+	webhook.Update,
+	webhook.Delete,
+	webhook.Deliver,
+	webhook.Retry,
+
+	// those whose devices are offline
+	away.Key,
+	away.Subscribe,
+	away.Unsubscribe,
+	away.Notify,
+	away.Retry,
+
+	// searching
+	search.Search,
+	search.Index,
+
 	// what a clock calls
+	account.SendMails,
 	user.Sweep,
 	outbox.Relay,
+	archive.Move,
+	inbox.Trim,
 }

@@ -37,6 +37,7 @@ func down(t *testing.T) map[string]string {
 		"MONGODB_URL":       "mongodb://127.0.0.1:1/d",
 		"REDIS_URL":         "redis://127.0.0.1:1",
 		"KAFKA_BROKERS":     "127.0.0.1:1",
+		"S3_URL":            "http://key:secret@127.0.0.1:1/b",
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
 		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
@@ -44,7 +45,10 @@ func down(t *testing.T) map[string]string {
 }
 
 // forAnybody are the functions that are called by who has no token yet.
-var forAnybody = []string{"user-register", "user-login", "token-refresh"}
+var forAnybody = []string{
+	"user-register", "user-login", "token-refresh", "bot-login",
+	"password-forgot", "password-reset", "oauth-start", "oauth-callback",
+}
 
 // All functions start as they are declared, without their services. Who calls
 // one that is public has to say who they are; it is behind a gate then, or it

@@ -311,7 +311,7 @@ func TestASecondStartKeepsAllThatThereWas(t *testing.T) {
 	ann.sees("bob: are you there?")
 	services := regexp.MustCompile(`(?m)^  (functions|PostgreSQL|Kafka|Redis) .*$`)
 	first := services.FindAllString(l.out.String(), -1)
-	kept := files(t, l.dir, "seal-keys", "token-private-key")
+	kept := files(t, filepath.Join(l.dir, "data"), "seal-keys", "token-private-key")
 	if l.Stop(syscall.SIGTERM, 30*time.Second) {
 		t.Fatal("it does not stop")
 	}
@@ -323,7 +323,7 @@ func TestASecondStartKeepsAllThatThereWas(t *testing.T) {
 	if again := services.FindAllString(l.out.String(), -1); fmt.Sprint(first) != fmt.Sprint(again) || len(first) != 4 {
 		t.Errorf("first it started\n%v\nand then\n%v", first, again)
 	}
-	if again := files(t, l.dir, "seal-keys", "token-private-key"); kept != again {
+	if again := files(t, filepath.Join(l.dir, "data"), "seal-keys", "token-private-key"); kept != again {
 		t.Error("the secrets are others")
 	}
 	ann.types("/to bob")
@@ -338,12 +338,12 @@ func TestASecondStartKeepsAllThatThereWas(t *testing.T) {
 	}
 }
 
-// files returns what files in the data folder hold, and holds them to being ours alone.
+// files returns what files in a folder hold, and holds them to being ours alone.
 func files(t *testing.T, dir string, names ...string) string {
 	t.Helper()
 	var all strings.Builder
 	for _, name := range names {
-		name = filepath.Join(dir, "data", name)
+		name = filepath.Join(dir, name)
 		info, err := os.Stat(name)
 		if err != nil {
 			t.Fatal(err)
@@ -358,6 +358,54 @@ func files(t *testing.T, dir string, names ...string) string {
 		all.Write(b)
 	}
 	return all.String()
+}
+
+// Nobody who tries Tidings has a mail server.
+func TestMailsAreThereToBeRead(t *testing.T) {
+	l := newTidings(t)
+	l.up()
+	var token string
+	call := func(method, path, body string) string {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+l.addr+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode >= 300 {
+			t.Fatalf("%s %s: %s %s %v", method, path, resp.Status, b, err)
+		}
+		return string(b)
+	}
+	call("POST", "/v1/users", `{"account":"ann","name":"Ann","password":"correct horse"}`)
+	in := call("POST", "/v1/sessions", `{"account":"ann","password":"correct horse","device":"d","platform":"desktop"}`)
+	token = regexp.MustCompile(`"access_token": ?"([^"]+)"`).FindStringSubmatch(in)[1]
+	call("PATCH", "/v1/users/me", `{"email":"ann@example.org"}`)
+	call("POST", "/v1/users/me/email/verify", `{"password":"correct horse"}`)
+
+	folder, code := filepath.Join(l.dir, "data", "mail"), ""
+	for deadline := time.Now().Add(30 * time.Second); code == ""; time.Sleep(20 * time.Millisecond) {
+		mails, err := filepath.Glob(filepath.Join(folder, "*-ann@example.org.eml"))
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("no mail comes; %v", err)
+		}
+		if len(mails) > 0 {
+			code = regexp.MustCompile(`\b[a-z2-9]{4}-[a-z2-9]{4}\b`).FindString(files(t, folder, filepath.Base(mails[0])))
+			break
+		}
+	}
+	if self := call("POST", "/v1/users/me/email/confirm", `{"code":"`+code+`"}`); !strings.Contains(self, `"email_verified"`) {
+		t.Errorf("the code %q makes of her %s", code, self)
+	}
 }
 
 func TestGroupsChat(t *testing.T) {

@@ -20,6 +20,7 @@ const usage = `usage:
   local kafka [flags]         start one of the services alone:
   local postgres [flags]        each prints "ready <url>" when it answers
   local redis [flags]
+  local s3 [flags]
 -h after a command lists its flags.
 `
 

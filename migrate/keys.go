@@ -11,31 +11,48 @@ import (
 	"strings"
 
 	"github.com/tidings-im/tidings/shared/token"
+	"github.com/tidings-im/tidings/shared/webpush"
 )
 
 // writeKeys makes the keys that are missing in a folder, each in a file that is
-// named as the processes look for it: seal-keys, token-private-key,
-// token-public-keys. What is there stays.
+// named as the processes look for it: seal-keys, account-keys,
+// token-private-key, token-public-keys, vapid-private-key, vapid-public-key.
+// What is there stays.
 func writeKeys(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making keys: %w", err)
 	}
-	if err := writeNew(dir, "seal-keys", func() (string, error) {
-		var key [32]byte
-		rand.Read(key[:])
-		return "k1:" + base64.StdEncoding.EncodeToString(key[:]), nil
-	}); err != nil {
-		return err
+	// Of different ids, so that where one has stood in for the other both can be in one list.
+	for name, id := range map[string]string{"seal-keys": "k1", "account-keys": "a1"} {
+		if err := writeNew(dir, name, func() (string, error) {
+			var key [32]byte
+			rand.Read(key[:])
+			return id + ":" + base64.StdEncoding.EncodeToString(key[:]), nil
+		}); err != nil {
+			return err
+		}
 	}
 	if err := writeNew(dir, "token-private-key", token.GenerateKey); err != nil {
 		return err
 	}
-	return writeNew(dir, "token-public-keys", func() (string, error) {
+	if err := writeNew(dir, "token-public-keys", func() (string, error) {
 		private, err := os.ReadFile(filepath.Join(dir, "token-private-key"))
 		if err != nil {
 			return "", err
 		}
 		return token.PublicKey(string(private))
+	}); err != nil {
+		return err
+	}
+	if err := writeNew(dir, "vapid-private-key", webpush.GenerateKey); err != nil {
+		return err
+	}
+	return writeNew(dir, "vapid-public-key", func() (string, error) {
+		private, err := os.ReadFile(filepath.Join(dir, "vapid-private-key"))
+		if err != nil {
+			return "", err
+		}
+		return webpush.PublicKey(strings.TrimSpace(string(private)))
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/token"
+	"github.com/tidings-im/tidings/shared/vault"
+	"github.com/tidings-im/tidings/shared/webpush"
 )
 
 func TestTheKeysThatAreMadeWorkAndStay(t *testing.T) {
@@ -29,6 +31,10 @@ func TestTheKeysThatAreMadeWorkAndStay(t *testing.T) {
 		if _, err := event.ParseKeyring(string(seals[:len(seals)-1])); err != nil {
 			t.Error(err)
 		}
+		vars["ACCOUNT_KEYS_FILE"] = filepath.Join(dir, "account-keys")
+		if _, err := vault.Open(imtest.Env(t, vars)); err != nil {
+			t.Error(err)
+		}
 		issuer, err := token.OpenIssuer(imtest.Env(t, vars))
 		if err != nil {
 			t.Fatal(err)
@@ -43,6 +49,12 @@ func TestTheKeysThatAreMadeWorkAndStay(t *testing.T) {
 		}
 		if _, _, err := verifier.Verify(jwt); err != nil {
 			t.Error(err)
+		}
+		for name, setting := range map[string]string{"vapid-private-key": "VAPID_PRIVATE_KEY", "vapid-public-key": "VAPID_PUBLIC_KEY"} {
+			vars[setting+"_FILE"] = filepath.Join(dir, name)
+		}
+		if sender, err := webpush.Open(imtest.Env(t, vars)); err != nil || sender == nil {
+			t.Errorf("Web Push by these keys: %v, %v", sender, err)
 		}
 		if before != "" && before != string(seals) {
 			t.Error("keys that were there were made anew")

@@ -1,6 +1,6 @@
 // Migrate brings the tables of PostgreSQL up to date, makes the indexes of
-// MongoDB, if inboxes are there, and the topics of Kafka that are missing, then
-// ends. It is to be run before a new version of
+// MongoDB, if inboxes are there, the buckets for files and for the archive, if
+// these are kept, and the topics of Kafka that are missing, then ends. It is to be run before a new version of
 // anything else; to run it again, or twice at once, does no harm.
 //
 //	migrate
@@ -12,10 +12,12 @@ import (
 	"errors"
 	"os"
 
+	"github.com/tidings-im/tidings/shared/coldstore"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/s3"
 )
 
 func main() {
@@ -30,6 +32,12 @@ func main() {
 			return err
 		}
 		if err := inbox.Prepare(ctx, env); err != nil {
+			return err
+		}
+		if err := s3.EnsureBucket(ctx, env); err != nil {
+			return err
+		}
+		if err := coldstore.EnsureBucket(ctx, env); err != nil {
 			return err
 		}
 		return kafka.EnsureTopics(ctx, env)

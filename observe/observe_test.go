@@ -346,7 +346,7 @@ func TestWhatDoesNotExistIsNoticed(t *testing.T) {
 
 // A function that an expression names is one of functions.All.
 func TestFunctionsThatAreNamedExist(t *testing.T) {
-	asks := regexp.MustCompile(`function=~?"([^"$]+)"`)
+	asks := regexp.MustCompile(`function(?:=~?|!=|!~)"([^"$]+)"`)
 	for where, expr := range expressions(t) {
 		for _, m := range asks.FindAllStringSubmatch(expr, -1) {
 			for one := range strings.SplitSeq(m[1], "|") {
@@ -436,6 +436,28 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	have, _ := registered(t)
 	if want := slices.Sorted(maps.Keys(have)); !slices.Equal(rows, want) {
 		t.Errorf("docs/operations.md has %q\nthe code has %q", rows, want)
+	}
+}
+
+// The table of functions by the clock in docs/operations.md is that of the code.
+func TestEveryTimerIsDocumented(t *testing.T) {
+	page, err := os.ReadFile(root + "/docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := make(map[string]time.Duration), make(map[string]time.Duration)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| ([0-9]+[mh]) \\|").FindAllStringSubmatch(string(page), -1) {
+		if got[m[1]], err = time.ParseDuration(m[2]); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, f := range functions.All {
+		if f.Every > 0 {
+			want[f.Name] = f.Every
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("docs/operations.md has %v\nthe code has %v", got, want)
 	}
 }
 

@@ -43,8 +43,9 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
-// defaultRoutes is the message path.
-const defaultRoutes = event.TopicMessages + ">persist-history," + event.TopicMessages + ">persist-inbox," + event.TopicDeliveries + ">push-fanout"
+// defaultRoutes is the message path, and who is told of what has come that way.
+const defaultRoutes = event.TopicMessages + ">persist-history," + event.TopicMessages + ">persist-inbox," +
+	event.TopicDeliveries + ">push-fanout," + event.TopicDeliveries + ">notify-away," + event.TopicDeliveries + ">webhook-deliver"
 
 var (
 	settingRoutes   = proc.Setting{Name: "CONNECTOR_ROUTES", Default: defaultRoutes, Doc: "which topics go to which functions, <topic>><function>, separated by commas"}

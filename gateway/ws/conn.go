@@ -32,6 +32,7 @@ type Conn struct {
 	expires  atomic.Int64 // when the access token does, Unix time in ns
 	lastSeen atomic.Int64 // when a frame or pong came last, Unix time in ns
 	reading  atomic.Int64 // when the frame began that is being read, Unix time in ns; 0 if there is none
+	silent   atomic.Bool  // its token is a bot's that is not good for writing
 	since    atomic.Int64 // when it was made, as presence has it; 0 while joining
 
 	mu       sync.Mutex

@@ -112,6 +112,10 @@ func (c *Conn) handle(f frame.FromClient, received im.Time) {
 	}
 	switch f.Type {
 	case frame.Typing, frame.Signal:
+		if c.silent.Load() {
+			c.complain(errSilent)
+			return
+		}
 		c.signal(f)
 	case frame.Token:
 		c.refresh(f.Token)
@@ -175,10 +179,20 @@ func (c *Conn) send(d im.Draft, received im.Time) {
 		c.refuse(d.ClientID, err)
 		return
 	}
+	if c.silent.Load() {
+		c.refuse(d.ClientID, errSilent)
+		return
+	}
 	if c.take() {
 		c.lane.submit(c, d, received)
 	}
 }
+
+// errSilent is what who may only read is told.
+var errSilent = im.Caller{Scope: string(im.MessagesRead)}.May(im.MessagesWrite)
+
+// mayWrite notes whether the token of a connection is good for writing.
+func (c *Conn) mayWrite(who im.Caller) { c.silent.Store(who.May(im.MessagesWrite) != nil) }
 
 // refresh takes a fresh access token in place of the one that is about to expire.
 func (c *Conn) refresh(token string) {
@@ -186,10 +200,14 @@ func (c *Conn) refresh(token string) {
 	if err == nil && (who.User != c.who.User || who.Session != c.who.Session) {
 		err = im.Errorf(im.Denied, "the access token is of another user or session: open a connection of its own for it")
 	}
+	if err == nil {
+		err = who.May(im.MessagesRead)
+	}
 	if err != nil {
 		c.complain(err)
 		return
 	}
+	c.mayWrite(who)
 	c.expires.Store(max(expires.UnixNano(), c.expires.Load()))
 	c.write(frame.FromServer{Type: frame.Token, Expires: im.TimeOf(time.Unix(0, c.expires.Load()))}.Encode())
 }

@@ -38,6 +38,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, &refusal{http.StatusUnauthorized, err})
 		return
 	}
+	if err := caller.May(im.MessagesRead); err != nil { // which is what a connection is for
+		h.refuse(w, &refusal{http.StatusForbidden, err})
+		return
+	}
 	if h.count.Add(1) > int64(h.Connections) {
 		h.count.Add(-1)
 		h.refuse(w, &refusal{http.StatusServiceUnavailable, &im.Error{
@@ -60,6 +64,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ID: im.NewID(), User: caller.User, Gateway: h.Gateway,
 		Device: caller.Device, Platform: caller.Platform, Session: caller.Session,
 	}, expires)
+	c.mayWrite(caller)
 	s.handle(c.onPing, c.onPong)
 	// Not in this goroutine, which keeps the buffers of the request.
 	go h.begin(c)

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 || embedded.Services[os.Args[1]].Start == nil {
-		fmt.Fprintln(os.Stderr, "usage: services kafka|postgres|redis [flags]")
+		fmt.Fprintln(os.Stderr, "usage: services kafka|postgres|redis|s3 [flags]")
 		os.Exit(2)
 	}
 	err := embedded.Command(os.Args[1], os.Args[2:])

@@ -29,15 +29,20 @@ type assumptions struct {
 	margin    float64 // CPU that is paid for, of what the benchmark used
 	kept      float64 // days that history is kept
 	inboxes   float64 // days that inboxes are kept
+	files     float64 // share of messages that carry a file
+	file      float64 // kB of it
+	fetched   float64 // share of those who get such a message who open the file
 	perCore   float64 // $ a month: a core with 4 GiB
 	perGiB    float64 // $ a month: of memory beyond that
 	perDisk   float64 // $ a month: a GiB of SSD
+	perObject float64 // $ a month: a GiB of object storage
 	perEgress float64 // $: a GiB to the internet
 }
 
 var defaults = assumptions{
 	messages: 40, calls: 50, signIns: .05, peak: 3, online: .2, devices: 1.25, groups: .5, group: 20, margin: 4, kept: 365, inboxes: 365,
-	perCore: 30, perGiB: 3, perDisk: .1, perEgress: .05,
+	files: .02, file: 400, fetched: .5,
+	perCore: 30, perGiB: 3, perDisk: .1, perObject: .02, perEgress: .05,
 }
 
 // What was measured (docs/performance.md, docs/capacity.md).
@@ -53,6 +58,8 @@ const (
 	perConnection = 12.9 * 1024 // bytes of a gateway
 	historyRow    = 390.0       // bytes in PostgreSQL, indexes and all, of a text of 100
 	inboxRow      = 630.0       // likewise
+	searchRow     = 54.0        // bytes in PostgreSQL of the index of searches, of a message
+	archivedRow   = 97.0        // bytes in an object of the archive, of a text of 100
 	record        = 700.0       // bytes of an event in Kafka
 	recipient     = 48.0        // bytes more of each in tidings.deliveries
 	frame         = 420.0       // bytes of a pushed message, as it leaves
@@ -101,8 +108,10 @@ type plan struct {
 	postgres, mongo            float64 // shards, each of some replicas
 	postgresCPU, mongoCPU      float64 // cores of all shards
 	kafkaDisk, history, inbox  float64 // bytes: of the topics; a day; a day
-	egress                     float64 // bytes a month
+	search, files, archive     float64 // bytes: a day; a day; a year
+	egress, filesEgress        float64 // bytes a month
 	compute, disk, net, dollar float64 // a month
+	objects                    float64 // $ a month
 }
 
 func (a assumptions) plan(users float64) plan {
@@ -132,10 +141,13 @@ func (a assumptions) plan(users float64) plan {
 
 	p.history, p.inbox = perDay*historyRow, perDay*recipients*inboxRow
 	p.postgresCPU, p.mongoCPU = cpu(postgresMessage, 0), cpu(0, postgresInbox)
-	p.postgres = atLeast(1, p.postgresCPU/postgresCores, p.history*a.kept/postgresDisk)
+	p.search, p.archive = perDay*searchRow, perDay*365*archivedRow
+	p.files = perDay * a.files * a.file * 1000
+	p.postgres = atLeast(1, p.postgresCPU/postgresCores, (p.history+p.search)*a.kept/postgresDisk)
 	p.mongo = atLeast(1, p.mongoCPU/mongoCores, p.inbox*a.inboxes/mongoDisk)
 
 	p.egress = perDay * 30 * recipients * a.online * a.devices * frame
+	p.filesEgress = p.files * 30 * (recipients - 1) * a.fetched
 	p.cost(a)
 	return p
 }
@@ -156,9 +168,10 @@ func (p *plan) cost(a assumptions) {
 		beyond += store.shards * store.replicas * max(0, memory-4*node)
 	}
 	p.compute = cores*a.perCore + beyond*a.perGiB
-	p.disk = (p.kafkaDisk + p.history*a.kept*replicasPostgres + p.inbox*a.inboxes*replicasMongo) / gib * a.perDisk
-	p.net = p.egress / gib * a.perEgress
-	p.dollar = p.compute + p.disk + p.net
+	p.disk = (p.kafkaDisk + (p.history+p.search)*a.kept*replicasPostgres + p.inbox*a.inboxes*replicasMongo) / gib * a.perDisk
+	p.objects = (p.files*a.kept + p.archive) / gib * a.perObject
+	p.net = (p.egress + p.filesEgress) / gib * a.perEgress
+	p.dollar = p.compute + p.disk + p.objects + p.net
 }
 
 // atLeast returns the greatest of n, rounded up.
@@ -196,11 +209,16 @@ func table(w io.Writer, plans []plan) {
 	line("memory of Redis, without replicas", func(p plan) string { return bytes(p.redisMemory * gib) })
 	line("PostgreSQL: Citus workers, 2 copies", func(p plan) string { return whole(p.postgres) })
 	line("history, a day, 1 copy", func(p plan) string { return bytes(p.history) })
+	line("index of searches, a day, 1 copy", func(p plan) string { return bytes(p.search) })
 	line("MongoDB shards, 3 copies", func(p plan) string { return whole(p.mongo) })
 	line("inboxes, a day, 1 copy", func(p plan) string { return bytes(p.inbox) })
+	line("files, a day", func(p plan) string { return bytes(p.files) })
+	line("archive, of a year's messages", func(p plan) string { return bytes(p.archive) })
 	line("to clients, a month", func(p plan) string { return bytes(p.egress) })
+	line("files to clients, a month", func(p plan) string { return bytes(p.filesEgress) })
 	line("$ a month: computers", func(p plan) string { return dollars(p.compute) })
 	line("$ a month: disks, once full", func(p plan) string { return dollars(p.disk) })
+	line("$ a month: object storage, once full", func(p plan) string { return dollars(p.objects) })
 	line("$ a month: to the internet", func(p plan) string { return dollars(p.net) })
 	line("**$ a month, about**", func(p plan) string { return "**" + dollars(p.dollar) + "**" })
 }
@@ -256,9 +274,13 @@ func main() {
 		{"margin", "CPU that is paid for, of what the benchmark used", &a.margin},
 		{"kept", "days that history is kept", &a.kept},
 		{"inboxes", "days that inboxes are kept", &a.inboxes},
+		{"files", "share of messages that carry a file", &a.files},
+		{"file", "kB of a file", &a.file},
+		{"fetched", "share of those who get such a message who open the file", &a.fetched},
 		{"core", "$ a month for a core with 4 GiB", &a.perCore},
 		{"gib", "$ a month for a GiB of memory beyond that", &a.perGiB},
 		{"disk", "$ a month for a GiB of SSD", &a.perDisk},
+		{"objects", "$ a month for a GiB of object storage", &a.perObject},
 		{"egress", "$ for a GiB to the internet", &a.perEgress},
 	} {
 		flag.Float64Var(f.value, f.name, *f.value, f.usage)

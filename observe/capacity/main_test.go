@@ -17,11 +17,11 @@ func TestThePageShowsWhatIsWorkedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	short := defaults
-	short.inboxes = 30
+	short.inboxes = 32
 	for _, tt := range []struct {
 		mark string
 		a    assumptions
-	}{{"all", defaults}, {"inboxes of 30 days", short}} {
+	}{{"all", defaults}, {"inboxes of 32 days", short}} {
 		begin, end := "<!-- "+tt.mark+" -->\n\n", "\n<!-- end of "+tt.mark+" -->"
 		_, rest, found := strings.Cut(string(text), begin)
 		got, _, ended := strings.Cut(rest, end)
@@ -35,8 +35,8 @@ func TestThePageShowsWhatIsWorkedOut(t *testing.T) {
 		}
 	}
 	for _, v := range []float64{
-		tidingsMessage, tidingsInbox, postgresMessage, postgresInbox, redisMessage, redisInbox, kafkaMessage, sidecar, historyRow, inboxRow, record, recipient, frame, place,
-		call, renewal, renewalInRedis, defaults.messages, defaults.calls, defaults.signIns, defaults.peak, defaults.devices, defaults.group, defaults.margin, defaults.kept,
+		tidingsMessage, tidingsInbox, postgresMessage, postgresInbox, redisMessage, redisInbox, kafkaMessage, sidecar, historyRow, inboxRow, searchRow, archivedRow, record, recipient, frame, place,
+		call, renewal, renewalInRedis, defaults.messages, defaults.calls, defaults.signIns, defaults.peak, defaults.devices, defaults.group, defaults.margin, defaults.kept, defaults.file, defaults.fetched * 100, defaults.perObject,
 	} {
 		if s := strconv.FormatFloat(v, 'f', -1, 64); !strings.Contains(string(text), s) {
 			t.Errorf("%s does not say where %s comes from", page, s)
@@ -60,6 +60,10 @@ func TestAMillion(t *testing.T) {
 	near("gateways", p.gateways, 10)                              // 25,000 each
 	near("history", p.history, 40e6*390)                          // a row each
 	near("inbox", p.inbox, 40e6*11*630)                           // eleven rows each
+	near("files", p.files, 40e6*.02*400e3)                        // one message in fifty
+	near("files out", p.filesEgress, 40e6*.02*400e3*30*5)         // half of ten others
+	near("index of searches", p.search, 40e6*54)                  // of each message
+	near("archive", p.archive, 40e6*97*365)                       //
 	near("cores", p.cores, .768+1736*600*4/1e6+.064*4.*1.005+.25) // messages, calls, passwords, presence
 }
 

@@ -18,6 +18,7 @@ const (
 	MessageAccepted  = "dev.tidings.message.accepted.v1"  // Accepted; on TopicMessages
 	InboxAppended    = "dev.tidings.inbox.appended.v1"    // Appended; on TopicDeliveries
 	InboxHeads       = "dev.tidings.inbox.heads.v1"       // Heads; gateway → inbox-heads
+	ArchiveRead      = "dev.tidings.archive.read.v1"      // ArchiveAsk; API functions → archive-read
 	Signal           = "dev.tidings.signal.v1"            // Signalled; gateway → push-fanout → gateway
 	Push             = "dev.tidings.push.v1"              // Pushed; push-fanout → gateway
 	SessionEnded     = "dev.tidings.session.ended.v1"     // Ended; → gateway

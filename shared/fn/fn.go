@@ -63,6 +63,7 @@ type Handler struct {
 	status  func(im.Kind) int
 	sealed  bool                                     // takes sealed events only
 	vouched bool                                     // wants to know who is vouched for by a seal
+	anybody bool                                     // callers without a token pass, too
 	open    func(*proc.Env) (*token.Verifier, error) // nil if callers need not be known
 	verify  *token.Verifier
 	gate    Gate                        // of callers
@@ -179,6 +180,15 @@ func CallFrom[In, Out any](f func(ctx context.Context, address string, in In) (O
 func CallAs[In, Out any](gate Gate, f func(context.Context, im.Caller, In) (Out, error)) Handler {
 	return Handler{status: callStatus, open: token.OpenVerifier, gate: gate, handle: oneByOne(func(ctx context.Context, c call, in In) (Out, error) {
 		return f(withKey(ctx, c.key), c.caller, in)
+	})}
+}
+
+// CallMaybe answers requests of anybody, and hands over the network address as
+// CallFrom does. Who sends an access token with the request is known by it, as
+// to CallAs; of who sends none the Caller is empty.
+func CallMaybe[In, Out any](gate Gate, f func(ctx context.Context, address string, c im.Caller, in In) (Out, error)) Handler {
+	return Handler{status: callStatus, vouched: true, anybody: true, open: token.OpenVerifier, gate: gate, handle: oneByOne(func(ctx context.Context, c call, in In) (Out, error) {
+		return f(ctx, c.address, c.caller, in)
 	})}
 }
 

@@ -123,11 +123,20 @@ type kept struct {
 	Error *im.Problem     `json:"error,omitempty"`
 }
 
+// ShownOnce is an answer that holds a secret, which is shown to who asked first
+// and kept nowhere: the same call again is told that it was done.
+type ShownOnce interface{ ShownOnce() }
+
+var errShown = im.Errorf(im.Conflict, "this was done when it was asked for first; what it answered holds a secret, which is shown once")
+
 // record returns a reply as it is kept, or nil if it is not to be.
 func record(rep reply) []byte {
 	var k kept
 	var err error
-	if rep.err == nil {
+	if _, secret := rep.value.(ShownOnce); rep.err == nil && secret {
+		p := im.ProblemOf(errShown)
+		k.Error = &p
+	} else if rep.err == nil {
 		k.Value, err = json.Marshal(rep.value)
 	} else {
 		if im.KindOf(classify(rep.err)).Transient() {

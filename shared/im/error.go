@@ -21,6 +21,7 @@ const (
 	TooLarge        Kind = "too-large"       // the request can never succeed, for its size
 	Unsupported     Kind = "unsupported"     // the encoding of the request is not known here
 	Unauthenticated Kind = "unauthenticated" // who is calling could not be told
+	SecondFactor    Kind = "second-factor"   // who is calling has to give a code of their second factor, too
 	Denied          Kind = "denied"          // the caller may not do this
 	NotFound        Kind = "not-found"       // what was named does not exist, or is not for the caller to see
 	Conflict        Kind = "conflict"        // what was asked contradicts what is
@@ -78,18 +79,23 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// DependencyOf returns the dependency that is to blame for err, or "".
+// DependencyOf returns the dependency that is to blame for err, or for the first
+// of the errors joined in it that has one; or "".
 func DependencyOf(err error) string {
-	for {
-		var e *Error
-		if !errors.As(err, &e) {
-			return ""
-		}
-		if e.Dependency != "" {
-			return e.Dependency
-		}
-		err = e.Err
+	if e, ok := err.(*Error); ok && e.Dependency != "" {
+		return e.Dependency
 	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return DependencyOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if d := DependencyOf(err); d != "" {
+				return d
+			}
+		}
+	}
+	return ""
 }
 
 // Problem is an error as a client is told it, shaped by RFC 9457
@@ -120,6 +126,7 @@ var title = map[Kind]string{
 	TooLarge:        "Too large",
 	Unsupported:     "Unsupported encoding",
 	Unauthenticated: "Not signed in",
+	SecondFactor:    "A code is needed",
 	Denied:          "Not allowed",
 	NotFound:        "Not found",
 	Conflict:        "Conflict",

@@ -23,6 +23,7 @@ const (
 // The kinds of message.
 const (
 	KindText   = "text"   // Text is what was said
+	KindFile   = "file"   // Data is a FileData; Text is what was said of it, and may be ""
 	KindNotice = "notice" // Data says what happened; only the system sends these
 
 	// KindDeleted is what a user's own inbox and history have in place of a
@@ -61,9 +62,10 @@ type Reaction struct {
 // A Draft is a message as its sender wrote it, before it has a place.
 type Draft struct {
 	ClientID string `json:"id"`
-	To       string `json:"to"` // "u:<user>", or a conversation
-	Kind     string `json:"kind,omitempty"`
+	To       string `json:"to"`             // "u:<user>", or a conversation
+	Kind     string `json:"kind,omitempty"` // "" is KindFile with a File, and else KindText
 	Text     string `json:"text"`
+	File     string `json:"file,omitempty"` // id of the File that it carries
 	ReplyTo  string `json:"reply_to,omitempty"`
 }
 
@@ -76,16 +78,33 @@ func (d Draft) Check(from string) error {
 		return Errorf(Invalid, "the id of a message is %d bytes at most", MaxClientID)
 	case !printable(d.ClientID):
 		return Errorf(Invalid, "the id of a message is printable ASCII without spaces")
-	case d.Kind != "" && d.Kind != KindText:
-		return Errorf(Invalid, "%.40q is not a kind of message that can be sent: use %q", d.Kind, KindText)
+	case d.KindOf() != KindText && d.KindOf() != KindFile:
+		return Errorf(Invalid, "%.40q is not a kind of message that can be sent: use %q or %q", d.Kind, KindText, KindFile)
+	case d.KindOf() == KindFile && !IsID(d.File):
+		return Errorf(Invalid, `a message of kind %q needs a "file": the id of one that is complete`, KindFile)
+	case d.KindOf() == KindText && d.File != "":
+		return Errorf(Invalid, `a message with a "file" is of kind %q`, KindFile)
 	case d.ReplyTo != "" && !IsMessageID(d.ReplyTo):
 		return Errorf(Invalid, `"reply_to" is not the id of a message`)
 	}
-	if err := CheckText(d.Text); err != nil {
-		return err
+	if d.Text != "" || d.KindOf() != KindFile {
+		if err := CheckText(d.Text); err != nil {
+			return err
+		}
 	}
 	_, err := d.Conversation(from)
 	return err
+}
+
+// KindOf returns the kind of message that d becomes.
+func (d Draft) KindOf() string {
+	switch {
+	case d.Kind != "":
+		return d.Kind
+	case d.File != "":
+		return KindFile
+	}
+	return KindText
 }
 
 // CheckText reports whether s could be the text of a message.
@@ -127,11 +146,11 @@ func (d Draft) Conversation(from string) (Conversation, error) {
 // Digest returns 72 bits of a hash of what d says and where, by which a second
 // message under the id of another is told from a repeat of it.
 func (d Draft) Digest(c Conversation) string {
-	kind := d.Kind
-	if kind == "" {
-		kind = KindText
+	said := string(c) + "\x00" + d.KindOf() + "\x00" + d.ReplyTo + "\x00" + d.Text
+	if d.File != "" {
+		said = d.File + "\x00" + said
 	}
-	h := sha256.Sum256([]byte(string(c) + "\x00" + kind + "\x00" + d.ReplyTo + "\x00" + d.Text))
+	h := sha256.Sum256([]byte(said))
 	return base64.RawURLEncoding.EncodeToString(h[:9])
 }
 

@@ -56,6 +56,8 @@ const (
 	MessageDeleted  = "message.deleted" // own devices
 
 	ConversationUpdated = "conversation.updated" // own devices
+
+	WebhookDisabled = "webhook.disabled" // to the owner of the bot
 )
 
 // NewNotice returns a notice whose data is written as JSON. data is a struct

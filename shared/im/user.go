@@ -21,16 +21,20 @@ type Profile struct {
 	Name    string `json:"name"`
 	Avatar  string `json:"avatar,omitempty"` // an https URL
 	Bio     string `json:"bio,omitempty"`
+	Bot     bool   `json:"bot,omitempty"` // a program, of somebody's
 	Deleted bool   `json:"deleted,omitempty"`
 }
 
 // A Self is a user as they see themselves.
 type Self struct {
 	Profile
-	Email    string       `json:"email,omitempty"`
-	Phone    string       `json:"phone,omitempty"`
-	Settings UserSettings `json:"settings"`
-	Created  Time         `json:"created"`
+	Email         string       `json:"email,omitempty"`
+	EmailVerified bool         `json:"email_verified,omitempty"` // they have proved that it is theirs
+	Phone         string       `json:"phone,omitempty"`
+	SecondFactor  bool         `json:"second_factor,omitempty"` // they are asked for a code when they sign in
+	NoPassword    bool         `json:"no_password,omitempty"`   // they sign in by an account elsewhere alone
+	Settings      UserSettings `json:"settings"`
+	Created       Time         `json:"created"`
 }
 
 // UserSettings are what a user lets others do.
@@ -81,6 +85,7 @@ type Caller struct {
 	Session  string
 	Device   string
 	Platform string
+	Scope    string // what the token is good for, words of Scopes; "" is everything
 }
 
 // The platforms of devices. A user has one socket per platform at a time,

@@ -39,6 +39,9 @@ func build(top, pkg, out string) error {
 		dir, pkg = filepath.Join(top, pkg), "."
 		cmd.Env = append(cmd.Env, "GOWORK=off")
 		cmd.Args = append(cmd.Args, "-tags=ferretdb_no_sqlite")
+	case pkg == "local/oidc": // another
+		dir, pkg = filepath.Join(top, pkg), "."
+		cmd.Env = append(cmd.Env, "GOWORK=off")
 	case pkg == "local" || strings.HasPrefix(pkg, "local/"):
 		dir, pkg = filepath.Join(top, "local"), "."+strings.TrimPrefix(pkg, "local")
 	default:
@@ -66,6 +69,7 @@ type program struct {
 var (
 	services = program{pkg: "local/services"}
 	ferretdb = program{pkg: "local/ferretdb"}
+	oidc     = program{pkg: "local/oidc"}
 )
 
 // use builds the program if that is not done yet and calls start with the path

@@ -3,6 +3,7 @@
 //
 //	TIDINGS_TEST_POSTGRES_URL    TIDINGS_TEST_REDIS_URL
 //	TIDINGS_TEST_KAFKA_BROKERS   TIDINGS_TEST_MONGODB_URL
+//	TIDINGS_TEST_S3_URL
 //
 // and what it does not name is started from local, as processes that end with
 // the test. A test that cannot have its service fails and says what to do; it

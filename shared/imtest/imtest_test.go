@@ -3,7 +3,9 @@ package imtest
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 	goredis "github.com/redis/go-redis/v9"
 	kafkago "github.com/segmentio/kafka-go"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -69,6 +73,45 @@ func TestMongoKeepsDocuments(t *testing.T) {
 	if _, err := c.InsertOne(ctx, bson.D{{Key: "_id", Value: 1}}); !mongo.IsDuplicateKeyError(err) {
 		t.Errorf("inserting the same key twice: %v", err)
 	}
+}
+
+func TestS3IsABucketOfItsOwnAndRemovedWithItsTest(t *testing.T) {
+	ctx := within(t, time.Minute)
+	var at string
+	t.Run("a test that leaves objects and uploads behind", func(t *testing.T) {
+		for range 2 { // the second does not find what the first made
+			at = S3(t)
+			client, bucket := s3Client(t, at)
+			if _, err := client.StatObject(ctx, bucket, "a", minio.StatObjectOptions{}); minio.ToErrorResponse(err).Code != minio.NoSuchKey {
+				t.Errorf("the bucket is not empty: %v", err)
+			}
+			if _, err := client.PutObject(ctx, bucket, "a", strings.NewReader("b"), 1, minio.PutObjectOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			core := minio.Core{Client: client}
+			if _, err := core.NewMultipartUpload(ctx, bucket, "c", minio.PutObjectOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	client, bucket := s3Client(t, at)
+	if there, err := client.BucketExists(ctx, bucket); there || err != nil {
+		t.Errorf("the bucket of a test that has ended is there: %v, %v", there, err)
+	}
+}
+
+func s3Client(t *testing.T, at string) (client *minio.Client, bucket string) {
+	t.Helper()
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := u.User.Password()
+	client, err = minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(u.User.Username(), secret, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, strings.Trim(u.Path, "/")
 }
 
 func TestRedisIsEmptyAndOfItsOwn(t *testing.T) {
@@ -134,6 +177,27 @@ func TestServicesAreKilledFrozenAndStartedAgain(t *testing.T) {
 			}
 			return got
 		}},
+		{"s3", func(ctx context.Context, t *testing.T, s *Service) {
+			client, bucket := s3Client(t, s.URL)
+			if err := client.MakeBucket(ctx, bucket, minio.MakeBucketOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.PutObject(ctx, bucket, "a", strings.NewReader("kept"), 4, minio.PutObjectOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}, func(ctx context.Context, t *testing.T, s *Service) string {
+			client, bucket := s3Client(t, s.URL)
+			obj, err := client.GetObject(ctx, bucket, "a", minio.GetObjectOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer obj.Close()
+			b, err := io.ReadAll(obj)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}},
 		{"kafka", func(ctx context.Context, t *testing.T, s *Service) {
 			makeTopic(ctx, t, s.Addr, "a")
 			produce(ctx, t, s.Addr, "a", "kept")
@@ -163,7 +227,13 @@ func TestServicesAreKilledFrozenAndStartedAgain(t *testing.T) {
 			s.Freeze()
 			pids := s.frozen
 			for _, pid := range pids {
-				if st := state(t, pid); st != "T" {
+				// A signal is taken when the process is interrupted next, on whatever core it runs.
+				st := state(t, pid)
+				for st != "T" && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+					st = state(t, pid)
+				}
+				if st != "T" {
 					t.Errorf("process %d is in state %s while frozen", pid, st)
 				}
 			}

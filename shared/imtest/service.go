@@ -23,6 +23,7 @@ const (
 	kafka      = "kafka"
 	redis      = "redis"
 	mongodb    = "mongodb"
+	s3         = "s3"
 )
 
 // A Service is a service of a test's own, for tests of faults. It keeps its
@@ -33,7 +34,7 @@ type Service struct {
 	Addr string // host:port
 }
 
-// Start starts a service: "kafka", "postgres", "redis" or "mongodb". args are
+// Start starts a service: "kafka", "postgres", "redis", "mongodb" or "s3". args are
 // flags of local's command of that name, such as "--fsync". What a PostgreSQL
 // acknowledges is on disk; FerretDB's PostgreSQL is the one that tests share.
 func Start(t testing.TB, kind string, args ...string) *Service {

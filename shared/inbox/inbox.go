@@ -27,6 +27,8 @@ type Store interface {
 	Unread(ctx context.Context, user string, after map[im.Conversation]string, most int) (map[im.Conversation]int, error)
 	Amend(ctx context.Context, entries []im.Entry) error
 	Erase(ctx context.Context, user string) error
+	Seqs(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
+	Remove(ctx context.Context, user string, seqs []int64) error
 }
 
 func home(env *proc.Env) (string, error) {

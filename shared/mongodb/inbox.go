@@ -149,6 +149,21 @@ func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]
 	return found, nil
 }
 
+// Seqs is After without the messages.
+func (in *Inbox) Seqs(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error) {
+	docs, err := in.find(ctx,
+		bson.D{{Key: "user", Value: user}, {Key: "seq", Value: bson.D{{Key: "$gt", Value: after}}}},
+		options.Find().SetSort(bson.D{{Key: "seq", Value: 1}}).SetLimit(int64(limit)).SetProjection(bson.D{{Key: "seq", Value: 1}}))
+	if err != nil {
+		return nil, failed(err, "reading the seqs of %s", user)
+	}
+	entries := make([]im.Entry, len(docs))
+	for i, d := range docs {
+		entries[i] = im.Entry{User: user, Seq: d.Seq, ID: message(user, d.ID)}
+	}
+	return entries, nil
+}
+
 // After returns at most limit entries of a user, those right after a seq, in
 // the order of seq. They have a user, seq, id and message.
 func (in *Inbox) After(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error) {
@@ -229,4 +244,18 @@ func (in *Inbox) Amend(ctx context.Context, entries []im.Entry) error {
 func (in *Inbox) Erase(ctx context.Context, user string) error {
 	_, err := in.entries.DeleteMany(ctx, bson.D{{Key: "user", Value: user}})
 	return failed(err, "erasing the inbox of %s", user)
+}
+
+// removeAtOnce is how many entries are removed by one command.
+const removeAtOnce = 1000
+
+// Remove removes the entries of a user at these seqs, as far as they are there.
+func (in *Inbox) Remove(ctx context.Context, user string, seqs []int64) error {
+	for part := range slices.Chunk(seqs, removeAtOnce) {
+		_, err := in.entries.DeleteMany(ctx, bson.D{{Key: "user", Value: user}, {Key: "seq", Value: bson.D{{Key: "$in", Value: part}}}})
+		if err != nil {
+			return failed(err, "removing %d inbox entries", len(seqs))
+		}
+	}
+	return nil
 }

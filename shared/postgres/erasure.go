@@ -30,10 +30,31 @@ func (tx *Tx) ForgetUser(ctx context.Context, user, passwordHash string) (sessio
 	case !same:
 		return nil, false, im.Errorf(im.Conflict, "the password was changed meanwhile")
 	}
-	if sessions, err = endSessions(ctx, tx.tx, `user_id = $1`, user); err != nil {
-		return nil, false, failed(err, "%s", doing)
+	sessions, err = tx.forget(ctx, user)
+	return sessions, err == nil, err
+}
+
+// forget is ForgetUser of a user who is locked. Their bots can do nothing any
+// more, and are somebody's to delete: each in a transaction of its own, for
+// they are in groups and lists, too.
+func (tx *Tx) forget(ctx context.Context, user string) (sessions []string, err error) {
+	doing := "deleting user " + user
+	bots, err := tx.strings(ctx, doing, `UPDATE users SET orphaned = now() WHERE owner_id = $1 AND deleted IS NULL RETURNING id`, user)
+	if err != nil {
+		return nil, err
+	}
+	all := append(bots, user)
+	if sessions, err = endSessions(ctx, tx.tx, `user_id = ANY ($1)`, all); err != nil {
+		return nil, failed(err, "%s", doing)
 	}
 	batch := &pgx.Batch{}
+	batch.Queue(`DELETE FROM webhooks WHERE bot_id = ANY ($1)`, all)
+	for _, table := range []string{"identities", "second_factors", "email_codes", "mails"} { // recovery codes go with their factor
+		batch.Queue(`DELETE FROM `+table+` WHERE user_id = $1`, user)
+	}
+	batch.Queue(`
+		DELETE FROM mails WHERE purpose = 'reset' AND user_id IS NULL
+		AND email = (SELECT email FROM users WHERE id = $1 AND email_verified IS NOT NULL)`, user)
 	batch.Queue(`
 		UPDATE users SET deleted = now(), account = NULL, name = '', password = '', email = NULL, email_verified = NULL, phone = NULL,
 			bio = '', avatar = '', find_by_email = DEFAULT, find_by_phone = DEFAULT, presence = 'nobody', friend_requests = 'nobody'
@@ -41,9 +62,9 @@ func (tx *Tx) ForgetUser(ctx context.Context, user, passwordHash string) (sessio
 	batch.Queue(`DELETE FROM refresh_tokens WHERE session_id = ANY ($1)`, sessions)
 	batch.Queue(`INSERT INTO erasures (user_id) VALUES ($1)`, user)
 	if err := tx.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, false, failed(err, "%s", doing)
+		return nil, failed(err, "%s", doing)
 	}
-	return sessions, true, nil
+	return sessions, nil
 }
 
 // DueErasures returns at most limit erasures that are due, those that have been
@@ -72,6 +93,11 @@ var erased = []struct {
 		SELECT conversation FROM conversation_states WHERE user_id = $1 LIMIT $2)`, 1000},
 	{`DELETE FROM deleted_messages WHERE user_id = $1 AND (conversation, message_id) IN (
 		SELECT conversation, message_id FROM deleted_messages WHERE user_id = $1 LIMIT $2)`, 1000},
+	// What they sent stays with the messages; file-sweep removes the rest.
+	{`UPDATE files SET state = 'removed' WHERE id IN (
+		SELECT id FROM files WHERE owner_id = $1 AND (state = 'pending' OR unsent_since IS NOT NULL) AND state <> 'removed' LIMIT $2)`, 1000},
+	{`UPDATE avatars SET unused = now() WHERE key IN (
+		SELECT key FROM avatars WHERE owner_id = $1 AND unused IS NULL LIMIT $2)`, 1000},
 }
 
 // EraseUser deletes what is left of a deleted user in tables that grow with

@@ -49,6 +49,10 @@ func kindOf(err error) im.Kind {
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return im.NotFound
+	case errors.As(err, &pg) && pg.Code == "23514" && pg.ConstraintName == "":
+		// No check of ours: the row was on its way into the default partition when
+		// one was made, or detached, that takes it. The next try finds that.
+		return im.Unavailable
 	case errors.As(err, &pg):
 		return kindOfState(pg.Code)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
@@ -94,4 +98,12 @@ func kindOfState(code string) im.Kind {
 func violates(err error, constraint string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.ConstraintName == constraint
+}
+
+const undefinedTable = "42P01"
+
+// isState reports whether err is of an SQLSTATE.
+func isState(err error, code string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == code
 }

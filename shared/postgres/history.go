@@ -52,14 +52,57 @@ func (db *DB) AppendHistory(ctx context.Context, messages []im.Message) error {
 		clientID[i], kind[i], text[i] = m.ClientID, m.Kind, m.Text
 		data[i] = pgtype.Text{String: string(m.Data), Valid: len(m.Data) > 0}
 	}
-	_, err := db.pool.Exec(ctx, `
-		INSERT INTO messages (conversation, time, id, sender, client_id, kind, text, reply_to, data)
+	err := db.listDirect(ctx, sorted)
+	if err != nil {
+		return err
+	}
+	args := []any{conversation, at, id, sender, clientID, kind, text, replyTo, data}
+	if aged(sorted) {
+		err = db.appendLate(ctx, args)
+	} else {
+		_, err = db.pool.Exec(ctx, `INSERT INTO messages (`+appended+`) SELECT * FROM `+given+` ON CONFLICT DO NOTHING`, args...)
+	}
+	if err != nil {
+		return failed(err, "adding %d messages to history", n)
+	}
+	return db.indexLate(ctx, sorted)
+}
+
+const (
+	appended = `conversation, time, id, sender, client_id, kind, text, reply_to, data`
+	given    = `(
 		SELECT c, t, i, s, k, d, x, r, j::jsonb
 		FROM unnest($1::text[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[])
-		     AS m (c, t, i, s, k, d, x, r, j)
-		ON CONFLICT DO NOTHING`,
-		conversation, at, id, sender, clientID, kind, text, replyTo, data)
-	return failed(err, "adding %d messages to history", n)
+		     AS m (c, t, i, s, k, d, x, r, j)) AS m (` + appended + `)`
+)
+
+// ArchiveAge is the least age of what may be archived: what is younger is
+// added to history without asking.
+const ArchiveAge = 31 * 24 * time.Hour
+
+// aged reports whether any of messages may be of a time that is archived.
+func aged(messages []im.Message) bool {
+	young := im.TimeOf(time.Now().Add(-ArchiveAge + 24*time.Hour)) // clocks differ
+	return slices.ContainsFunc(messages, func(m im.Message) bool { return m.Time < young })
+}
+
+// appendLate adds messages to history, but those whose time is archived to what
+// came late: the archive may have them, and is asked later.
+func (db *DB) appendLate(ctx context.Context, args []any) error {
+	return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		// Before it is asked what is archived: nothing is detached after that.
+		if _, err := tx.Exec(ctx, `LOCK TABLE ONLY messages IN ROW EXCLUSIVE MODE`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			WITH m AS MATERIALIZED (
+				SELECT m.*, EXISTS (SELECT FROM archives a WHERE a.starts <= m.time AND a.ends > m.time) AS late FROM `+given+`
+			), late AS (
+				INSERT INTO archive_late (`+appended+`) SELECT `+appended+` FROM m WHERE late ON CONFLICT DO NOTHING
+			)
+			INSERT INTO messages (`+appended+`) SELECT `+appended+` FROM m WHERE NOT late ON CONFLICT DO NOTHING`, args...)
+		return err
+	})
 }
 
 // AmendHistory replaces what may change of messages in those that history has
@@ -80,6 +123,11 @@ func (db *DB) AmendHistory(ctx context.Context, messages []im.Message) error {
 			return err
 		}
 		batch.Queue(amendMessage+` AND revision < $6`, amendment(m, id)...)
+		if aged([]im.Message{m}) {
+			if err := queueAmendArchived(batch, m, id); err != nil {
+				return err
+			}
+		}
 		if m.Recalled {
 			// If it was already, nobody has reacted since.
 			for _, query := range clearReactions {
@@ -87,11 +135,19 @@ func (db *DB) AmendHistory(ctx context.Context, messages []im.Message) error {
 			}
 		}
 	}
+	for _, m := range sorted { // after all messages: what is inserted late goes to the index in this order, too
+		id, err := parseUUID(m.ID)
+		if err != nil {
+			return err
+		}
+		queueIndex(batch, m, id)
+	}
 	return failed(db.pool.SendBatch(ctx, batch).Close(), "changing %d messages", len(messages))
 }
 
 // ChangedMessages returns those messages that were changed after they were
-// sent, as they are now. The keys name no user.
+// sent, as they are now. The keys name no user. Of those whose time is archived
+// it knows what was recalled, or changed since.
 func (db *DB) ChangedMessages(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]im.Message, error) {
 	_, conversations, ids, err := keyColumns(keys)
 	if err != nil {
@@ -108,6 +164,12 @@ func (db *DB) ChangedMessages(ctx context.Context, keys []im.EntryKey) (map[im.E
 		CROSS JOIN LATERAL (
 			SELECT `+messageColumns+` FROM messages m
 			WHERE m.conversation = k.conversation AND m.time = k.time AND m.id = k.id AND m.revision > 0
+			LIMIT 1) AS x
+		UNION ALL
+		SELECT x.* FROM unnest($1::text[], $2::timestamptz[], $3::uuid[]) AS k (conversation, time, id)
+		CROSS JOIN LATERAL (
+			SELECT `+messageColumns+` FROM archive_changes m
+			WHERE m.conversation = k.conversation AND m.time = k.time AND m.id = k.id
 			LIMIT 1) AS x`, conversations, times, ids)
 	if err != nil {
 		return nil, failed(err, "reading what became of %d messages", len(keys))
@@ -150,19 +212,41 @@ const messageColumns = `m.conversation, m.time, m.id, m.sender, m.client_id, m.k
 
 // History returns at most limit messages of a conversation, as they are now and
 // without those that user has deleted for themselves: those right after from,
-// oldest first, or backwards those right before it, newest first.
-func (db *DB) History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) ([]im.Message, error) {
+// oldest first, or backwards those right before it, newest first. archived
+// reports that others of these, or between them, may be in the archive. What
+// leaves history meanwhile is in what is returned, in the archive, or in both.
+func (db *DB) History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) (messages []im.Message, archived bool, err error) {
 	id, err := parseUUID(from.ID)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	id.Valid = true // the nil UUID is before all
-	rows, err := db.pool.Query(ctx, historyQuery(backwards), string(c), from.Time.Std(), id, limit, user)
-	if err != nil {
-		return nil, failed(err, "reading the history of %s", c)
+	var border *time.Time
+	batch := &pgx.Batch{}
+	batch.Queue(historyQuery(backwards), string(c), from.Time.Std(), id, limit, user).Query(func(rows pgx.Rows) (err error) {
+		messages, err = pgx.CollectRows(rows, scanMessage)
+		return err
+	})
+	// After the messages were read: what they do not hold any more is known to be
+	// archived by then.
+	batch.Queue(borderQuery(backwards), from.Time.Std()).QueryRow(func(row pgx.Row) error { return row.Scan(&border) })
+	if err := db.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, false, failed(err, "reading the history of %s", c)
 	}
-	messages, err := pgx.CollectRows(rows, scanMessage)
-	return messages, failed(err, "reading the history of %s", c)
+	if border != nil {
+		at, n := im.TimeOf(*border), len(messages)
+		archived = n < limit || backwards && messages[n-1].Time < at || !backwards && messages[n-1].Time >= at
+	}
+	return messages, archived, nil
+}
+
+// borderQuery returns the query of the time at which the archive begins, read
+// from a place on: none if it does not.
+func borderQuery(backwards bool) string {
+	if backwards {
+		return `SELECT max(ends) FROM archives WHERE starts <= $1`
+	}
+	return `SELECT min(starts) FROM archives WHERE ends > $1`
 }
 
 // historyQuery returns the query of History. The bound on time alone is what

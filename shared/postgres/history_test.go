@@ -53,7 +53,7 @@ func TestHistory(t *testing.T) {
 	for _, limit := range []int{1, 3, len(all), 100} {
 		var forth, back []im.Message
 		for from := (im.Place{}); ; {
-			page, err := db.History(ctx, c, ann, from, false, limit)
+			page, _, err := db.History(ctx, c, ann, from, false, limit)
 			wants(t, err, "")
 			forth = append(forth, page...)
 			if len(page) < limit {
@@ -62,7 +62,7 @@ func TestHistory(t *testing.T) {
 			from = page[len(page)-1].Place()
 		}
 		for from := last; ; {
-			page, err := db.History(ctx, c, ann, from, true, limit)
+			page, _, err := db.History(ctx, c, ann, from, true, limit)
 			wants(t, err, "")
 			back = append(back, page...)
 			if len(page) < limit {
@@ -86,7 +86,7 @@ func TestP2AppendingAgainKeepsTheFirst(t *testing.T) {
 	again.Text = "second"
 	wants(t, db.AppendHistory(t.Context(), []im.Message{m, again}), "")
 	wants(t, db.AppendHistory(t.Context(), []im.Message{again}), "")
-	got, err := db.History(t.Context(), m.Conversation, m.From, im.Place{}, false, 10)
+	got, _, err := db.History(t.Context(), m.Conversation, m.From, im.Place{}, false, 10)
 	if err != nil || len(got) != 1 || got[0].Text != "first" {
 		t.Errorf("history = %v, %v", got, err)
 	}
@@ -114,7 +114,7 @@ func TestP2OverlappingBatchesDoNotWaitForEachOther(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	if got, err := db.History(t.Context(), c, "", im.Place{}, false, 1000); err != nil || len(got) != len(all) {
+	if got, _, err := db.History(t.Context(), c, "", im.Place{}, false, 1000); err != nil || len(got) != len(all) {
 		t.Errorf("%d messages, %v; want %d", len(got), err, len(all))
 	}
 }
@@ -143,7 +143,7 @@ func TestWhatCannotBeKeptIsInvalid(t *testing.T) {
 			bad.ID, bad.Text = im.NewMessageID(good.Time), "bad"
 			spoil(&bad)
 			wants(t, db.AppendHistory(t.Context(), []im.Message{good, bad}), im.Invalid)
-			if got, err := db.History(t.Context(), good.Conversation, good.From, im.Place{}, false, 10); err != nil || len(got) != 0 {
+			if got, _, err := db.History(t.Context(), good.Conversation, good.From, im.Place{}, false, 10); err != nil || len(got) != 0 {
 				t.Errorf("history = %v, %v; want none of the batch", got, err)
 			}
 		})

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -133,6 +134,16 @@ func (in *Inbox) Erase(ctx context.Context, user string) error {
 	}
 }
 
+// Remove removes the entries of a user at these seqs, as far as they are there.
+func (in *Inbox) Remove(ctx context.Context, user string, seqs []int64) error {
+	for part := range slices.Chunk(seqs, eraseAtOnce) {
+		if _, err := in.db.pool.Exec(ctx, `DELETE FROM inbox WHERE user_id = $1 AND seq = ANY ($2)`, user, part); err != nil {
+			return failed(err, "removing %d inbox entries", len(seqs))
+		}
+	}
+	return nil
+}
+
 // Find returns the seqs of those entries that are there.
 func (in *Inbox) Find(ctx context.Context, keys []im.EntryKey) (map[im.EntryKey]int64, error) {
 	users, conversations, ids, err := keyColumns(keys)
@@ -193,6 +204,22 @@ func (in *Inbox) After(ctx context.Context, user string, after int64, limit int)
 		return e, err
 	})
 	return entries, failed(err, "reading the inbox of %s", user)
+}
+
+// Seqs is After without the messages.
+func (in *Inbox) Seqs(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error) {
+	rows, err := in.db.pool.Query(ctx, `SELECT seq, message_id FROM inbox WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`, user, after, limit)
+	if err != nil {
+		return nil, failed(err, "reading the seqs of %s", user)
+	}
+	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (im.Entry, error) {
+		e := im.Entry{User: user}
+		var id pgtype.UUID
+		err := row.Scan(&e.Seq, &id)
+		e.ID = formatUUID(id)
+		return e, err
+	})
+	return entries, failed(err, "reading the seqs of %s", user)
 }
 
 // Get returns those entries that are there.

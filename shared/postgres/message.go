@@ -73,14 +73,22 @@ func (tx *Tx) Former(ctx context.Context, group string, limit int) ([]string, er
 }
 
 // AmendMessage writes what may change of a message: its text, data, revision,
-// when it was edited and that it was recalled. It was locked before.
+// when it was edited and that it was recalled. It was locked before, in history
+// or as one that is archived.
 func (tx *Tx) AmendMessage(ctx context.Context, m im.Message) error {
 	id, err := parseUUID(m.ID)
 	if err != nil {
 		return err
 	}
-	_, err = tx.tx.Exec(ctx, amendMessage, amendment(m, id)...)
-	return failed(err, "changing message %s", m.ID)
+	batch := &pgx.Batch{}
+	batch.Queue(amendMessage, amendment(m, id)...)
+	if aged([]im.Message{m}) {
+		if err := queueAmendArchived(batch, m, id); err != nil {
+			return err
+		}
+	}
+	queueIndex(batch, m, id)
+	return failed(tx.tx.SendBatch(ctx, batch).Close(), "changing message %s", m.ID)
 }
 
 const amendMessage = `

@@ -28,7 +28,7 @@ func changes(t testing.TB, db *DB, f func(ctx context.Context, tx *Tx) error) {
 // page returns the first messages of a conversation as user reads them.
 func page(t testing.TB, db *DB, c im.Conversation, user string) []im.Message {
 	t.Helper()
-	all, err := db.History(t.Context(), c, user, im.Place{}, false, 1000)
+	all, _, err := db.History(t.Context(), c, user, im.Place{}, false, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestP6WhatOneDeletesEverybodyElseStillReads(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 4, 6, 10} {
 		var forth, back []im.Message
 		for from := (im.Place{}); ; {
-			page, err := db.History(t.Context(), c, ann, from, false, limit)
+			page, _, err := db.History(t.Context(), c, ann, from, false, limit)
 			wants(t, err, "")
 			if forth = append(forth, page...); len(page) < limit {
 				break
@@ -244,7 +244,7 @@ func TestP6WhatOneDeletesEverybodyElseStillReads(t *testing.T) {
 			from = page[len(page)-1].Place()
 		}
 		for from := all[9].Place(); ; {
-			page, err := db.History(t.Context(), c, ann, from, true, limit)
+			page, _, err := db.History(t.Context(), c, ann, from, true, limit)
 			wants(t, err, "")
 			if back = append(back, page...); len(page) < limit {
 				break
@@ -342,7 +342,7 @@ func TestReadingADeepPageCostsAPage(t *testing.T) {
 			sep = "&"
 		}
 		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url + sep + "plan_cache_mode=" + mode}))
-		first, err := db.History(t.Context(), c, "nobody", im.Place{Time: start + n/2*apart}, false, 1)
+		first, _, err := db.History(t.Context(), c, "nobody", im.Place{Time: start + n/2*apart}, false, 1)
 		wants(t, err, "")
 		ids, err := parseUUIDs([]string{first[0].ID})
 		wants(t, err, "")
@@ -351,7 +351,7 @@ func TestReadingADeepPageCostsAPage(t *testing.T) {
 		}
 		for _, backwards := range []bool{false, true} {
 			for name, at := range map[string]im.Time{"near the beginning": start + 100*apart, "in the middle": start + n/2*apart, "near the end": start + (n-100)*apart} {
-				messages, err := db.History(t.Context(), c, user, im.Place{Time: at}, backwards, limit)
+				messages, _, err := db.History(t.Context(), c, user, im.Place{Time: at}, backwards, limit)
 				if err != nil || len(messages) != limit {
 					t.Fatalf("%d messages, %v", len(messages), err)
 				}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -29,7 +30,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO sessions SELECT 'sess' || right(id, 12), id, 'd', 'web', now() FROM users`,
 		`INSERT INTO refresh_tokens SELECT sha256(id::bytea), id, now() + interval '1 day' FROM sessions`,
 		`INSERT INTO inbox SELECT id, s, gen_random_uuid(), '{}', 'g:' || s % 3, s % 3, 0 FROM users, generate_series(1, 5) s`,
-		`UPDATE users SET email = id || '@b.c', phone = '+49' || right(id, 12), find_by_email = true, find_by_phone = true`,
+		`UPDATE users SET email = id || '@b.c', phone = '+49' || right(id, 12), find_by_email = true, find_by_phone = true, email_verified = now()`,
 		`UPDATE sessions SET ended = now(), told = right(id, 1) <> '1' WHERE right(id, 1) IN ('1', '2')`,
 		`INSERT INTO erasures SELECT id, now(), now() + interval '1 hour' FROM users WHERE right(id, 1) <> '0'`,
 		`INSERT INTO deleted_messages SELECT user_id, conversation, message_id FROM inbox`,
@@ -37,7 +38,24 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO messages SELECT 'g:' || g.id, now() + s * interval '1 day', gen_random_uuid(), g.owner_id, 'c', 'text', 'x' FROM groups g, generate_series(-60, 60) s`,
 		`INSERT INTO reactions SELECT conversation, id, sender, 'x' FROM messages`,
 		`INSERT INTO reaction_counts SELECT conversation, message_id, emoji, 1 FROM reactions`,
+		`INSERT INTO archive_changes SELECT conversation, time, id, sender, client_id, kind, text, reply_to, data, 1, NULL, true FROM messages`,
+		`INSERT INTO files SELECT 'file' || right(id, 12), id, 'f', 1, 'text/plain', sha256('x'), CASE right(id, 2) WHEN '00' THEN 'pending' WHEN '01' THEN 'removed' ELSE 'complete' END,
+			NULL, 0, 0, 0, '', now(), now() + interval '1 day', CASE right(id, 2) WHEN '02' THEN now() END FROM users`,
+		`INSERT INTO file_usage SELECT id, 1 FROM users`,
+		`INSERT INTO file_grants SELECT f.id, 'd:' || least(b.user_id, b.blocked_id) || ':' || greatest(b.user_id, b.blocked_id), gen_random_uuid() FROM files f JOIN blocks b ON b.user_id = f.owner_id`,
+		`INSERT INTO file_grants SELECT f.id, 'g:' || g.id, gen_random_uuid() FROM files f JOIN groups g ON g.owner_id = f.owner_id`,
+		`INSERT INTO avatars SELECT 'avatars/' || id, id, now(), CASE WHEN right(id, 2) = '01' THEN now() END FROM users`,
+		`INSERT INTO bot_tokens (id, bot_id, hash, name, scopes) SELECT id, user_id, sha256(id::bytea), 'n', '{messages:read}' FROM sessions`,
+		`INSERT INTO webhooks (id, bot_id, url, secret) SELECT 'hook' || right(id, 12), id, 'u', 's' FROM users`,
+		`INSERT INTO webhook_deliveries (webhook_id, time, message_id, conversation, message) SELECT id, now(), gen_random_uuid(), 'g:x', '{}' FROM webhooks`,
 		`INSERT INTO outbox SELECT 'notice-' || id, now() - interval '1 hour', gen_random_uuid(), now(), '{}' FROM users`,
+		`INSERT INTO push_subscriptions SELECT id, user_id, id, '', '', false FROM sessions WHERE ended IS NULL`,
+		`INSERT INTO notifications SELECT id, 'g:1', user_id, gen_random_uuid(), NULL, now() + s * interval '1 hour', false, 0, now() + interval '1 day' FROM sessions, generate_series(1, 1) s`,
+		`INSERT INTO second_factors (user_id, secret, confirmed) SELECT id, 's', now() FROM users WHERE right(id, 1) <> '1'`,
+		`INSERT INTO recovery_codes SELECT user_id, sha256(user_id::bytea) FROM second_factors`,
+		`INSERT INTO identities SELECT 'i', id, 'p', id FROM users`,
+		`INSERT INTO email_codes SELECT id, 'verify', email, '', 0, now() + interval '1 hour' FROM users`,
+		`INSERT INTO mails (purpose, email, user_id) SELECT 'verify', email, id FROM users`,
 		`ANALYZE`,
 	} {
 		if _, err := db.pool.Exec(ctx, sql); err != nil {
@@ -63,6 +81,71 @@ func TestQueriesReadIndexes(t *testing.T) {
 			},
 			"SeenBy":        func() error { _, err := db.SeenBy(ctx, user, users); return err },
 			"Watchers":      func() error { _, err := db.Watchers(ctx, users, 500); return err },
+			"CreateFile":    func() error { return second(db.CreateFile(ctx, newFile(user, 1), plenty, 1000)) },
+			"File":          func() error { return second(db.File(ctx, "file000000000010")) },
+			"FileFor":       func() error { return second(db.FileFor(ctx, "file000000000010", user)) },
+			"FilesFor":      func() error { return second(db.FilesFor(ctx, []string{"file000000000010", "file000000000011"}, user)) },
+			"ExpireFiles":   func() error { return second(db.ExpireFiles(ctx, 24*time.Hour, 200)) },
+			"RemovedFiles":  func() error { return second(db.RemovedFiles(ctx, "", 200)) },
+			"ForgetFile":    func() error { return db.ForgetFile(ctx, "file000000000101") },
+			"UnusedAvatars": func() error { return second(db.UnusedAvatars(ctx, time.Hour, 200)) },
+			"GrantFiles": func() error {
+				return db.GrantFiles(ctx, []im.FileGrant{{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: im.NewMessageID(now)}})
+			},
+			"RevokeFile": func() error {
+				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
+					return tx.RevokeFile(ctx, im.FileGrant{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: m.ID})
+				})
+			},
+			"BotByToken": func() error { return third(db.BotByToken(ctx, token("sess000000000045"))) },
+			"Bots":       func() error { return second(db.Bots(ctx, user)) },
+			"BotTokens": func() error {
+				_, err := db.BotTokens(ctx, user, users[1])
+				if errors.Is(err, im.NotFound) { // that is nobody's bot
+					err = nil
+				}
+				return err
+			},
+			"OrphanedBots":     func() error { return second(db.OrphanedBots(ctx, 100)) },
+			"EndExpiredTokens": func() error { return second(db.EndExpiredTokens(ctx, 100)) },
+			"Webhooks of messages": func() error {
+				const hook = "hook000000000010"
+				_, _, err := db.Enqueue(ctx, []im.WebhookDelivery{{Webhook: hook, Conversation: m.Conversation, Place: m.Place(), Message: []byte("{}")}}, 100, 1<<20)
+				if err := errors.Join(err, second(db.WebhooksOf(ctx, users)), second(db.DueWebhooks(ctx, 100)), second(db.OverdueWebhook(ctx))); err != nil {
+					return err
+				}
+				run, ok, err := db.TakeWebhook(ctx, hook, time.Minute, 50)
+				if err != nil || !ok {
+					return fmt.Errorf("taken: %v, %w", ok, err)
+				}
+				o := im.WebhookOutcome{Webhook: hook, Run: run.Run, Done: []im.Place{m.Place()}, DisableAfter: time.Hour, DisableBeyond: 10}
+				return errors.Join(second(db.SettleWebhook(ctx, o)), db.Withdraw(ctx, []string{hook}, []string{m.ID}))
+			},
+			"Sweeping webhooks": func() error {
+				return errors.Join(second(db.ExpireDeliveries(ctx, time.Hour, 100)), second(db.UntoldWebhooks(ctx, 100)))
+			},
+			"UserByIdentity": func() error { return third(db.UserByIdentity(ctx, "i", user)) },
+			"UserByEmail":    func() error { return third(db.UserByEmail(ctx, user+"@b.c")) },
+			"Identities":     func() error { return second(db.Identities(ctx, user)) },
+			"Factor":         func() error { return second(db.Factor(ctx, user)) },
+			"UseStep":        func() error { return second(db.UseStep(ctx, user, i, "s")) },
+			"UseRecoveryCode": func() error {
+				return second(db.UseRecoveryCode(ctx, user, []byte("none")))
+			},
+			"Mails": func() error {
+				due, err := db.DueMails(ctx, 24*time.Hour, time.Minute, 10)
+				if err != nil || len(due) == 0 {
+					return fmt.Errorf("%d are due, %w", len(due), err)
+				}
+				if _, err := db.Addressee(ctx, due[0]); err != nil && !errors.Is(err, im.NotFound) { // erased
+					return err
+				}
+				return errors.Join(db.Mailed(ctx, due[0].ID), db.PutCode(ctx, user, "reset", user+"@b.c", []byte{1}, time.Hour), db.SweepCodes(ctx, 100))
+			},
+			"Nearest": func() error { return second(db.Nearest(ctx, m.Conversation, im.Place{}, now, true, 20)) },
+			"ArchiveChanges": func() error {
+				return second(db.ArchiveChanges(ctx, m.Conversation, []im.Place{m.Place()}))
+			},
 			"Self":          func() error { return second(db.Self(ctx, user)) },
 			"Profile":       func() error { return second(db.Profile(ctx, user)) },
 			"UpdateUser":    func() error { return second(db.UpdateUser(ctx, user, im.UserChange{Bio: new(string)})) },
@@ -70,12 +153,35 @@ func TestQueriesReadIndexes(t *testing.T) {
 			"FindByEmail":   func() error { return second(db.FindByEmail(ctx, user, user+"@b.c")) },
 			"FindByPhone":   func() error { return second(db.FindByPhone(ctx, user, "+49000000000010")) },
 			"Sessions":      func() error { return second(db.Sessions(ctx, user, 100)) },
-			"Told":          func() error { return db.Told(ctx, []string{"sess000000000001"}) },
-			"Untold":        func() error { return second(db.Untold(ctx, time.Minute, 500)) },
-			"SweepTokens":   func() error { return second(db.SweepTokens(ctx, 500)) },
-			"SweepSessions": func() error { return second(db.SweepSessions(ctx, 30*24*time.Hour, 500)) },
-			"DueErasures":   func() error { return second(db.DueErasures(ctx, 500)) },
-			"EraseUser":     func() error { return db.EraseUser(ctx, fmt.Sprintf("user%012d", 6000+i)) },
+			"Absences": func() error {
+				arrivals := []im.Arrival{{User: user, Conversation: "g:1", From: users[1]}, {User: users[1], Conversation: "g:1", From: user}}
+				return errors.Join(second(db.Absences(ctx, arrivals, false)), second(db.Absences(ctx, arrivals, true)))
+			},
+			"Notifications": func() error {
+				at := im.NotifyTiming{Every: time.Hour, TTL: time.Hour}
+				a := im.Absence{User: user, Session: "sess000000000010", Conversation: im.Conversation(fmt.Sprint("g:", i)), Message: m.ID}
+				if _, err := db.NoteNotifications(ctx, []im.Absence{a}, at); err != nil {
+					return err
+				}
+				taken, err := db.TakeNotifications(ctx, 100, time.Minute)
+				if err != nil || len(taken) == 0 { // those of the rounds before come again
+					return fmt.Errorf("taken %d, %w", len(taken), err)
+				}
+				return errors.Join(db.PostponeNotifications(ctx, taken), db.DropNotifications(ctx, taken, at), db.SentNotifications(ctx, taken, at),
+					second(db.SweepNotifications(ctx, time.Hour, 100)), second(db.OverdueNotification(ctx)), second(db.Bylines(ctx, []im.Arrival{{User: user, From: users[1], Conversation: im.Group(group)}})),
+					func() error { _, _, err := db.NextNotification(ctx); return err }())
+			},
+			"PutSubscription": func() error {
+				return db.PutSubscription(ctx, im.PushSubscription{User: "user000000000035", Session: "sess000000000035", Endpoint: "e", P256dh: []byte{}, Auth: []byte{}}, 20)
+			},
+			"RemoveSubscription":  func() error { return db.RemoveSubscription(ctx, "sess000000000013", "") },
+			"SubscriptionsFailed": func() error { return second(db.SubscriptionsFailed(ctx, []string{"sess000000000014"}, 20, time.Hour)) },
+			"Told":                func() error { return db.Told(ctx, []string{"sess000000000001"}) },
+			"Untold":              func() error { return second(db.Untold(ctx, time.Minute, 500)) },
+			"SweepTokens":         func() error { return second(db.SweepTokens(ctx, 500)) },
+			"SweepSessions":       func() error { return second(db.SweepSessions(ctx, 30*24*time.Hour, 500)) },
+			"DueErasures":         func() error { return second(db.DueErasures(ctx, 500)) },
+			"EraseUser":           func() error { return db.EraseUser(ctx, fmt.Sprintf("user%012d", 6000+i)) },
 			"ForgetUser": func() error {
 				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
 					_, _, err := tx.ForgetUser(ctx, fmt.Sprintf("user%012d", 7000+10*i), "")
@@ -103,8 +209,8 @@ func TestQueriesReadIndexes(t *testing.T) {
 			"DeletedMessages": func() error {
 				return second(db.DeletedMessages(ctx, []im.EntryKey{e.Key(), {User: users[1], ID: m.ID, Conversation: "g:1"}}))
 			},
-			"History":      func() error { _, err := db.History(ctx, m.Conversation, user, im.Place{}, false, 20); return err },
-			"History back": func() error { _, err := db.History(ctx, m.Conversation, user, m.Place(), true, 20); return err },
+			"History":      func() error { _, _, err := db.History(ctx, m.Conversation, user, im.Place{}, false, 20); return err },
+			"History back": func() error { _, _, err := db.History(ctx, m.Conversation, user, m.Place(), true, 20); return err },
 			"Insert":       func() error { _, err := db.Inbox().Insert(ctx, []im.Entry{e}); return err },
 			"Heads":        func() error { _, err := db.Inbox().Heads(ctx, users); return err },
 			"Find": func() error {
@@ -144,7 +250,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 			}
 			after := scans(t, db)
 			for table, n := range after {
-				if n != before[table] {
+				if n != before[table] && table != "archives" { // a row for each month
 					t.Errorf("%s walks through %s", name, table)
 				}
 			}
@@ -152,6 +258,8 @@ func TestQueriesReadIndexes(t *testing.T) {
 		}
 	}
 }
+
+func third[A, B any](_ A, _ B, err error) error { return err }
 
 // scans returns how often each table has been read from end to end.
 func scans(t *testing.T, db *DB) map[string]int64 {

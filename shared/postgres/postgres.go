@@ -32,6 +32,7 @@ var (
 type DB struct {
 	pool    *pgxpool.Pool
 	changes chan struct{} // of Change: as many at a time as it has room
+	listed  remembered    // direct conversations that their users' searches know
 }
 
 // Open returns the process's pool on the database at POSTGRES_URL. Nothing is
@@ -51,7 +52,7 @@ func Open(_ context.Context, env *proc.Env) (*DB, error) {
 			pool.Close()
 			return nil, nil, err
 		}
-		return &DB{pool, make(chan struct{}, max(1, config.MaxConns/2))}, func() error { pool.Close(); return nil }, nil
+		return &DB{pool: pool, changes: make(chan struct{}, max(1, config.MaxConns/2))}, func() error { pool.Close(); return nil }, nil
 	})
 }
 

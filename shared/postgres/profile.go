@@ -4,9 +4,9 @@ import "github.com/tidings-im/tidings/shared/im"
 
 // profileColumns are what a profile is made of, of a row u of users, in the
 // order of profileTargets.
-const profileColumns = `u.id, coalesce(u.account, ''), u.name, u.avatar, u.bio, u.deleted IS NOT NULL`
+const profileColumns = `u.id, coalesce(u.account, ''), u.name, u.avatar, u.bio, u.owner_id IS NOT NULL AND u.deleted IS NULL, u.deleted IS NOT NULL`
 
 // profileTargets returns where profileColumns are scanned to.
 func profileTargets(p *im.Profile) []any {
-	return []any{&p.ID, &p.Account, &p.Name, &p.Avatar, &p.Bio, &p.Deleted}
+	return []any{&p.ID, &p.Account, &p.Name, &p.Avatar, &p.Bio, &p.Bot, &p.Deleted}
 }

@@ -152,6 +152,17 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 	return s, nil
 }
 
+// SessionCreated returns when a session of a user began. NotFound: they have
+// none of this id that has not ended.
+func (db *DB) SessionCreated(ctx context.Context, user, session string) (im.Time, error) {
+	var created time.Time
+	err := db.pool.QueryRow(ctx, `SELECT created FROM sessions WHERE id = $2 AND user_id = $1 AND ended IS NULL`, user, session).Scan(&created)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, im.Wrap(im.NotFound, err, "there is no such session")
+	}
+	return im.TimeOf(created), failed(err, "reading a session of %s", user)
+}
+
 // Sessions returns at most limit sessions of a user that have not ended, those
 // first that were seen last.
 func (db *DB) Sessions(ctx context.Context, user string, limit int) ([]im.Session, error) {

@@ -24,7 +24,7 @@ func (db *DB) CreateUser(ctx context.Context, u im.User, passwordHash string) er
 // UserByAccount returns the user of an account and the hash of their password.
 func (db *DB) UserByAccount(ctx context.Context, account string) (u im.User, passwordHash string, err error) {
 	err = db.pool.QueryRow(ctx,
-		`SELECT id, account, name, password FROM users WHERE account = $1`, account).
+		`SELECT id, account, name, password FROM users WHERE account = $1 AND owner_id IS NULL`, account).
 		Scan(&u.ID, &u.Account, &u.Name, &passwordHash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return im.User{}, "", im.Wrap(im.NotFound, err, "there is no account of this name")
@@ -46,13 +46,14 @@ func (db *DB) Profile(ctx context.Context, user string) (p im.Profile, err error
 	return p, noUser(err, "reading the profile of %s", user)
 }
 
-const selfColumns = profileColumns + `, coalesce(u.email, ''), coalesce(u.phone, ''),
+const selfColumns = profileColumns + `, coalesce(u.email, ''), u.email_verified IS NOT NULL, coalesce(u.phone, ''),
+	EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.confirmed IS NOT NULL), u.password = '',
 	u.find_by_email, u.find_by_phone, u.presence, u.friend_requests, u.created`
 
 func selfOf(row pgx.Row) (u im.Self, err error) {
 	var created time.Time
 	s := &u.Settings
-	err = row.Scan(append(profileTargets(&u.Profile), &u.Email, &u.Phone,
+	err = row.Scan(append(profileTargets(&u.Profile), &u.Email, &u.EmailVerified, &u.Phone, &u.SecondFactor, &u.NoPassword,
 		&s.FindByEmail, &s.FindByPhone, &s.Presence, &s.FriendRequests, &created)...)
 	u.Created = im.TimeOf(created)
 	return u, err
@@ -66,9 +67,14 @@ func (db *DB) Self(ctx context.Context, user string) (im.Self, error) {
 }
 
 // UpdateUser changes a user and returns them. What is changed is checked
-// already. NotFound: there is no such user, or not any more.
+// already. Another e-mail address voids the codes that were mailed to the one
+// before. NotFound: there is no such user, or not any more.
 func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.Self, error) {
 	u, err := selfOf(db.pool.QueryRow(ctx, `
+		WITH void AS (DELETE FROM email_codes WHERE user_id = $1 AND email <> $5::text),
+		freed AS (
+			UPDATE avatars SET unused = now() WHERE owner_id = $1 AND unused IS NULL AND right($4::text, length(key)) <> key
+		)
 		UPDATE users u SET
 			name            = coalesce($2, name),
 			bio             = coalesce($3, bio),
@@ -104,13 +110,15 @@ func (db *DB) FindByAccount(ctx context.Context, account string) ([]im.Profile, 
 	return db.find(ctx, `SELECT `+profileColumns+` FROM users u WHERE u.account = $1`, account)
 }
 
-// FindByEmail returns the users who say that an e-mail address is theirs, want
-// to be found by it and have not blocked the seeker; those first who have
-// proved it, then those who have said so for longest. It returns a few at most.
+// FindByEmail returns the user who has proved that an e-mail address is theirs
+// or, if nobody has, those who say so, who have for longest first; of these who
+// want to be found by it and have not blocked the seeker. It returns a few at
+// most.
 func (db *DB) FindByEmail(ctx context.Context, seeker, email string) ([]im.Profile, error) {
 	return db.find(ctx, `
 		SELECT `+profileColumns+` FROM users u
 		WHERE u.email = $1 AND u.find_by_email
+		  AND (u.email_verified IS NOT NULL OR NOT EXISTS (SELECT FROM users v WHERE v.email = $1 AND v.email_verified IS NOT NULL))
 		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
 		ORDER BY u.email_verified IS NULL, u.email_since LIMIT $3`, email, seeker, maxFound)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
-var settingSignIns = proc.Setting{Name: "SIGN_INS_PER_MINUTE", Default: "10", Doc: "most attempts per minute of one address to sign in, and again to register; of all addresses to sign in to one account, ten times that"}
+var settingSignIns = proc.Setting{Name: "SIGN_INS_PER_MINUTE", Default: "10", Doc: "most attempts per minute of one address to sign in, and again to register, to ask for a password to be reset, to reset it and to sign in by an account elsewhere; of all addresses to sign in to one account, ten times that"}
 
 // SignIns limits how often it is tried to sign in and to register (GCRA, by
 // redis_rate). It fails closed: without Redis nobody does.
@@ -65,6 +65,12 @@ var (
 		per:     redis_rate.PerMinute,
 		says:    "you search too often: wait and try again",
 	}
+	MessageSearches = Limited{
+		name:    "message-search",
+		setting: proc.Setting{Name: "MESSAGE_SEARCHES_PER_MINUTE", Default: "60", Doc: "how often per minute a user may search messages; each further page counts, too"},
+		per:     redis_rate.PerMinute,
+		says:    "you search too often: wait and try again",
+	}
 	FriendRequests = Limited{
 		name:    "friend-request",
 		setting: proc.Setting{Name: "FRIEND_REQUESTS_PER_HOUR", Default: "60", Doc: "how often per hour a user may ask others to be friends"},
@@ -77,11 +83,36 @@ var (
 		per:     redis_rate.PerHour,
 		says:    "you add too many people to groups who are not your friends: wait and try again",
 	}
+	Files = Limited{
+		name:    "file",
+		setting: proc.Setting{Name: "FILES_PER_HOUR", Default: "300", Doc: "how often per hour a user may create a file, or make a picture their avatar"},
+		per:     redis_rate.PerHour,
+		says:    "you send too many files: wait and try again",
+	}
 	Reactions = Limited{
 		name:    "reaction",
 		setting: proc.Setting{Name: "REACTIONS_PER_MINUTE", Default: "60", Doc: "how often per minute a user may react to messages or edit them: each is an entry in the inbox of everybody who has the message"},
 		per:     redis_rate.PerMinute,
 		says:    "you react and edit too often: wait and try again",
+	}
+	BotSecrets = Limited{
+		name:    "bot-secret",
+		setting: proc.Setting{Name: "BOT_SECRETS_PER_HOUR", Default: "30", Doc: "how often per hour a user may make a bot, a token of one or a webhook"},
+		per:     redis_rate.PerHour,
+		says:    "you make too many bots, tokens and webhooks: wait and try again",
+	}
+	PushSubscriptions = Limited{
+		name:    "push-subscribe",
+		setting: proc.Setting{Name: "PUSH_SUBSCRIPTIONS_PER_HOUR", Default: "60", Doc: "how often per hour a user may subscribe to Web Push, all devices together; each does so when it starts"},
+		per:     redis_rate.PerHour,
+		says:    "you subscribe too often: wait and try again",
+	}
+	// BotLogins is per network address.
+	BotLogins = Limited{
+		name:    "bot-login",
+		setting: proc.Setting{Name: "BOT_LOGINS_PER_MINUTE", Default: "60", Doc: "how often per minute bots of one address may sign in; each needs to four times an hour"},
+		per:     redis_rate.PerMinute,
+		says:    "too many attempts: wait and try again",
 	}
 )
 

@@ -1,5 +1,5 @@
 // Package token issues and verifies access tokens: JWTs (RFC 7519) signed with
-// Ed25519 (RFC 8037). Only user-login and token-refresh hold the private key;
+// Ed25519 (RFC 8037). Only functions that sign in hold the private key;
 // everything else holds public keys. It does not know of sessions ending: a
 // token is good until it expires.
 package token
@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	settingPrivate = proc.Setting{Name: "TOKEN_PRIVATE_KEY", Need: true, Secret: true, Doc: "Ed25519 key that signs access tokens, PKCS #8 in PEM (openssl genpkey -algorithm ed25519); only user-login and token-refresh need it"}
+	settingPrivate = proc.Setting{Name: "TOKEN_PRIVATE_KEY", Need: true, Secret: true, Doc: "Ed25519 key that signs access tokens, PKCS #8 in PEM (openssl genpkey -algorithm ed25519); only what signs in needs it: user-login, token-refresh, oauth-callback, bot-login"}
 	settingPublic  = proc.Setting{Name: "TOKEN_PUBLIC_KEYS", Need: true, Secret: true, Doc: "Ed25519 keys whose access tokens are believed, one or more PEM blocks one after another (openssl pkey -pubout); add the new one everywhere before signing with it"}
 	settingTTL     = proc.Setting{Name: "TOKEN_TTL", Default: "15m", Doc: "how long an access token is good"}
 	settingIssuer  = proc.Setting{Name: "TOKEN_ISSUER", Default: "tidings", Doc: "issuer written into access tokens and asked of them"}
@@ -35,6 +35,8 @@ type claims struct {
 	Session  string `json:"sid"`
 	Device   string `json:"dev"`
 	Platform string `json:"plt"`
+
+	Scope *string `json:"scope,omitempty"` // of RFC 9068; nil is everything
 }
 
 // An Issuer signs access tokens.
@@ -75,8 +77,21 @@ func NewIssuer(key ed25519.PrivateKey, issuer string, ttl time.Duration) *Issuer
 
 // Issue returns a token by which c is known until it expires.
 func (i *Issuer) Issue(c im.Caller) (token string, expires time.Time, err error) {
+	return i.IssueUntil(c, time.Time{})
+}
+
+// IssueUntil is Issue of a token that expires at a time at the latest, unless
+// that is zero.
+func (i *Issuer) IssueUntil(c im.Caller, latest time.Time) (token string, expires time.Time, err error) {
 	now := i.now().Truncate(time.Second)
 	expires = now.Add(i.ttl)
+	if latest = latest.Truncate(time.Second); !latest.IsZero() && latest.Before(expires) {
+		expires = latest
+	}
+	var scope *string
+	if c.Scope != "" {
+		scope = &c.Scope
+	}
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.issuer,
@@ -87,6 +102,7 @@ func (i *Issuer) Issue(c im.Caller) (token string, expires time.Time, err error)
 		Session:  c.Session,
 		Device:   c.Device,
 		Platform: c.Platform,
+		Scope:    scope,
 	})
 	t.Header["kid"] = i.kid
 	token, err = t.SignedString(i.key)
@@ -167,8 +183,14 @@ func (v *Verifier) Verify(token string) (im.Caller, time.Time, error) {
 		return im.Caller{}, time.Time{}, &im.Error{Kind: im.Unauthenticated, Msg: "the access token is not valid: sign in again", Err: err}
 	case !im.IsID(c.Subject) || !im.IsID(c.Session) || im.CheckDevice(c.Device) != nil || im.CheckPlatform(c.Platform) != nil:
 		return im.Caller{}, time.Time{}, im.Errorf(im.Unauthenticated, "the access token does not say who, by which session and device: sign in again")
+	case c.Scope != nil && *c.Scope == "":
+		return im.Caller{}, time.Time{}, im.Errorf(im.Unauthenticated, "the access token is good for nothing")
 	}
-	return im.Caller{User: c.Subject, Session: c.Session, Device: c.Device, Platform: c.Platform}, c.ExpiresAt.Time, nil
+	who := im.Caller{User: c.Subject, Session: c.Session, Device: c.Device, Platform: c.Platform}
+	if c.Scope != nil {
+		who.Scope = *c.Scope
+	}
+	return who, c.ExpiresAt.Time, nil
 }
 
 // kid names a key by a hash of it, so that rotating needs no names to agree on.

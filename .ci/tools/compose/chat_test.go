@@ -1,9 +1,15 @@
 package compose
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,7 +91,10 @@ func TestTwoPeopleChatAndPartsAreKilled(t *testing.T) {
 	}
 	say(5, "all is well")
 	arrived()
-	for _, part := range []string{"persist-inbox", "push-fanout", "persist-history", "connector", "live", "messages"} {
+	s.sendsAFile(ctx, ann, bob)
+	said = append(said, "my lunch")
+	arrived()
+	for _, part := range []string{"persist-inbox", "push-fanout", "persist-history", "connector", "live", "messages", "files", "away"} {
 		s.kill(part)
 		say(5, part+" is gone") // none of them is needed to accept
 		s.start(part)
@@ -115,4 +124,65 @@ func TestTwoPeopleChatAndPartsAreKilled(t *testing.T) {
 		t.Errorf("history has %d messages, of %d", len(page.Messages), len(said))
 	}
 	s.down()
+}
+
+// sendsAFile has one send the other a picture, which goes to the store and comes
+// from there by the links that clients are handed.
+func (s *system) sendsAFile(ctx context.Context, from, to *somebody) {
+	s.t.Helper()
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 60, 40))); err != nil {
+		s.t.Fatal(err)
+	}
+	var f im.File
+	if err := from.Do(ctx, func(api *client.API, token string) (err error) {
+		f, err = api.Upload(ctx, token, "lunch.png", "image/png", bytes.NewReader(picture.Bytes()), int64(picture.Len()))
+		return err
+	}); err != nil {
+		s.t.Fatalf("sending a file to the store: %v", err)
+	}
+	if _, err := from.SendDraft(ctx, im.Draft{To: "u:" + to.User(), Kind: im.KindFile, File: f.ID, Text: "my lunch"}); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := to.Do(ctx, func(api *client.API, token string) error {
+		link, err := api.File(ctx, token, f.ID, false)
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(link.URL, "http://"+s.ports["s3:9000"]+"/") {
+			s.t.Errorf("the file is to be had at %s", link.URL)
+		}
+		got, err := download(ctx, link.URL)
+		if err == nil && !bytes.Equal(got, picture.Bytes()) {
+			s.t.Errorf("%d bytes came, of %d that were sent", len(got), picture.Len())
+		}
+		return err
+	}); err != nil {
+		s.t.Fatalf("getting a file: %v", err)
+	}
+	var me struct {
+		Avatar string `json:"avatar"`
+	}
+	if err := from.Call(ctx, "PUT", "/v1/users/me/avatar", map[string]string{"file": f.ID}, &me); err != nil {
+		s.t.Fatalf("making an avatar of it: %v", err)
+	}
+	if _, err := download(ctx, me.Avatar); err != nil {
+		s.t.Errorf("anybody who looks for the avatar: %v", err)
+	}
+}
+
+func download(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the store answers %s", resp.Status)
+	}
+	return io.ReadAll(resp.Body)
 }

@@ -5,7 +5,7 @@
 //
 //	GOWORK=off go -C .ci/tools test ./compose
 //
-// PostgreSQL and Redis are real; Kafka is the stand-in of the tests, inboxes are
+// PostgreSQL, Redis and the object store are real; Kafka is the stand-in of the tests, inboxes are
 // in PostgreSQL instead of MongoDB. What compose would do by the names of
 // services is done by ports of this machine.
 package compose

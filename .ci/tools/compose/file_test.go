@@ -61,7 +61,7 @@ func TestNothingIsWaitedForThatNeverComes(t *testing.T) {
 	}
 }
 
-func TestOnePortIsOpen(t *testing.T) {
+func TestTwoPortsAreOpen(t *testing.T) {
 	var open []string
 	p := load(t)
 	for name, s := range p.Services {
@@ -77,7 +77,8 @@ func TestOnePortIsOpen(t *testing.T) {
 			t.Errorf("%s is not apart from the machine", name)
 		}
 	}
-	if !slices.Equal(open, []string{"gateway:8080"}) {
+	slices.Sort(open)
+	if !slices.Equal(open, []string{"gateway:8080", "s3:9000"}) {
 		t.Errorf("open are %v", open)
 	}
 	if p := load(t, "PORT=9999"); p.Services["gateway"].Ports[0].Published != "9999" || p.Services["gateway"].Ports[0].Target != 8080 {
@@ -126,9 +127,27 @@ func TestWhatIsKeptHasAName(t *testing.T) {
 			t.Errorf("nothing uses the volume %s", name)
 		}
 	}
-	for _, name := range []string{"postgres", "mongodb", "redis", "kafka", "minio"} {
+	for _, name := range []string{"postgres", "mongodb", "redis", "kafka", "s3"} {
 		if !used[name] {
 			t.Errorf("%s keeps nothing", name)
+		}
+	}
+}
+
+// Links are signed for what clients call the store, which is the port that is
+// open on this machine, unless whoever deploys says how it is reached.
+func TestLinksLeadToThePortOfTheStore(t *testing.T) {
+	for env, want := range map[string]string{
+		"":          "http://127.0.0.1:9000",
+		"S3_PORT=1": "http://127.0.0.1:1",
+		"S3_PUBLIC_URL=https://files.example.org": "https://files.example.org",
+	} {
+		p := load(t, env)
+		if got := *p.Services["files"].Environment["S3_PUBLIC_URL"]; got != want {
+			t.Errorf("%s: links lead to %s, not %s", env, got, want)
+		}
+		if port := p.Services["s3"].Ports[0]; strings.HasPrefix(want, "http:") && want != "http://127.0.0.1:"+port.Published {
+			t.Errorf("%s: links lead to %s, and open is %s", env, want, port.Published)
 		}
 	}
 }
@@ -155,7 +174,7 @@ func TestWhatIsSharedIsMerged(t *testing.T) {
 			}) {
 				t.Errorf("%s has no keys", name)
 			}
-			for _, setting := range []string{"POSTGRES_URL", "REDIS_URL", "KAFKA_BROKERS"} {
+			for _, setting := range []string{"POSTGRES_URL", "REDIS_URL", "KAFKA_BROKERS", "S3_URL"} {
 				if s.Environment[setting] == nil {
 					t.Errorf("%s is not told %s", name, setting)
 				}
@@ -168,7 +187,7 @@ func TestWhatIsSharedIsMerged(t *testing.T) {
 		if (s.Restart == "unless-stopped") == once {
 			t.Errorf("%s: restart: %s", name, s.Restart)
 		}
-		if (s.Environment["FUNCTION_URL"] != nil) != (name == "gateway" || name == "connector") {
+		if calls := []string{"gateway", "connector", "users", "accounts", "messages"}; (s.Environment["FUNCTION_URL"] != nil) != slices.Contains(calls, name) {
 			t.Errorf("%s is told where functions are, or is not", name)
 		}
 	}
@@ -188,7 +207,7 @@ func TestEveryHostIsAService(t *testing.T) {
 			continue
 		}
 		for k, v := range s.Environment {
-			if v == nil || k == "FUNCTION_URL" {
+			if v == nil || k == "FUNCTION_URL" || k == "S3_PUBLIC_URL" { // of which the one is a pattern, the other for clients
 				continue
 			}
 			hosts := []string{}
@@ -207,7 +226,7 @@ func TestEveryHostIsAService(t *testing.T) {
 			}
 		}
 	}
-	for _, of := range []string{"gateway", "connector"} {
+	for _, of := range []string{"gateway", "connector", "users", "accounts", "messages"} {
 		urls := urlsOf(t, p.Services[of])
 		for _, f := range functions.All {
 			u, err := url.Parse(urls.Of(f.Name))

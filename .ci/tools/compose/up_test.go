@@ -74,12 +74,14 @@ func up(t *testing.T) *system {
 		t.Fatal(err)
 	}
 	password, _ := at.User.Password()
+	store := imtest.FreePort(t)
 	s := &system{
 		t: t, keys: t.TempDir(), parts: make(map[string]*child.Process),
-		project: load(t, "POSTGRES_PASSWORD="+password),
+		project: load(t, "POSTGRES_PASSWORD="+password, fmt.Sprintf("S3_PORT=%d", store)), // the port of this machine by which clients reach it
 		ports: map[string]string{
 			"postgres:5432": pg.Addr, "redis:6379": rd.Addr,
 			"kafka:9092": imtest.Start(t, "kafka").Addr,
+			"s3:9000":    fmt.Sprintf("127.0.0.1:%d", store),
 		},
 	}
 	s.build()
@@ -96,6 +98,7 @@ func up(t *testing.T) *system {
 			p.Kill()
 		}
 	})
+	s.startStore()
 	for _, name := range all {
 		if !own(s.project.Services[name]) {
 			continue
@@ -124,6 +127,54 @@ func (s *system) build() {
 	s.binaries = make(map[string]string)
 	for _, name := range []string{"all-in-one", "gateway", "connector", "migrate"} {
 		s.binaries[name] = filepath.Join(dir, name)
+	}
+}
+
+// startStore starts the object store of the file: the program that is in its
+// image, with its command line, and waits until its health check says that it
+// is there.
+func (s *system) startStore() {
+	s.t.Helper()
+	service := s.project.Services["s3"]
+	version := regexp.MustCompile(`^versity/versitygw:(v[0-9.]+)@`).FindStringSubmatch(service.Image)
+	if version == nil {
+		s.t.Fatalf("this test does not know what is in %s", service.Image)
+	}
+	dir := s.t.TempDir()
+	install := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@"+version[1])
+	install.Env = append(os.Environ(), "GOBIN="+dir)
+	if said, err := install.CombinedOutput(); err != nil {
+		s.t.Fatalf("building versitygw: %v\n%s", err, said)
+	}
+	at := s.ports["s3:9000"]
+	here := strings.NewReplacer(":9000", at, "/data", s.t.TempDir())
+	cmd := exec.Command(filepath.Join(dir, "versitygw"))
+	for _, arg := range service.Command {
+		cmd.Args = append(cmd.Args, here.Replace(arg))
+	}
+	for k, v := range service.Environment {
+		cmd.Env = append(cmd.Env, k+"="+*v)
+	}
+	p, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.parts["s3"] = p
+	health := strings.Replace(service.HealthCheck.Test[len(service.HealthCheck.Test)-1], "127.0.0.1:9000", at, 1)
+	deadline := time.Now().Add(time.Minute)
+	for {
+		resp, err := http.Get(health)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+			err = fmt.Errorf("it answers %s", resp.Status)
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the object store is not there: %v; it said last:\n%s", err, p.Said())
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -164,6 +215,9 @@ func (s *system) here(text string) string {
 	})
 }
 
+// keys are the settings that `migrate keys` makes.
+var keys = []string{"SEAL_KEYS", "ACCOUNT_KEYS", "TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS", "VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY"}
+
 // environment is what the container of a service would have: what the file says
 // with other addresses, and where it listens.
 func (s *system) environment(name string) []string {
@@ -183,7 +237,7 @@ func (s *system) environment(name string) []string {
 		"PORT="+port("8080"), "CONNECTOR_ADDR=:"+port("8080"), "GATEWAY_ADDR=:"+port("8080"), "GATEWAY_INTERNAL_ADDR=:"+port("8081"))
 	for _, v := range service.Volumes {
 		if v.Source == "keys" && v.Target == "/var/openfaas/secrets" { // where proc looks by itself
-			for _, key := range []string{"SEAL_KEYS", "TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS"} {
+			for _, key := range keys {
 				env = append(env, key+"_FILE="+filepath.Join(s.keys, strings.ToLower(strings.ReplaceAll(key, "_", "-"))))
 			}
 		}

@@ -33,6 +33,8 @@ var pretended = sync.OnceValue(func() map[string]string {
 		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
 		"MONGODB_URL":       "mongodb://127.0.0.1:1/d",
 		"REDIS_URL":         "redis://127.0.0.1:1",
+		"S3_URL":            "http://key:secret@127.0.0.1:1/files",
+		"ARCHIVE_URL":       "http://key:secret@127.0.0.1:1/archive",
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
 		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),

@@ -123,6 +123,25 @@ func TestMistakesAreFound(t *testing.T) {
 		{"pushes that do not come through", func(all *objects) {
 			delete(service(all, "push-fanout").Spec.Template.Labels, "tidings.dev/reaches-gateway")
 		}, "push-fanout cannot reach gateway"},
+		{"a function that reaches what is not ours", func(all *objects) {
+			service(all, "user-get").Spec.Template.Labels["tidings.dev/reaches-outside"] = "true"
+		}, "user-get can reach the world"},
+		{"a webhook that does not come through", func(all *objects) {
+			delete(service(all, "webhook-deliver").Spec.Template.Labels, "tidings.dev/reaches-outside")
+		}, "webhook-deliver cannot reach the world"},
+		{"mail to no port of mail", func(all *objects) {
+			egress := &named[networkingv1.NetworkPolicy](all, "reaches-outside").Spec.Egress[0]
+			egress.Ports = egress.Ports[:1]
+		}, "mail-send cannot reach the world:465"},
+		{"an inside that is let to", func(all *objects) {
+			named[networkingv1.NetworkPolicy](all, "reaches-outside").Spec.Egress[0].To[0].IPBlock.Except = nil
+		}, "webhook-deliver can reach the cloud's metadata"},
+		{"files that nobody keeps", func(all *objects) {
+			delete(service(all, "file-create").Spec.Template.Labels, "tidings.dev/reaches-s3")
+		}, "file-create cannot reach the object store"},
+		{"an archive that nobody asks", func(all *objects) {
+			delete(service(all, "message-history").Spec.Template.Labels, "tidings.dev/reaches-functions")
+		}, "message-history cannot reach kourier"},
 		{"no names", func(all *objects) { without(all, "NetworkPolicy", "dns") }, "cannot ask DNS"},
 		{"a policy of everything", func(all *objects) {
 			named[networkingv1.NetworkPolicy](all, "functions").Spec.Ingress[0].From = nil

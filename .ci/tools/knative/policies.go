@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,7 @@ import (
 type peer struct {
 	name      string
 	namespace string            // "" is outside the cluster
+	ip        string            // of what is there
 	labels    map[string]string // of the pod
 	ours      bool              // in the namespace of the policies
 }
@@ -36,7 +38,9 @@ var (
 	scraper    = external("Prometheus", "monitoring", nil)
 	traces     = external("the collector of traces", "observability", map[string]string{"tidings.dev/service": "traces"})
 	stranger   = external("a pod of another namespace", "other", nil)
-	world      = external("the world", "", nil)
+	world      = peer{name: "the world", ip: "203.0.113.7"}
+	network    = peer{name: "the network that the cluster is in", ip: "10.1.2.3"}
+	metadata   = peer{name: "the cloud's metadata", ip: "169.254.169.254"}
 )
 
 // services are what functions keep things in, by the setting that names each.
@@ -49,6 +53,16 @@ var services = []struct {
 	{"MONGODB_URL", 27017, external("MongoDB", "data", map[string]string{"tidings.dev/service": "mongodb"})},
 	{"REDIS_URL", 6379, external("Redis", "data", map[string]string{"tidings.dev/service": "redis"})},
 	{"KAFKA_BROKERS", 9092, external("Kafka", "data", map[string]string{"tidings.dev/service": "kafka"})},
+	{"S3_URL", 9000, store},
+	{"ARCHIVE_URL", 9000, store},
+}
+
+var store = external("the object store", "data", map[string]string{"tidings.dev/service": "s3"})
+
+// outside are the settings of what is anywhere in the world, with the ports it
+// is reached by. Who reads none of them reaches nothing there.
+var outside = map[string][]int32{
+	"SMTP_URL": {465, 587}, "OAUTH_PROVIDERS": {443}, "VAPID_PRIVATE_KEY": {443}, "NOTIFY_WEBHOOK_URL": {443}, "WEBHOOK_PARALLEL": {443},
 }
 
 // policies checks that what must talk is let talk, and nothing else.
@@ -65,14 +79,13 @@ func (c *checker) policies() {
 	}
 	peers := make(map[string]peer)
 	for _, p := range c.pods() {
-		ours := peer{p.owner.GetName(), namespace, p.labels, true}
+		ours := peer{name: p.owner.GetName(), namespace: namespace, labels: p.labels, ours: true}
 		peers[ours.name] = ours
 		if !c.allowed(ours, dns, 53, corev1.ProtocolUDP) {
 			c.wrong("policies: %s cannot ask %s", ours, dns)
 		}
 		must(ours, dns, 53)
 		must(ours, traces, 4318)
-		never(ours, world, 443)
 		if ours.name != "gateway" {
 			never(stranger, ours, 8080)
 		}
@@ -81,13 +94,34 @@ func (c *checker) policies() {
 			never(stranger, ours, 9095)
 		}
 		needs := c.needs(p)
+		reached := make(map[string]bool)
 		for _, s := range services {
 			if needs[s.setting] {
 				must(ours, s.peer, s.port)
-			} else {
+				reached[s.name] = true
+			}
+		}
+		for _, s := range services {
+			if !reached[s.name] {
 				never(ours, s.peer, s.port)
 			}
 			never(s.peer, ours, 8081)
+		}
+		abroad := false
+		for setting, ports := range outside {
+			if needs[setting] {
+				abroad = true
+				for _, port := range ports {
+					must(ours, world, port)
+				}
+			}
+		}
+		if !abroad {
+			never(ours, world, 443)
+		}
+		for _, port := range []int32{80, 443, 8080} {
+			never(ours, network, port)
+			never(ours, metadata, port)
 		}
 	}
 	gateway := peers["gateway"]
@@ -113,7 +147,11 @@ func (c *checker) policies() {
 		}
 		must(autoscaler, p, networking.AutoscalingQueueMetricsPort)
 		never(kourier, p, 8080) // past queue-proxy
-		never(p, kourier, 8081)
+		if c.reads[f.Name]["FUNCTION_URL"] {
+			must(p, kourier, 8081)
+		} else {
+			never(p, kourier, 8081)
+		}
 		if slices.Contains(pushers, f.Name) {
 			must(p, gateway, 8081)
 		}
@@ -136,7 +174,7 @@ func (c *checker) needs(p pod) map[string]bool {
 	case "connector":
 		return map[string]bool{"KAFKA_BROKERS": true}
 	case "migrate":
-		return map[string]bool{"KAFKA_BROKERS": true, "POSTGRES_URL": true, "MONGODB_URL": true}
+		return map[string]bool{"KAFKA_BROKERS": true, "POSTGRES_URL": true, "MONGODB_URL": true, "S3_URL": true, "ARCHIVE_URL": true}
 	}
 	return c.reads[p.owner.GetName()] // as environment found
 }
@@ -181,7 +219,7 @@ func fits(rule []networkingv1.NetworkPolicyPeer, p peer) bool {
 	return slices.ContainsFunc(rule, func(r networkingv1.NetworkPolicyPeer) bool {
 		switch {
 		case r.IPBlock != nil:
-			return p.namespace == "" && r.IPBlock.CIDR == "0.0.0.0/0" // of the world, other blocks are none of these peers
+			return p.ip != "" && within(r.IPBlock, p.ip) // pods have addresses that nobody knows
 		case p.namespace == "":
 			return false
 		case r.NamespaceSelector == nil && !p.ours:
@@ -191,6 +229,12 @@ func fits(rule []networkingv1.NetworkPolicyPeer, p peer) bool {
 		}
 		return r.PodSelector == nil || selects(r.PodSelector, p.labels)
 	})
+}
+
+func within(block *networkingv1.IPBlock, ip string) bool {
+	at := netip.MustParseAddr(ip)
+	contains := func(cidr string) bool { return netip.MustParsePrefix(cidr).Contains(at) }
+	return contains(block.CIDR) && !slices.ContainsFunc(block.Except, contains)
 }
 
 func open(ports []networkingv1.NetworkPolicyPort, port int32, protocol corev1.Protocol) bool {

@@ -6,12 +6,15 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +36,8 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/s3"
+	"github.com/tidings-im/tidings/shared/webpush"
 )
 
 func TestEveryFunctionBehindQueueProxy(t *testing.T) {
@@ -66,8 +71,28 @@ type world struct {
 	ann, bob account
 	group    im.GroupInfo
 	message  im.Message
+	file     im.File // complete, of ann's
+	bot      string
+	botToken string
+	hook     string
 
 	works bool // a function came up
+}
+
+// limits are settings that keep nobody here from calling as often as a test
+// does, and those without which a function has nothing to do.
+var limits = map[string]string{
+	"CALLS_PER_SECOND":      "1000000",
+	"CALLS_BURST":           "1000000",
+	"SIGN_INS_PER_MINUTE":   "1000000",
+	"BOT_SECRETS_PER_HOUR":  "1000000",
+	"BOT_LOGINS_PER_MINUTE": "1000000",
+	"MAX_BOTS_PER_USER":     "1000000",
+	"MAX_TOKENS_PER_BOT":    "1000000",
+	"MAX_WEBHOOKS_PER_BOT":  "1000000",
+	"CODES_PER_HOUR":        "1000000",
+	"OAUTH_REDIRECTS":       "https://app.example.org/oauth",
+	"INBOX_KEEP":            "8760h",
 }
 
 type account struct {
@@ -109,10 +134,20 @@ func newWorld(t *testing.T) *world {
 			"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(seal[:]),
 			"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
 			"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-			"CALLS_PER_SECOND":  "1000000",
-			"CALLS_BURST":       "1000000",
+			"S3_URL":            imtest.S3(t),
+			"ARCHIVE_URL":       imtest.S3(t) + "/archive",
+			"SMTP_URL":          "smtp://127.0.0.1:1?tls=none", // nobody asks for a mail that would be sent
+			"OAUTH_PROVIDERS":   `[{"name":"github","kind":"github","client_id":"c","client_secret":"s"}]`,
 		},
 	}
+	if w.vars["VAPID_PRIVATE_KEY"], err = webpush.GenerateKey(); err != nil {
+		t.Fatal(err)
+	}
+	if w.vars["VAPID_PUBLIC_KEY"], err = webpush.PublicKey(w.vars["VAPID_PRIVATE_KEY"]); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(w.settings, limits)
+	maps.Copy(w.vars, limits)
 	if store := w.settings["INBOX_STORE"]; store != w.vars["INBOX_STORE"] {
 		t.Fatalf("knative/ keeps inboxes in %s, this test in %s", store, w.vars["INBOX_STORE"])
 	}
@@ -128,6 +163,9 @@ func newWorld(t *testing.T) *world {
 	if err := kafka.EnsureTopics(ctx, env); err != nil {
 		t.Fatal(err)
 	}
+	if err := s3.EnsureBucket(ctx, env); err != nil {
+		t.Fatal(err)
+	}
 	if w.direct, err = fn.Mount(t.Context(), env, functions.All...); err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +173,23 @@ func newWorld(t *testing.T) *world {
 	w.do(t, "group-create", w.ann, request{"name": "Lunch", "policy": "approval", "members": []string{w.bob.User.ID}}, &w.group)
 	w.message = w.say(t)
 	w.deliver(t, w.message)
+	w.upload(t)
+	var bot struct {
+		Bot   im.User `json:"bot"`
+		Token string  `json:"token"`
+	}
+	w.do(t, "bot-create", w.ann, request{"account": "ann-bot", "name": "Bot", "scopes": []string{"messages:read"}}, &bot)
+	w.bot, w.botToken = bot.Bot.ID, bot.Token
+	var hook struct {
+		Webhook struct {
+			ID string `json:"id"`
+		} `json:"webhook"`
+	}
+	w.do(t, "webhook-create", w.ann, request{"bot": w.bot, "url": "https://bot.example.org/hook", "events": []string{"message"}}, &hook)
+	w.hook = hook.Webhook.ID
 
 	w.postgres = w.vars["POSTGRES_URL"]
-	for _, s := range []string{"POSTGRES_URL", "MONGODB_URL", "REDIS_URL"} { // Kafka tells its own address: it has no gate
+	for _, s := range []string{"POSTGRES_URL", "MONGODB_URL", "REDIS_URL", "S3_URL", "ARCHIVE_URL"} { // Kafka tells its own address: it has no gate
 		var g *gate
 		g, w.vars[s] = through(t, w.vars[s])
 		w.gates = append(w.gates, g)
@@ -193,6 +245,35 @@ func (w *world) signUp(t *testing.T, name string) (a account) {
 	w.do(t, "user-register", account{}, request{"account": name, "password": password}, nil)
 	w.do(t, "user-login", account{}, request{"account": name, "password": password, "device": "d-" + name, "platform": "web"}, &a)
 	return a
+}
+
+// upload sends a file of ann's to the store and completes it.
+func (w *world) upload(t *testing.T) {
+	t.Helper()
+	body := []byte("hello")
+	sum := sha256.Sum256(body)
+	var created struct {
+		File   im.File `json:"file"`
+		Upload im.Link `json:"upload"`
+	}
+	w.do(t, "file-create", w.ann, request{"name": "a.txt", "type": "text/plain", "size": len(body), "sha256": hex.EncodeToString(sum[:])}, &created)
+	req, err := http.NewRequest(created.Upload.Method, created.Upload.URL, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range created.Upload.Headers {
+		req.Header.Set(k, v)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("sending a file: %s", resp.Status)
+	}
+	w.do(t, "file-complete", w.ann, request{"file": created.File.ID}, nil)
+	w.file = created.File
 }
 
 // say returns a message of ann's to bob that is nowhere yet.
@@ -349,12 +430,14 @@ func (s *subject) valid() (event.Event, int) {
 		return s.event(s.t, s.Accepts, event.Submitted{From: s.ann.User.ID, Device: "d-ann", At: im.Now(), Draft: d}), http.StatusOK
 	case "persist-history", "persist-inbox":
 		return s.accepted(s.t, s.say(s.t)), http.StatusNoContent
-	case "push-fanout":
+	case "push-fanout", "notify-away", "webhook-deliver":
 		raw, err := json.Marshal(s.message)
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		return s.event(s.t, s.Accepts, event.Appended{Message: raw, Entries: users}), http.StatusNoContent
+	case "archive-read":
+		return s.event(s.t, s.Accepts, event.ArchiveAsk{Conversation: s.message.Conversation, Limit: 1}), http.StatusOK
 	case "push-signal":
 		return s.event(s.t, s.Accepts, event.Signalled{From: s.ann.User.ID, Device: "d-ann", Conversation: s.message.Conversation, Frame: json.RawMessage(`{"type":"typing"}`)}), http.StatusNoContent
 	case "push-presence":
@@ -437,7 +520,10 @@ func (s *subject) once() {
 }
 
 // Functions that anybody may call.
-var anybody = []string{"user-register", "user-login", "token-refresh"}
+var anybody = []string{"user-register", "user-login", "token-refresh", "password-forgot", "password-reset", "oauth-start", "oauth-callback", "bot-login"}
+
+// Functions that this test calls with a password or a code that is none.
+var unproved = []string{"password-change", "user-delete", "email-verify", "email-confirm", "password-reset", "oauth-callback", "totp-setup", "totp-confirm", "totp-delete"}
 
 // input returns what a public function is called with so that it has to look
 // into a store to answer.
@@ -487,6 +573,32 @@ func (s *subject) input() request {
 		"message-read":        about,
 		"message-delete":      {"conversation": conversation, "messages": []string{message}},
 		"conversation-update": {"conversation": conversation, "pinned": true},
+		"message-search":      {"q": "hello"},
+		"file-create":         {"name": "a.txt", "type": "text/plain", "size": 1, "sha256": strings.Repeat("0", 64)},
+		"file-complete":       {"file": s.file.ID},
+		"file-get":            {"file": s.file.ID},
+		"avatar-set":          {"file": ""},
+		"email-verify":        {"password": "not this one"},
+		"email-confirm":       {"code": "abcd-2345"},
+		"password-forgot":     {"email": "nobody@example.org"},
+		"password-reset":      {"email": "nobody@example.org", "code": "abcd-2345", "new": "another horse battery"},
+		"oauth-start":         {"provider": "github"},
+		"oauth-callback":      {"provider": "github", "state": "s", "flow": "f", "code": "c", "device": "d-ann", "platform": "web"},
+		"identity-delete":     {"provider": "github"},
+		"totp-setup":          {"password": "not this one"},
+		"totp-confirm":        {"code": "123456"},
+		"totp-delete":         {"password": "not this one", "code": "123456"},
+		"bot-create":          {"account": "b" + strings.ReplaceAll(im.NewID(), "-", "")[:12], "name": "Bot", "scopes": []string{"messages:read"}},
+		"bot-update":          {"bot": s.bot, "name": "Another"},
+		"bot-delete":          {"bot": im.NewID()},
+		"bot-token-create":    {"bot": s.bot, "name": "another", "scopes": []string{"messages:read"}},
+		"bot-token-list":      {"bot": s.bot},
+		"bot-token-delete":    {"bot": s.bot, "token": im.NewID()},
+		"bot-login":           {"token": s.botToken},
+		"webhook-create":      {"bot": s.bot, "url": "https://bot.example.org/hook", "events": []string{"message"}},
+		"webhook-update":      {"webhook": s.hook, "enabled": true},
+		"webhook-delete":      {"webhook": im.NewID()},
+		"push-subscribe":      {"endpoint": "https://push.example.org/a", "p256dh": s.vars["VAPID_PUBLIC_KEY"], "auth": "AAAAAAAAAAAAAAAAAAAAAA"},
 	}[s.Name]
 }
 
@@ -525,7 +637,7 @@ func (s *subject) called() {
 	for range 2 {
 		status, body = s.call(s.by.Access, in)
 		if status != http.StatusOK && status != http.StatusForbidden && status != http.StatusNotFound && status != http.StatusConflict {
-			if !(s.Name == "password-change" || s.Name == "user-delete") || status != http.StatusUnauthorized {
+			if !slices.Contains(unproved, s.Name) || status != http.StatusUnauthorized {
 				s.t.Errorf("called: %d %s", status, body)
 			}
 		}
@@ -575,8 +687,11 @@ func (s *subject) down() {
 	}
 	status, body := s.asks()
 	want := http.StatusServiceUnavailable
-	if s.Name == "push-fanout" {
+	switch s.Name {
+	case "push-fanout":
 		want = http.StatusNoContent // a push that fails is dropped: the inbox has it
+	case "push-key":
+		want = http.StatusOK // which it was told when it started
 	}
 	s.want("while its stores are down", want, status, body)
 	for _, g := range s.gates {

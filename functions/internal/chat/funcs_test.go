@@ -250,10 +250,10 @@ func TestP5AMessageSentByACallIsOneThoughTheGateForgets(t *testing.T) {
 		t.Error("messages under no key and no id are one")
 	}
 	for body, want := range map[string]int{
-		fmt.Sprintf(`{"to":"u:%s","text":"hello"}`, nobody):            404,
-		fmt.Sprintf(`{"to":"g:%s","text":"hello"}`, others):            403,
-		fmt.Sprintf(`{"to":"u:%s","text":"hello","from":"x"}`, bob):    400,
-		fmt.Sprintf(`{"to":"u:%s","text":"hello","kind":"text"}`, bob): 400,
+		fmt.Sprintf(`{"to":"u:%s","text":"hello"}`, nobody):              404,
+		fmt.Sprintf(`{"to":"g:%s","text":"hello"}`, others):              403,
+		fmt.Sprintf(`{"to":"u:%s","text":"hello","from":"x"}`, bob):      400,
+		fmt.Sprintf(`{"to":"u:%s","text":"hello","kind":"notice"}`, bob): 400,
 	} {
 		if status, _ := sendTo(t, vars, one, ann, "", body); status != want {
 			t.Errorf("%s is answered %d, want %d", body, status, want)

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -32,6 +33,7 @@ type log interface {
 
 type ingest struct {
 	guard  guard
+	files  files
 	places places
 	log    log
 	seal   *event.Keyring
@@ -47,6 +49,7 @@ type message struct {
 	conversation im.Conversation
 	traceParent  string
 	place        im.Place
+	data         json.RawMessage // of its file
 	err          error
 }
 
@@ -72,6 +75,7 @@ func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[ev
 // take is batch, of messages that were read.
 func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[event.Placed] {
 	in.guard.check(ctx, messages)
+	in.look(ctx, messages)
 
 	in.placeInTurn(ctx, messages)()
 
@@ -93,6 +97,7 @@ func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[even
 func (in *ingest) placeInTurn(ctx context.Context, messages []*message) (wait func()) {
 	defer in.turns.take(messages)()
 	in.place(ctx, messages)
+	in.grant(ctx, messages)
 	return in.publish(ctx, messages)
 }
 
@@ -198,9 +203,10 @@ func (in *ingest) accepted(m *message) (event.Event, error) {
 		Time:         m.place.Time,
 		From:         m.From,
 		ClientID:     m.ClientID,
-		Kind:         im.KindText,
+		Kind:         m.KindOf(),
 		Text:         m.Text,
 		ReplyTo:      m.ReplyTo,
+		Data:         m.data,
 	}
 	e, err := event.New(event.MessageAccepted, source, string(m.conversation), event.Accepted{Message: msg, Recipients: msg.Recipients()})
 	if err != nil {

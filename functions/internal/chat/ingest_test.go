@@ -131,10 +131,11 @@ func (b *book) Enqueue(_ context.Context, topic string, events []event.Event) fu
 
 type fixture struct {
 	*ingest
-	town *town
-	desk *desk
-	book *book
-	ring *event.Keyring
+	town  *town
+	desk  *desk
+	book  *book
+	shelf *shelf
+	ring  *event.Keyring
 }
 
 var noon = im.TimeOf(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
@@ -145,9 +146,10 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{town: &town{}, desk: &desk{last: noon, given: map[string]im.PlaceResult{}}, book: &book{}, ring: ring}
+	f := &fixture{town: &town{}, desk: &desk{last: noon, given: map[string]im.PlaceResult{}}, book: &book{}, shelf: newShelf(), ring: ring}
 	f.ingest = &ingest{
 		guard:  guard{relations: f.town, members: f.town, policy: im.DirectOpen},
+		files:  f.shelf,
 		places: f.desk,
 		log:    f.book,
 		seal:   ring,

@@ -11,7 +11,9 @@ import (
 
 type sendRequest struct {
 	To      string `json:"to"` // as in a Draft
+	Kind    string `json:"kind,omitempty"`
 	Text    string `json:"text"`
+	File    string `json:"file,omitempty"`
 	ReplyTo string `json:"reply_to,omitempty"`
 	ID      string `json:"id,omitempty"` // the caller's own; the Idempotency-Key if there is none
 }
@@ -25,7 +27,7 @@ func (in *ingest) send(ctx context.Context, caller im.Caller, req sendRequest) (
 			From: caller.User, Device: caller.Device, At: in.now(),
 			Draft: im.Draft{
 				ClientID: cmp.Or(req.ID, fn.KeyOf(ctx), im.NewID()),
-				To:       req.To, Text: req.Text, ReplyTo: req.ReplyTo,
+				To:       req.To, Kind: req.Kind, Text: req.Text, File: req.File, ReplyTo: req.ReplyTo,
 			},
 		},
 		traceParent: fn.TraceParent(ctx),

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -36,9 +37,10 @@ var Read = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
+		old, oldErr := archive.Open(ctx, env)
+		if err := errors.Join(dbErr, gateErr, oldErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, read(db, db)), nil
+		return fn.CallAs(gate, read(db, old, db)), nil
 	},
 }

@@ -20,6 +20,7 @@ type shelf struct {
 	err       error
 	refuse    string // text of a message that it cannot keep
 	amend     error
+	archived  bool // some of it is elsewhere
 	calls     int
 }
 
@@ -60,7 +61,7 @@ func (s *shelf) AppendHistory(_ context.Context, messages []im.Message) error {
 	return nil
 }
 
-func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.Place, backwards bool, limit int) ([]im.Message, error) {
+func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.Place, backwards bool, limit int) ([]im.Message, bool, error) {
 	var out []im.Message
 	for _, m := range s.messages {
 		if m.Conversation == c && (!backwards && from.Less(m.Place()) || backwards && m.Place().Less(from)) {
@@ -73,7 +74,7 @@ func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.
 		}
 		return -1
 	})
-	return out[:min(limit, len(out))], s.err
+	return out[:min(limit, len(out))], s.archived, s.err
 }
 
 func (s *shelf) Reactions(_ context.Context, _ im.Conversation, _ string, messages []string) (map[string][]im.Reaction, error) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tidings-im/tidings/shared/archive"
+	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -18,12 +20,18 @@ const (
 type reader interface {
 	// History returns at most limit messages, without those that user has
 	// deleted for themselves: those right after from, oldest first, or
-	// backwards those right before it, newest first.
-	History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) ([]im.Message, error)
+	// backwards those right before it, newest first. archived reports that others
+	// that belong there may be in the archive.
+	History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) (messages []im.Message, archived bool, err error)
 
 	// Reactions returns the reactions to messages, by message, and marks those
 	// of user.
 	Reactions(ctx context.Context, c im.Conversation, user string, messages []string) (map[string][]im.Reaction, error)
+}
+
+// An archiver reads what has left history.
+type archiver interface {
+	Read(ctx context.Context, ask event.ArchiveAsk) (event.ArchiveAnswer, error)
 }
 
 // members knows who is in which group.
@@ -48,7 +56,7 @@ type readPage struct {
 	Next     string       `json:"next,omitempty"` // "after" of the page that follows, now or when more is said
 }
 
-func read(from reader, groups members) func(context.Context, im.Caller, readRequest) (readPage, error) {
+func read(from reader, old archiver, groups members) func(context.Context, im.Caller, readRequest) (readPage, error) {
 	return func(ctx context.Context, caller im.Caller, in readRequest) (readPage, error) {
 		start, backwards, limit, err := parse(in)
 		if err != nil {
@@ -57,11 +65,22 @@ func read(from reader, groups members) func(context.Context, im.Caller, readRequ
 		if err := allow(ctx, groups, caller.User, in.Conversation); err != nil {
 			return readPage{}, err
 		}
-		messages, err := from.History(ctx, in.Conversation, caller.User, start, backwards, limit)
+		messages, archived, err := from.History(ctx, in.Conversation, caller.User, start, backwards, limit)
 		if err != nil {
 			return readPage{}, fmt.Errorf("reading history: %w", err)
 		}
 		ended := len(messages) < limit
+		if archived {
+			// What leaves history between the two reads is in both, and counted once.
+			found, err := old.Read(ctx, event.ArchiveAsk{
+				Conversation: in.Conversation, User: caller.User, From: start, Backwards: backwards, Limit: limit,
+			})
+			if err != nil {
+				return readPage{}, fmt.Errorf("reading the archive: %w", err)
+			}
+			all := archive.Merge(found, event.ArchiveAnswer{Messages: messages, Ended: ended}, backwards, limit)
+			messages, ended = all.Messages, all.Ended
+		}
 		if n := fit(messages); n < len(messages) {
 			messages, ended = messages[:n], false
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -56,7 +57,7 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.in.Conversation = c
-			page, err := read(s, roster{})(t.Context(), im.Caller{User: ann}, tt.in)
+			page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: ann}, tt.in)
 			if tt.err != "" {
 				if im.KindOf(err) != tt.err {
 					t.Errorf("error = %v, want kind %s", err, tt.err)
@@ -84,7 +85,7 @@ func TestRead(t *testing.T) {
 		var back, forth []im.Message
 		in := readRequest{Conversation: c, Limit: 7}
 		for {
-			page, err := read(s, roster{})(t.Context(), im.Caller{User: bob}, in)
+			page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: bob}, in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +97,7 @@ func TestRead(t *testing.T) {
 		}
 		in = readRequest{Conversation: c, Limit: 7, After: formatCursor(im.Place{ID: "00000000-0000-0000-0000-000000000000"})}
 		for {
-			page, err := read(s, roster{})(t.Context(), im.Caller{User: bob}, in)
+			page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: bob}, in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +122,7 @@ func TestP7PagesAreBoundedInBytes(t *testing.T) {
 	s.messages[4].Text = strings.Repeat("x", maxReadBytes+1)
 	n := 0
 	for in := (readRequest{Conversation: im.Direct(ann, bob)}); ; {
-		page, err := read(s, roster{})(t.Context(), im.Caller{User: ann}, in)
+		page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: ann}, in)
 		if err != nil || len(page.Messages) == 0 || len(page.Messages) > 4 {
 			t.Fatalf("%d messages, %v", len(page.Messages), err)
 		}
@@ -159,7 +160,7 @@ func TestP6HistoryIsForMembers(t *testing.T) {
 			secret := said(1, "secret")
 			secret.Conversation = tt.c
 			s := &shelf{messages: []im.Message{secret}}
-			page, err := read(s, roster{map[string][]string{staff: {ann, bob}}, tt.err})(t.Context(), im.Caller{User: tt.user}, readRequest{Conversation: tt.c})
+			page, err := read(s, nil, roster{map[string][]string{staff: {ann, bob}}, tt.err})(t.Context(), im.Caller{User: tt.user}, readRequest{Conversation: tt.c})
 			if tt.want == "" {
 				if err != nil || len(page.Messages) != 1 {
 					t.Errorf("page = %v, %v", page, err)
@@ -174,8 +175,8 @@ func TestP6HistoryIsForMembers(t *testing.T) {
 
 	t.Run("and a stranger is told the same whether there is a group or not", func(t *testing.T) {
 		r := roster{groups: map[string][]string{staff: {ann}}}
-		_, one := read(&shelf{}, r)(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Group(staff)})
-		_, other := read(&shelf{}, r)(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Group(gone)})
+		_, one := read(&shelf{}, nil, r)(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Group(staff)})
+		_, other := read(&shelf{}, nil, r)(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Group(gone)})
 		if im.ProblemOf(one) != im.ProblemOf(other) {
 			t.Errorf("%v is not %v", one, other)
 		}
@@ -204,8 +205,107 @@ func FuzzCursor(f *testing.F) {
 func TestMessagesAreReadWithTheirReactions(t *testing.T) {
 	a, b := said(1, "a"), said(2, "b")
 	s := &shelf{messages: []im.Message{a, b}, reactions: map[string][]im.Reaction{b.ID: {{Emoji: "👍", Count: 2, Mine: true}}}}
-	page, err := read(s, roster{})(t.Context(), im.Caller{User: ann}, readRequest{Conversation: im.Direct(ann, bob)})
+	page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: ann}, readRequest{Conversation: im.Direct(ann, bob)})
 	if err != nil || len(page.Messages) != 2 || page.Messages[0].Reactions != nil || !slices.Equal(page.Messages[1].Reactions, s.reactions[b.ID]) {
 		t.Errorf("read %+v, %v", page.Messages, err)
 	}
+}
+
+// attic is an archive in memory.
+type attic struct {
+	shelf
+	most  int // messages in an answer
+	asked []event.ArchiveAsk
+}
+
+func (a *attic) Read(ctx context.Context, ask event.ArchiveAsk) (event.ArchiveAnswer, error) {
+	a.asked = append(a.asked, ask)
+	limit := min(ask.Limit, a.most)
+	messages, _, err := a.History(ctx, ask.Conversation, ask.User, ask.From, ask.Backwards, limit)
+	return event.ArchiveAnswer{Messages: messages, Ended: len(messages) < limit}, err
+}
+
+// Where a message is, is nothing that a reader sees: each of these is in
+// history, in the archive, or in both as it is while it moves.
+func TestPagesAreTheSameWhereverMessagesAre(t *testing.T) {
+	const n = 60
+	for name, place := range map[string]func(i int) (history, archive bool){
+		"all in the archive":    func(i int) (bool, bool) { return false, true },
+		"the older half":        func(i int) (bool, bool) { return i >= n/2, i < n/2 },
+		"some in both":          func(i int) (bool, bool) { return i >= n/3, i < n/2 },
+		"the newer half":        func(i int) (bool, bool) { return i < n/2, i >= n/2 },
+		"every third, and both": func(i int) (bool, bool) { return i%3 > 0, i%3 < 2 },
+	} {
+		for _, most := range []int{200, 3} {
+			t.Run(fmt.Sprintf("%s, %d in an answer", name, most), func(t *testing.T) {
+				s, old := &shelf{archived: true}, &attic{most: most}
+				var want []im.Message
+				for i := range n {
+					m := said(im.Time(1000+i/3), fmt.Sprint(i)) // three of the same time
+					m.ID = fmt.Sprintf("01890000-0000-7000-8000-%012d", i)
+					want = append(want, m)
+					history, archive := place(i)
+					if archive {
+						old.messages = append(old.messages, m)
+					}
+					if history {
+						if archive {
+							m.Text = "as it was"
+						}
+						s.messages = append(s.messages, m)
+					}
+				}
+				for _, limit := range []int{1, 7, 200} {
+					var back, forth []im.Message
+					in := readRequest{Conversation: im.Direct(ann, bob), Limit: limit}
+					for in.Before = ""; ; {
+						page, err := read(s, old, roster{})(t.Context(), im.Caller{User: ann}, in)
+						if err != nil || len(back) > n {
+							t.Fatal(len(back), err)
+						}
+						back = append(slices.Clone(page.Messages), back...)
+						if in.Before = page.Prev; in.Before == "" {
+							break
+						}
+					}
+					in.Before, in.After = "", formatCursor(im.Place{ID: "00000000-0000-0000-0000-000000000000"})
+					for {
+						page, err := read(s, old, roster{})(t.Context(), im.Caller{User: ann}, in)
+						if err != nil || len(forth) > n {
+							t.Fatal(len(forth), err)
+						}
+						if len(page.Messages) == 0 {
+							break
+						}
+						forth = append(forth, page.Messages...)
+						in.After = page.Next
+					}
+					for _, got := range [][]im.Message{back, forth} {
+						if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+							t.Errorf("by %d: %d messages, want %d: %+v", limit, len(got), n, got)
+						}
+					}
+				}
+			})
+		}
+	}
+
+	t.Run("and nobody asks the archive who need not", func(t *testing.T) {
+		s, old := &shelf{messages: []im.Message{said(1, "a")}}, &attic{}
+		if _, err := read(s, old, roster{})(t.Context(), im.Caller{User: ann}, readRequest{Conversation: im.Direct(ann, bob)}); err != nil || len(old.asked) > 0 {
+			t.Errorf("asked %d times, %v", len(old.asked), err)
+		}
+	})
+	t.Run("and P6 a stranger asks neither", func(t *testing.T) {
+		s, old := &shelf{archived: true}, &attic{}
+		if _, err := read(s, old, roster{})(t.Context(), im.Caller{User: cem}, readRequest{Conversation: im.Direct(ann, bob)}); im.KindOf(err) != im.Denied || len(old.asked) > 0 {
+			t.Errorf("asked %d times, %v", len(old.asked), err)
+		}
+	})
+	t.Run("and an archive that is down is told", func(t *testing.T) {
+		s, old := &shelf{archived: true}, &attic{shelf: shelf{err: im.Errorf(im.Unavailable, "down")}, most: 9}
+		if _, err := read(s, old, roster{})(t.Context(), im.Caller{User: ann}, readRequest{Conversation: im.Direct(ann, bob)}); im.KindOf(err) != im.Unavailable {
+			t.Errorf("error = %v", err)
+		}
+	})
 }

@@ -7,6 +7,8 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -15,6 +17,11 @@ import (
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
+)
+
+var (
+	settingKeep    = proc.Setting{Name: "INBOX_KEEP", Default: "0", Doc: "how old an entry of an inbox is when it is removed, such as 8760h, at least 768h: longer than Kafka and its dead letters keep anything; the newest of each conversation stays. 0 is never"}
+	settingEntries = proc.Setting{Name: "INBOX_KEEP_ENTRIES", Default: "0", Doc: "how many entries an inbox keeps at least; older ones are removed when they are 768h old. 0 is all"}
 )
 
 // Persist puts each accepted message into inboxes.
@@ -62,5 +69,27 @@ var Heads = fn.Func{
 			return fn.Handler{}, err
 		}
 		return fn.Answer(headsOf(store, client, env.Log)), nil
+	},
+}
+
+// Trim removes what is old from inboxes.
+var Trim = fn.Func{
+	Name:  "inbox-trim",
+	Every: time.Hour,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		store, storeErr := inbox.Open(ctx, env)
+		db, dbErr := postgres.Open(ctx, env)
+		set := env.Settings()
+		t := &trimmer{inboxes: store, users: db, entries: int64(set.Int(settingEntries, 0))}
+		if set.String(settingKeep) != "0" {
+			t.keep = set.Duration(settingKeep)
+		}
+		if err := errors.Join(storeErr, dbErr, set.Err()); err != nil {
+			return fn.Handler{}, err
+		}
+		if t.keep > 0 && t.keep < trimAge {
+			return fn.Handler{}, fmt.Errorf("setting %s: %s is less than %s (%s)", settingKeep.Name, t.keep, trimAge, settingKeep.Doc)
+		}
+		return fn.Timed(t.trim), nil
 	},
 }

@@ -83,10 +83,8 @@ func (r *remover) delete(ctx context.Context, user string, in deleteRequest, hav
 			if err != nil {
 				return err
 			}
-			for _, id := range in.Messages {
-				if !slices.ContainsFunc(found, func(m im.Message) bool { return m.ID == id }) {
-					return missing(id)
-				}
+			if lacking := without(in.Messages, found); len(lacking) > 0 {
+				return missing(in.Conversation, lacking...)
 			}
 			fresh, err := tx.DeleteMessages(ctx, user, in.Conversation, in.Messages)
 			if err != nil || len(fresh) == 0 {
@@ -118,4 +116,18 @@ func (in deleteRequest) check() error {
 		}
 	}
 	return in.Conversation.Check()
+}
+
+// without returns those of ids that are of none of messages, the youngest first:
+// it is the one that may still be on its way.
+func without(ids []string, messages []im.Message) []string {
+	var out []string
+	for _, id := range ids {
+		if !slices.ContainsFunc(messages, func(m im.Message) bool { return m.ID == id }) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	slices.Reverse(out)
+	return out
 }

@@ -28,6 +28,7 @@ type book struct {
 	reactions map[string][]string // message → user + emoji
 	deleted   map[string]bool     // user + message
 	notices   []im.Notice
+	revoked   []im.FileGrant
 
 	inboxes     []string // user + message
 	inboxesDown bool
@@ -94,6 +95,11 @@ func (p *page) Speaker(_ context.Context, group, user string) (im.Role, im.Membe
 		Users: slices.Sorted(maps.Keys(roles)), Muted: p.muted, Staff: []string{ann, bob},
 		MutedUntil: map[string]im.Time{dave: im.TimeOf(time.Now().Add(time.Hour))},
 	}, nil
+}
+
+func (p *page) RevokeFile(_ context.Context, g im.FileGrant) error {
+	p.revoked = append(p.revoked, g)
+	return nil
 }
 
 func (p *page) Former(_ context.Context, group string, limit int) ([]string, error) {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -91,7 +92,10 @@ var Delete = fn.Func{
 func open(ctx context.Context, env *proc.Env) (*redis.Gate, changer, error) {
 	gate, gateErr := redis.OpenGate(ctx, env)
 	box, boxErr := outbox.Open(ctx, env)
-	return gate, func(ctx context.Context, f func(context.Context, tx) error) error {
+	db, dbErr := postgres.Open(ctx, env)
+	old, oldErr := archive.Open(ctx, env)
+	change := func(ctx context.Context, f func(context.Context, archivedTx) error) error {
 		return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
-	}, errors.Join(gateErr, boxErr)
+	}
+	return gate, withArchive(change, db, old), errors.Join(gateErr, boxErr, dbErr, oldErr)
 }

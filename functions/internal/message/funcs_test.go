@@ -179,7 +179,7 @@ func (s *system) notices(t *testing.T, c im.Conversation, n int) []event.Accepte
 
 func (s *system) history(t *testing.T, c im.Conversation, user string) []im.Message {
 	t.Helper()
-	all, err := s.db.History(t.Context(), c, user, im.Place{}, false, 1000)
+	all, _, err := s.db.History(t.Context(), c, user, im.Place{}, false, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

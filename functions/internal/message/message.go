@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -28,6 +29,8 @@ type amender interface {
 	LockMessage(ctx context.Context, c im.Conversation, id string) (im.Message, bool, error)
 	// AmendMessage writes what may change of a message.
 	AmendMessage(ctx context.Context, m im.Message) error
+	// RevokeFile takes back what a message granted of the file that it carries.
+	RevokeFile(ctx context.Context, g im.FileGrant) error
 	// Former returns at most limit users who have left a group, those who left
 	// last.
 	Former(ctx context.Context, group string, limit int) ([]string, error)
@@ -58,7 +61,7 @@ func checkID(message string) error {
 func (t target) lock(ctx context.Context, tx tx) (im.Message, error) {
 	m, ok, err := tx.LockMessage(ctx, t.Conversation, t.Message)
 	if err == nil && !ok {
-		err = missing(t.Message)
+		err = missing(t.Conversation, t.Message)
 	}
 	return m, err
 }
@@ -87,13 +90,18 @@ const (
 	firstLook = 25 * time.Millisecond // after which it looks again; then after twice as long, and so on
 )
 
-// absent is the id of a message that history does not have.
-type absent string
+// absent is messages of a conversation that history does not have.
+type absent struct {
+	conversation im.Conversation
+	ids          []string
+}
 
-func (id absent) Error() string { return "message " + string(id) + " is not in history" }
+func (a *absent) Error() string {
+	return fmt.Sprintf("%d messages are not in history, of them %s", len(a.ids), a.ids[0])
+}
 
-func missing(id string) error {
-	return im.Wrap(im.NotFound, absent(id), "there is no message %s in this conversation", id)
+func missing(c im.Conversation, ids ...string) error {
+	return im.Wrap(im.NotFound, &absent{c, ids}, "there is no message %s in this conversation", ids[0])
 }
 
 // await calls change, again for a while if the message that it names may still
@@ -102,17 +110,18 @@ func await(ctx context.Context, change func() error) error {
 	deadline := time.Now().Add(patience)
 	for pause := firstLook; ; pause *= 2 {
 		err := change()
-		var id absent
-		if !errors.As(err, &id) {
+		var missing *absent
+		if !errors.As(err, &missing) {
 			return err
 		}
-		at, _ := im.TimeOfMessageID(string(id))
+		id := missing.ids[0]
+		at, _ := im.TimeOfMessageID(id)
 		if age := time.Since(at.Std()); age > onItsWay || age < -onItsWay {
 			return err
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return late(id, id)
+			return late(id, missing)
 		}
 		select {
 		case <-time.After(min(pause, left)):
@@ -122,6 +131,6 @@ func await(ctx context.Context, change func() error) error {
 	}
 }
 
-func late(id absent, cause error) error {
-	return im.Wrap(im.Unavailable, cause, "message %s is still on its way: try again", string(id))
+func late(id string, cause error) error {
+	return im.Wrap(im.Unavailable, cause, "message %s is still on its way: try again", id)
 }

@@ -37,6 +37,11 @@ func recall(change changer, window time.Duration) func(context.Context, im.Calle
 				case !moderator && time.Since(m.Time.Std()) > window:
 					return im.Errorf(im.Denied, "a message can be recalled for %s: this one is older", window)
 				}
+				if file := m.FileOf(); file != "" {
+					if err := tx.RevokeFile(ctx, im.FileGrant{File: file, Conversation: m.Conversation, Message: m.ID}); err != nil {
+						return err
+					}
+				}
 				m.Text, m.Data, m.Recalled = "", nil, true
 				if err := tx.ClearReactions(ctx, m.Conversation, m.ID); err != nil {
 					return err

@@ -183,3 +183,22 @@ func TestAChangeThatFailsIsNotTold(t *testing.T) {
 		t.Errorf("told %+v", b.notices)
 	}
 }
+
+func TestARecalledMessageGrantsItsFileNoMore(t *testing.T) {
+	said := im.Message{
+		ID: im.NewMessageID(im.Now()), Conversation: im.Direct(ann, bob), Time: im.Now(), From: ann, Kind: im.KindFile,
+		Data: []byte(`{"file":"ffffffffffffffff","name":"a.png"}`),
+	}
+	b := newBook(said)
+	_, err := recall(b.change, time.Hour)(t.Context(), im.Caller{User: ann}, target{Conversation: said.Conversation, Message: said.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := im.FileGrant{File: "ffffffffffffffff", Conversation: said.Conversation, Message: said.ID}
+	if len(b.revoked) != 1 || b.revoked[0] != want {
+		t.Errorf("revoked %v", b.revoked)
+	}
+	if m := b.messages[said.ID]; m.Data != nil || !m.Recalled {
+		t.Errorf("it is %+v", m)
+	}
+}

@@ -8,12 +8,6 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-type passwordReader interface {
-	// Password returns the account of a user and the hash of their password;
-	// NotFound if they are not there any more.
-	Password(ctx context.Context, user string) (account, hash string, err error)
-}
-
 type passwordChanger interface {
 	passwordReader
 	// ChangePassword puts one hash in the place of another, and ends and
@@ -34,7 +28,7 @@ func changePassword(users passwordChanger, limit limiter, passwords *hasher, end
 		if err := im.CheckPassword(in.New); err != nil {
 			return nothing{}, err
 		}
-		old, err := prove(ctx, users, limit, passwords, c.User, in.Old)
+		old, err := prove(ctx, users, limit, passwords, c, in.Old)
 		if err != nil {
 			return nothing{}, fmt.Errorf("changing a password: %w", gone(err))
 		}
@@ -50,29 +44,3 @@ func changePassword(users passwordChanger, limit limiter, passwords *hasher, end
 		return nothing{}, nil
 	}
 }
-
-// prove returns the hash of a user's password, if password is it. It counts as
-// an attempt to sign in, so that a stolen access token is no way to guess;
-// where the user is does not matter.
-func prove(ctx context.Context, users passwordReader, limit limiter, passwords *hasher, user, password string) (hash string, err error) {
-	account, hash, err := users.Password(ctx, user)
-	if err != nil {
-		return "", err
-	}
-	if err := limit.AllowSignIn(ctx, account, "user "+user); err != nil {
-		return "", err
-	}
-	right := false
-	if im.CheckPassword(password) == nil {
-		if right, err = passwords.verify(ctx, hash, password); err != nil {
-			return "", err
-		}
-	}
-	if !right {
-		return "", errPassword
-	}
-	return hash, nil
-}
-
-// errPassword is Denied, for it is known who is calling.
-var errPassword = im.Errorf(im.Denied, "the password is another")

@@ -51,7 +51,7 @@ type remover struct {
 // elsewhere right after that, or by session-sweep. What they sent stays, from a
 // user who was deleted. It may be repeated.
 func (r *remover) call(ctx context.Context, c im.Caller, in deleteRequest) (nothing, error) {
-	hash, err := prove(ctx, r.users, r.limit, r.passwords, c.User, in.Password)
+	hash, err := prove(ctx, r.users, r.limit, r.passwords, c, in.Password)
 	if errors.Is(err, im.NotFound) {
 		return nothing{}, nil // deleted already
 	}

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/vault"
 )
 
 const (
@@ -34,7 +36,48 @@ type directory struct {
 	ended    []string
 	most     int           // sessions that a user is to have
 	grace    time.Duration // for which a refresh token is to be good
+	factor   *im.Factor    // of everybody
+	recovery [][]byte
 	err      error
+}
+
+func (d *directory) Factor(context.Context, string) (im.Factor, error) {
+	if d.factor == nil {
+		return im.Factor{}, im.Errorf(im.NotFound, "none")
+	}
+	return *d.factor, nil
+}
+
+func (d *directory) UseStep(_ context.Context, _ string, step int64, secret string) (bool, error) {
+	if step <= d.factor.LastStep {
+		return false, nil
+	}
+	d.factor.LastStep, d.factor.Secret = step, secret
+	return true, nil
+}
+
+func (d *directory) UseRecoveryCode(_ context.Context, _ string, hash []byte) (bool, error) {
+	n := len(d.recovery)
+	d.recovery = slices.DeleteFunc(d.recovery, func(h []byte) bool { return bytes.Equal(h, hash) })
+	return len(d.recovery) < n, nil
+}
+
+func (d *directory) SessionCreated(_ context.Context, user, session string) (im.Time, error) {
+	for _, s := range d.sessions {
+		if s.User == user && s.ID == session {
+			return s.Created, nil
+		}
+	}
+	return 0, im.Errorf(im.NotFound, "no such session")
+}
+
+func testVault(t testing.TB) *vault.Vault {
+	t.Helper()
+	v, err := vault.New("k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 func newDirectory() *directory {
@@ -138,11 +181,20 @@ func (d *directory) Sessions(_ context.Context, user string, limit int) (of []im
 type gate struct {
 	asked []string
 	err   error
+
+	codes    int
+	codesErr error
 }
 
 func (g *gate) AllowSignIn(_ context.Context, account, address string) error {
 	g.asked = append(g.asked, account+"@"+address)
 	return g.err
+}
+
+// Allow counts codes of second factors.
+func (g *gate) Allow(_ context.Context, user string) error {
+	g.codes++
+	return g.codesErr
 }
 
 func (g *gate) AllowRegistration(_ context.Context, address string) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/token"
+	"github.com/tidings-im/tidings/shared/vault"
 )
 
 var (
@@ -54,14 +55,12 @@ var Login = fn.Func{
 		db, dbErr := postgres.Open(ctx, env)
 		limit, limitErr := openSignIns(ctx, env)
 		passwords, hashErr := openHasher(env, "signing in")
-		tokens, tokenErr := openTokens(env)
-		end, endErr := openEnder(ctx, env)
-		set := env.Settings()
-		most := set.Int(settingSessions, 1)
-		if err := errors.Join(dbErr, limitErr, hashErr, tokenErr, endErr, set.Err()); err != nil {
+		second, secondErr := OpenSecondFactor(ctx, env)
+		begin, beginErr := OpenBeginner(ctx, env)
+		if err := errors.Join(dbErr, limitErr, hashErr, secondErr, beginErr); err != nil {
 			return fn.Handler{}, err
 		}
-		l := &login{accounts: db, sessions: db, limit: limit, passwords: passwords, tokens: tokens, most: most, end: end}
+		l := &login{accounts: db, limit: limit, passwords: passwords, second: second, Beginner: *begin}
 		return fn.CallFrom(l.call), nil
 	},
 }
@@ -230,6 +229,53 @@ var Sweep = fn.Func{
 		}
 		return fn.Timed((&sweeper{store: db, end: end, erase: erase}).sweep), nil
 	},
+}
+
+// OpenBeginner returns what begins sessions.
+func OpenBeginner(ctx context.Context, env *proc.Env) (*Beginner, error) {
+	db, dbErr := postgres.Open(ctx, env)
+	tokens, tokenErr := openTokens(env)
+	end, endErr := openEnder(ctx, env)
+	set := env.Settings()
+	most := set.Int(settingSessions, 1)
+	if err := errors.Join(dbErr, tokenErr, endErr, set.Err()); err != nil {
+		return nil, err
+	}
+	return &Beginner{sessions: db, tokens: tokens, most: most, end: end}, nil
+}
+
+// OpenSecondFactor returns what asks for second factors.
+func OpenSecondFactor(ctx context.Context, env *proc.Env) (*SecondFactor, error) {
+	db, dbErr := postgres.Open(ctx, env)
+	limit, limitErr := redis.OpenLimit(ctx, env, redis.SecondFactors)
+	v, vaultErr := vault.Open(env)
+	if err := errors.Join(dbErr, limitErr, vaultErr); err != nil {
+		return nil, err
+	}
+	return &SecondFactor{store: db, limit: limit, vault: v, log: env.Log}, nil
+}
+
+// OpenProver returns what has callers prove again who they are.
+func OpenProver(ctx context.Context, env *proc.Env) (*Prover, error) {
+	db, dbErr := postgres.Open(ctx, env)
+	limit, limitErr := openSignIns(ctx, env)
+	passwords, hashErr := openHasher(env, "signing in")
+	if err := errors.Join(dbErr, limitErr, hashErr); err != nil {
+		return nil, err
+	}
+	return &Prover{users: db, limit: limit, passwords: passwords}, nil
+}
+
+// OpenPasswords returns what hashes passwords for a purpose.
+func OpenPasswords(env *proc.Env, purpose string) (Passwords, error) {
+	h, err := openHasher(env, purpose)
+	return Passwords{h}, err
+}
+
+// OpenEnder returns what tells of sessions that have ended.
+func OpenEnder(ctx context.Context, env *proc.Env) (Ender, error) {
+	e, err := openEnder(ctx, env)
+	return Ender{e}, err
 }
 
 func openEraser(ctx context.Context, env *proc.Env) (*eraser, error) {

@@ -6,23 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
-	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
 type accounts interface {
-	// UserByAccount returns a user and the hash of their password; NotFound
-	// if there is no such account.
+	// UserByAccount returns a user and the hash of their password, "" if they
+	// have none; NotFound if there is no such account.
 	UserByAccount(ctx context.Context, account string) (im.User, string, error)
-}
-
-type sessionCreator interface {
-	// CreateSession adds a session of a user who still has the password of a
-	// hash (NotFound: not any more). It ends and returns an earlier one of the
-	// device, and those that a user of more than most has not used for longest.
-	CreateSession(ctx context.Context, s im.Session, passwordHash string, refreshHash []byte, expires time.Time, most int) (ended []string, err error)
 }
 
 type limiter interface {
@@ -33,6 +24,7 @@ type limiter interface {
 type credentials struct {
 	Account  string `json:"account"`
 	Password string `json:"password"`
+	Code     string `json:"code"`     // of the second factor, if there is one
 	Device   string `json:"device"`   // chosen by the client and kept by it
 	Platform string `json:"platform"` // one of im.Platforms
 }
@@ -43,16 +35,15 @@ var errCredentials = im.Errorf(im.Unauthenticated, "there is no such account, or
 
 type login struct {
 	accounts  accounts
-	sessions  sessionCreator
 	limit     limiter
 	passwords *hasher
-	tokens    tokens
-	most      int // sessions of a user
-	end       *ender
+	second    *SecondFactor
+	Beginner
 }
 
 // call signs a device in that is at a network address, "" if that is not known.
 // It takes as long for an account that there is not as for a wrong password.
+// That somebody has a second factor is told only to who knows the password.
 func (l *login) call(ctx context.Context, address string, in credentials) (signedIn, error) {
 	if err := cmp.Or(im.CheckDevice(in.Device), im.CheckPlatform(in.Platform)); err != nil {
 		return signedIn{}, err
@@ -66,8 +57,8 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 	}
 	u, hash, err := l.accounts.UserByAccount(ctx, account)
 	known := err == nil
-	if errors.Is(err, im.NotFound) {
-		hash, err = l.passwords.dummy, nil
+	if errors.Is(err, im.NotFound) || known && hash == "" {
+		known, hash, err = false, l.passwords.dummy, nil
 	}
 	if err != nil {
 		return signedIn{}, fmt.Errorf("signing in: %w", err)
@@ -79,16 +70,12 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 	if !known || !right {
 		return signedIn{}, errCredentials
 	}
-	s := im.Session{ID: im.NewID(), User: u.ID, Device: in.Device, Platform: in.Platform, Created: im.Now()}
-	refresh := l.tokens.newRefresh()
-	ended, err := l.sessions.CreateSession(ctx, s, hash, refresh.hash, refresh.expires, l.most)
+	if err := l.second.Check(ctx, u.ID, in.Code); err != nil {
+		return signedIn{}, err
+	}
+	s, err := l.Begin(ctx, u, hash, in.Device, in.Platform)
 	if errors.Is(err, im.NotFound) {
 		return signedIn{}, errCredentials // they were right when they were read
 	}
-	if err != nil {
-		return signedIn{}, fmt.Errorf("signing in: %w", err)
-	}
-	l.end.aside(ctx, frame.CloseSignedOut, u.ID, ended...)
-	t, err := l.tokens.issue(s, refresh)
-	return signedIn{User: u, issued: t}, err
+	return s, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -22,7 +23,9 @@ func newLogin(t *testing.T) (*login, *directory, *gate) {
 	if _, err := register(d, &gate{}, passwords)(t.Context(), "", registration{Account: "ann", Password: "correct horse"}); err != nil {
 		t.Fatal(err)
 	}
-	return &login{accounts: d, sessions: d, limit: g, passwords: passwords, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}, most: 7}, d, g
+	second := &SecondFactor{store: d, limit: g, vault: testVault(t), log: slog.New(slog.DiscardHandler)}
+	begin := Beginner{sessions: d, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}, most: 7}
+	return &login{accounts: d, limit: g, passwords: passwords, second: second, Beginner: begin}, d, g
 }
 
 func TestLogin(t *testing.T) {

@@ -39,6 +39,7 @@ func Command(args []string) error {
 	to := f.String("to", "", "`account` of whom to talk to first")
 	server := f.String("url", "http://127.0.0.1:8080", "`URL` of the server")
 	password := f.String("password", "", "`password` of the account; without it you are asked, or on a server on this machine one for development is used")
+	code := f.String("code", "", "`code` of the second factor of the account, if it has one; without it you are asked")
 	dir := f.String("data", ".tidings", "`folder` that keeps who is signed in and what was read, so that the next chat goes on from there")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -66,7 +67,7 @@ func Command(args []string) error {
 		return err
 	}
 	defer store.close()
-	s := &session{account: *as, people: people{filepath.Join(folder, "people")}, store: store, sent: make(map[string]bool)}
+	s := &session{account: *as, code: *code, people: people{filepath.Join(folder, "people")}, store: store, sent: make(map[string]bool)}
 	var tty bool
 	s.screen, tty = openScreen(os.Stdin, os.Stdout)
 	defer s.screen.close()
@@ -76,7 +77,13 @@ func Command(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.connect(ctx, at, secret); err != nil {
+	err = s.connect(ctx, at, secret)
+	if errors.Is(err, im.SecondFactor) && s.code == "" && term.IsTerminal(int(os.Stdin.Fd())) {
+		if s.code, err = s.screen.secret("code of the second factor: "); err == nil {
+			err = s.connect(ctx, at, secret)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	defer s.client.Close()
@@ -135,7 +142,7 @@ func (s *session) connect(ctx context.Context, at *url.URL, secret string) error
 	connect := func() (*client.Client, error) {
 		return client.Connect(ctx, client.Options{
 			URL:     at.String(),
-			Account: s.account, Password: secret,
+			Account: s.account, Password: secret, Code: s.code,
 			Device: s.store.device(), Platform: "desktop",
 			Store:     s.store,
 			OnMessage: s.onMessage,

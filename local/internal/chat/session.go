@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ const (
 // A session is one person at a terminal.
 type session struct {
 	account string
+	code    string // of the second factor
 	client  *client.Client
 	store   *store
 	people  people
@@ -283,10 +285,12 @@ func (s *session) show(m im.Message) {
 func (s *session) line(m im.Message) string {
 	said := ""
 	switch {
-	case m.Kind == im.KindText && m.Recalled:
+	case (m.Kind == im.KindText || m.Kind == im.KindFile) && m.Recalled:
 		said = "* " + s.people.account(m.From) + " took this back"
 	case m.Kind == im.KindText:
 		said = s.people.account(m.From) + ": " + m.Text
+	case m.Kind == im.KindFile:
+		said = s.people.account(m.From) + ": " + attachment(m)
 	default:
 		if said = s.notice(m); said == "" {
 			return ""
@@ -297,6 +301,15 @@ func (s *session) line(m im.Message) string {
 		said = "g:" + g + " " + said
 	}
 	return m.Time.Std().Local().Format("15:04:05") + " " + clean(said)
+}
+
+// attachment returns what is said of a message that carries a file.
+func attachment(m im.Message) string {
+	var f im.FileData
+	if json.Unmarshal(m.Data, &f) != nil {
+		return m.Text
+	}
+	return strings.TrimSpace(fmt.Sprintf("[%s, %d bytes, file %s] %s", f.Name, f.Size, f.File, m.Text))
 }
 
 // clean makes text harmless: what others write must not command this terminal.

@@ -19,6 +19,7 @@ var Services = map[string]struct {
 	"kafka":    {"127.0.0.1:9092", Kafka},
 	"postgres": {"127.0.0.1:5432", Postgres},
 	"redis":    {"127.0.0.1:6379", Redis},
+	"s3":       {"127.0.0.1:9000", S3},
 }
 
 // Command runs one service in the foreground, until the process is told to

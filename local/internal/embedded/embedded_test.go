@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -79,6 +80,7 @@ func TestServicesAnswerAndEndOnSIGTERM(t *testing.T) {
 		{"postgres", nil},
 		{"redis", nil},
 		{"redis", []string{"--miniredis"}},
+		{"s3", nil},
 	} {
 		t.Run(test.service+strings.Join(test.flags, " "), func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +111,7 @@ func TestServicesAnswerAndEndOnSIGTERM(t *testing.T) {
 }
 
 func TestServicesOfAKilledParentEndAndTheDataIsThereAgain(t *testing.T) {
-	for _, service := range []string{"postgres", "redis", "kafka"} {
+	for _, service := range []string{"postgres", "redis", "kafka", "s3"} {
 		t.Run(service, func(t *testing.T) {
 			t.Parallel()
 			dir := folder(t)
@@ -278,6 +280,50 @@ func TestTwoDoNotWorkOnTheSameData(t *testing.T) {
 	_, err := Kafka(ctx, Config{Addr: "127.0.0.1:0", Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What was written is there, under the same keys, in the folder that was named
+// by a path of the process that asked for it.
+func TestAnS3ApartKeepsItsObjectsAndItsKeys(t *testing.T) {
+	dir := folder(t)
+	t.Chdir(dir)
+	conf := Config{Addr: "127.0.0.1:0", Dir: "objects", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	var first string
+	for range 2 {
+		s, err := s3Apart(t.Context(), conf, command("s3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if here, err := os.Getwd(); err != nil || here != dir {
+			t.Errorf("this process is in %s now, %v", here, err)
+		}
+		if first == "" {
+			first = u.User.String()
+			if err := os.Mkdir(filepath.Join(dir, "objects", "objects", "kept"), 0o700); err != nil { // as versitygw keeps a bucket
+				t.Fatal(err)
+			}
+		} else if u.User.String() != first {
+			t.Error("after a restart the keys are others")
+		}
+		resp, err := http.Get("http://" + u.Host + "/kept")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden {
+			t.Errorf("anybody is answered %s", resp.Status)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := net.Dial("tcp", u.Host); err == nil {
+			t.Error("closed, it still listens")
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ or by hand:
 }
 
 // label is what people call the services.
-var label = map[string]string{"postgresql": "PostgreSQL", "kafka": "Kafka", "redis": "Redis"}
+var label = map[string]string{"postgresql": "PostgreSQL", "kafka": "Kafka", "redis": "Redis", "s3": "S3", "mail": "mail"}
 
 // inbox returns where inboxes are kept.
 func (s *system) inbox() string {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/imtest/freeport"
 	"github.com/tidings-im/tidings/shared/token"
+	"github.com/tidings-im/tidings/shared/webpush"
 )
 
 // A home is the folder that one Tidings on this machine keeps everything in.
@@ -86,7 +87,7 @@ func (h *home) ports(taken string, names ...string) (map[string]int, error) {
 	ports := make(map[string]int)
 	for _, name := range names {
 		port := kept[name]
-		for port == 0 || strconv.Itoa(port) == not || freeport.Check("127.0.0.1:"+strconv.Itoa(port)) != nil {
+		for port == 0 || strconv.Itoa(port) == not || freeport.Keep(port) != nil {
 			var err error
 			if port, err = freeport.Take(); err != nil {
 				return nil, fmt.Errorf("finding a port for %s: %w", name, err)
@@ -122,7 +123,21 @@ func (h *home) secrets() (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", h.path("token-private-key"), err)
 	}
-	return map[string]string{"SEAL_KEYS": seal, "TOKEN_PRIVATE_KEY": private, "TOKEN_PUBLIC_KEYS": public}, nil
+	push, err := h.secret("vapid-private-key", func() ([]byte, error) {
+		key, err := webpush.GenerateKey()
+		return []byte(key), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	pushPublic, err := webpush.PublicKey(push)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", h.path("vapid-private-key"), err)
+	}
+	return map[string]string{
+		"SEAL_KEYS": seal, "TOKEN_PRIVATE_KEY": private, "TOKEN_PUBLIC_KEYS": public,
+		"VAPID_PRIVATE_KEY": push, "VAPID_PUBLIC_KEY": pushPublic,
+	}, nil
 }
 
 // secret returns what the file holds; if there is none, what is made now.

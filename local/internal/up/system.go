@@ -24,6 +24,7 @@ import (
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/s3"
 )
 
 // A system is Tidings as it runs in this process.
@@ -51,6 +52,8 @@ var services = []service{
 	{"postgresql", "POSTGRES_URL", embedded.Postgres},
 	{"kafka", "KAFKA_BROKERS", embedded.Kafka},
 	{"redis", "REDIS_URL", embedded.Redis},
+	{"s3", "S3_URL", embedded.S3Apart},
+	{"mail", "SMTP_URL", embedded.Mail},
 }
 
 // started is a service that is there. server is nil if the environment names it.
@@ -61,7 +64,7 @@ type started struct {
 
 // start starts everything, and returns when all of it answers.
 func (s *system) start(ctx context.Context) error {
-	ports, err := s.home.ports(s.opt.addr, "postgresql", "kafka", "redis", "functions", "gateway")
+	ports, err := s.home.ports(s.opt.addr, "postgresql", "kafka", "redis", "s3", "mail", "functions", "gateway")
 	if err != nil {
 		return err
 	}
@@ -74,6 +77,10 @@ func (s *system) start(ctx context.Context) error {
 	if given("TOKEN_PRIVATE_KEY") || given("TOKEN_PUBLIC_KEYS") { // they belong together
 		delete(s.vars, "TOKEN_PRIVATE_KEY")
 		delete(s.vars, "TOKEN_PUBLIC_KEYS")
+	}
+	if given("VAPID_PRIVATE_KEY") || given("VAPID_PUBLIC_KEY") { // so do these
+		delete(s.vars, "VAPID_PRIVATE_KEY")
+		delete(s.vars, "VAPID_PUBLIC_KEY")
 	}
 	if err := s.startServices(ctx, ports); err != nil {
 		return err
@@ -132,7 +139,7 @@ func given(setting string) bool {
 	return os.Getenv(setting) != "" || os.Getenv(setting+"_FILE") != ""
 }
 
-// startFunctions prepares tables and topics and serves all functions at addr.
+// startFunctions prepares tables, topics and the bucket and serves all functions at addr.
 func (s *system) startFunctions(ctx context.Context, addr string) error {
 	env := s.env("functions")
 	prepare, cancel := context.WithTimeout(ctx, time.Minute)
@@ -140,8 +147,9 @@ func (s *system) startFunctions(ctx context.Context, addr string) error {
 	g, prepare := errgroup.WithContext(prepare)
 	g.Go(func() error { return postgres.Migrate(prepare, env) })
 	g.Go(func() error { return kafka.EnsureTopics(prepare, env) })
+	g.Go(func() error { return s3.EnsureBucket(prepare, env) })
 	if err := g.Wait(); err != nil {
-		return fmt.Errorf("preparing tables and topics: %w", err)
+		return fmt.Errorf("preparing tables, topics and the bucket: %w", err)
 	}
 	handler, err := fn.Mount(context.WithoutCancel(ctx), env, functions.All...)
 	if err != nil {
@@ -185,6 +193,9 @@ func (s *system) startServices(ctx context.Context, ports map[string]int) error 
 	for _, svc := range s.services {
 		if svc.server == nil {
 			continue
+		}
+		if svc.name == "s3" && !given("ARCHIVE_URL") {
+			s.vars["ARCHIVE_URL"] = svc.server.URL + "/archive" // what is moved there, ARCHIVE_AFTER says
 		}
 		s.vars[svc.setting] = svc.server.URL
 		go func() {

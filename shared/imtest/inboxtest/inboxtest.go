@@ -64,6 +64,14 @@ type Store interface {
 	// Erase removes all entries of a user. If it fails, some may be left; it
 	// may be repeated.
 	Erase(ctx context.Context, user string) error
+
+	// Seqs is After without the messages: its entries have a user, seq and id.
+	Seqs(ctx context.Context, user string, after int64, limit int) ([]im.Entry, error)
+
+	// Remove removes the entries of a user at these seqs, as far as they are
+	// there. If it fails, some may be left; it may be repeated. Who removes the
+	// one of the greatest seq has it given again.
+	Remove(ctx context.Context, user string, seqs []int64) error
 }
 
 // Run tests a store. open returns one that is empty; it is called once for
@@ -94,6 +102,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"an amendment takes an entry from the list":              amendClass,
 		"many entries are amended at once":                       amendMany,
 		"an inbox is erased, and nobody else's":                  erase,
+		"entries are counted without their messages":             seqs,
+		"what is removed is gone, and the rest stays":            remove,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, open(t)) })
 	}

@@ -1,0 +1,9 @@
+// Bot-login signs a bot in.
+package main
+
+import (
+	"github.com/tidings-im/tidings/functions/internal/bot"
+	"github.com/tidings-im/tidings/shared/fn"
+)
+
+func main() { fn.Main(bot.Login) }

@@ -1,0 +1,198 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/vault"
+)
+
+// codeLen is how many letters a mailed code has: 40 bits, so that not even who
+// may try a hundred times an hour, of a hundred thousand accounts, guesses one
+// in years.
+const codeLen = 8
+
+type nothing struct{}
+
+type prover interface {
+	// Prove returns nil if password is the caller's or, of a caller who has
+	// none, if they have signed in just now. Denied: it is not.
+	Prove(ctx context.Context, c im.Caller, password string) error
+}
+
+type self interface {
+	// Self returns a user as they see themselves; NotFound: they are gone.
+	Self(ctx context.Context, user string) (im.Self, error)
+}
+
+type asker interface {
+	// Ask notes that a mail is to be sent, if it does not wait already.
+	// Overloaded: too many wait.
+	Ask(ctx context.Context, purpose, email, user string) error
+}
+
+type mailLimiter interface {
+	// AllowMail counts one more mail to an address. Overloaded: too many.
+	AllowMail(ctx context.Context, email string) error
+}
+
+// wake has mails sent that were asked for, now rather than when a clock calls.
+// It does not wait for it, and may fail.
+type wake func()
+
+type verifyRequest struct {
+	Password string `json:"password"`
+}
+
+// verify mails a code to the address that the caller says is theirs. It asks
+// for the password: who has proved an address can have the password reset by
+// it, and who has stolen an access token shall not get that far.
+func verify(users interface {
+	self
+	asker
+}, who prover, limit mailLimiter, send wake) func(context.Context, im.Caller, verifyRequest) (nothing, error) {
+	return func(ctx context.Context, c im.Caller, in verifyRequest) (nothing, error) {
+		u, err := users.Self(ctx, c.User)
+		switch {
+		case err != nil:
+			return nothing{}, fmt.Errorf("verifying an e-mail address: %w", gone(err))
+		case u.Email == "":
+			return nothing{}, im.Errorf(im.Conflict, "there is no e-mail address to verify: set one first")
+		case u.EmailVerified:
+			return nothing{}, nil
+		}
+		if err := who.Prove(ctx, c, in.Password); err != nil {
+			return nothing{}, err
+		}
+		if err := limit.AllowMail(ctx, u.Email); err != nil {
+			return nothing{}, err
+		}
+		if err := users.Ask(ctx, im.MailVerify, u.Email, c.User); err != nil {
+			return nothing{}, fmt.Errorf("verifying an e-mail address: %w", err)
+		}
+		send()
+		return nothing{}, nil
+	}
+}
+
+type confirmer interface {
+	// ConfirmEmail notes that a user has proved that their e-mail address is
+	// theirs, if is reports that a hash is that of the code that they gave, and
+	// returns them. Denied: it is not. Conflict: another has proved it.
+	ConfirmEmail(ctx context.Context, user string, is func(user, email string, hash []byte) bool) (im.Self, error)
+}
+
+type confirmRequest struct {
+	Code string `json:"code"`
+}
+
+// confirm takes the code that was mailed. It may be repeated.
+func confirm(users confirmer, v *vault.Vault) func(context.Context, im.Caller, confirmRequest) (im.Self, error) {
+	return func(ctx context.Context, c im.Caller, in confirmRequest) (im.Self, error) {
+		code, ok := vault.ParseCode(in.Code, codeLen)
+		if !ok {
+			return im.Self{}, errForm
+		}
+		u, err := users.ConfirmEmail(ctx, c.User, func(user, email string, hash []byte) bool {
+			return v.Is(hash, code, im.MailVerify, user, email)
+		})
+		if err != nil {
+			return im.Self{}, fmt.Errorf("confirming an e-mail address: %w", gone(err))
+		}
+		return u, nil
+	}
+}
+
+var errForm = im.Errorf(im.Invalid, "a code has %d letters and digits, as it was mailed", codeLen)
+
+type addressLimiter interface {
+	// AllowFrom counts an attempt of a network address. Overloaded: too many.
+	AllowFrom(ctx context.Context, what, address string) error
+	// AllowReset counts an attempt to reset a password, likewise, and of an
+	// e-mail address, wherever it comes from.
+	AllowReset(ctx context.Context, email, address string) error
+}
+
+type forgotRequest struct {
+	Email string `json:"email"`
+}
+
+// forgot has a code mailed to an address, if somebody has proved that it is
+// theirs. It is not looked up here whether anybody has: the answer, and the time
+// it takes, is the same.
+func forgot(users asker, from addressLimiter, limit mailLimiter, send wake) func(context.Context, string, forgotRequest) (nothing, error) {
+	return func(ctx context.Context, address string, in forgotRequest) (nothing, error) {
+		email, err := im.NormalEmail(in.Email)
+		if err != nil {
+			return nothing{}, err
+		}
+		if err := from.AllowFrom(ctx, "forgot", address); err != nil {
+			return nothing{}, err
+		}
+		if err := limit.AllowMail(ctx, email); err != nil {
+			return nothing{}, err
+		}
+		if err := users.Ask(ctx, im.MailReset, email, ""); err != nil {
+			return nothing{}, fmt.Errorf("asking to reset a password: %w", err)
+		}
+		send()
+		return nothing{}, nil
+	}
+}
+
+type resetter interface {
+	// ResetPassword puts the hash of a password in the place of what the user
+	// has who has proved that an e-mail address is theirs, and ends and returns
+	// their sessions, if is reports that a hash is that of the code that was
+	// given. Denied: it is not, or there is no such user.
+	ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string) (user string, ended []string, err error)
+}
+
+type hasher interface {
+	// Hash returns the hash of a password. Overloaded: too many are waiting.
+	Hash(ctx context.Context, password string) (string, error)
+}
+
+type ender interface {
+	// Revoked tells everybody that sessions have ended.
+	Revoked(ctx context.Context, user string, sessions ...string)
+}
+
+type resetRequest struct {
+	Email string `json:"email"`
+	Code  string `json:"code"`
+	New   string `json:"new"`
+}
+
+// reset gives another password to who has the code that was mailed, and signs
+// them out everywhere. A second factor stays.
+func reset(users resetter, limit addressLimiter, passwords hasher, v *vault.Vault, end ender) func(context.Context, string, resetRequest) (nothing, error) {
+	return func(ctx context.Context, address string, in resetRequest) (nothing, error) {
+		email, err := im.NormalEmail(in.Email)
+		if err := cmp.Or(err, im.CheckPassword(in.New)); err != nil {
+			return nothing{}, err
+		}
+		code, ok := vault.ParseCode(in.Code, codeLen)
+		if !ok {
+			return nothing{}, errForm
+		}
+		if err := limit.AllowReset(ctx, email, address); err != nil {
+			return nothing{}, err
+		}
+		// Before the code is looked at: it takes as long for one that is wrong.
+		hash, err := passwords.Hash(ctx, in.New)
+		if err != nil {
+			return nothing{}, err
+		}
+		user, ended, err := users.ResetPassword(ctx, email, func(user string, stored []byte) bool {
+			return v.Is(stored, code, im.MailReset, user, email)
+		}, hash)
+		if err != nil {
+			return nothing{}, fmt.Errorf("resetting a password: %w", err)
+		}
+		end.Revoked(ctx, user, ended...)
+		return nothing{}, nil
+	}
+}

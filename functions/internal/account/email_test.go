@@ -1,0 +1,304 @@
+package account
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	gosmtp "github.com/emersion/go-smtp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// A user proves that an address is theirs, and has it alone then.
+func TestTheLifeOfAnAddress(t *testing.T) {
+	w := newWorld(t, nil)
+	ann := w.join("ann")
+	w.call("email-verify", ann.AccessToken, 409, fields{"password": "correct horse"}, nil) // she has none
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org", "settings": fields{"find_by_email": true}}, nil)
+	w.call("email-verify", "", 401, fields{}, nil)
+	w.call("email-verify", ann.AccessToken, 403, fields{}, nil) // whoever has the token alone gets no further
+	w.call("email-verify", ann.AccessToken, 403, fields{"password": "wrong horse"}, nil)
+	w.noMail()
+	w.call("email-confirm", ann.AccessToken, 403, fields{"code": "aaaa-aaaa"}, nil)
+	w.call("email-confirm", ann.AccessToken, 400, fields{"code": "aaaa"}, nil)
+
+	w.call("email-verify", ann.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	first := w.mail("ann@example.org")
+	w.call("email-verify", ann.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	second := w.mail("ann@example.org")
+	w.call("email-confirm", ann.AccessToken, 403, fields{"code": first}, nil) // the second took its place
+	bob := w.join("bob")
+	w.call("user-update", bob.AccessToken, 200, fields{"email": "ann@example.org", "settings": fields{"find_by_email": true}}, nil)
+	w.call("email-confirm", bob.AccessToken, 403, fields{"code": second}, nil) // it is of the account that it was asked for
+	var self im.Self
+	w.call("email-confirm", ann.AccessToken, 200, fields{"code": strings.ToUpper(strings.ReplaceAll(second, "-", " "))}, &self)
+	if !self.EmailVerified || self.Email != "ann@example.org" {
+		t.Errorf("%+v", self)
+	}
+	w.call("email-confirm", ann.AccessToken, 200, fields{"code": second}, nil) // again, the answer having been lost
+	w.call("email-verify", ann.AccessToken, 200, fields{}, nil)
+	w.noMail() // there is no need
+
+	// Bob says so, too. Nobody finds him by it, nor can he prove it, even if he reads her mail.
+	var found struct{ Users []im.Profile }
+	w.call("user-search", bob.AccessToken, 200, fields{"email": "ann@example.org"}, &found)
+	if len(found.Users) != 1 || found.Users[0].ID != ann.User.ID {
+		t.Errorf("found %+v", found.Users)
+	}
+	w.call("email-verify", bob.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	w.call("email-confirm", bob.AccessToken, 409, fields{"code": w.mail("ann@example.org")}, nil)
+
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org"}, &self)
+	if !self.EmailVerified {
+		t.Error("the same address again has to be proved again")
+	}
+	self = im.Self{}
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.net"}, &self)
+	if self.EmailVerified {
+		t.Error("another address is not proved")
+	}
+}
+
+func TestP6ACodeIsNotGuessed(t *testing.T) {
+	w := newWorld(t, nil)
+	ann := w.join("ann")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org"}, nil)
+	ask := func() string {
+		t.Helper()
+		w.call("email-verify", ann.AccessToken, 200, fields{"password": "correct horse"}, nil)
+		return w.mail("ann@example.org")
+	}
+	confirm := func(code string, status int) {
+		t.Helper()
+		w.call("email-confirm", ann.AccessToken, status, fields{"code": code}, nil)
+	}
+	code := ask()
+	var hash []byte
+	if err := w.sql.QueryRow(t.Context(), `SELECT hash FROM email_codes`).Scan(&hash); err != nil || len(hash) != 32 || strings.Contains(string(hash), code) {
+		t.Errorf("what is stored is %q, %v", hash, err)
+	}
+	for range 5 {
+		confirm("aaaa-aaaa", 403)
+	}
+	confirm(code, 403) // five were wrong
+
+	code = ask()
+	for range 4 {
+		confirm("aaaa-aaaa", 403)
+	}
+	w.exec(`UPDATE email_codes SET expires = now()`)
+	confirm(code, 403) // it is too late
+	w.call("mail-send", "", 204, nil, nil)
+	w.counts(0, `SELECT count(*) FROM email_codes`)
+
+	code = ask()
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.net"}, nil)
+	confirm(code, 403)
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org"}, nil)
+	confirm(code, 403) // another address made it void, for good
+
+	// Of many who try at once few are heard.
+	code = ask()
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { w.post("email-confirm", ann.AccessToken, fields{"code": "aaaa-aaaa"}) })
+	}
+	all.Wait()
+	w.counts(1, `SELECT count(*) FROM email_codes WHERE attempts = 5`)
+	confirm(code, 403)
+}
+
+// Whoever asks learns nothing of who there is: users are not even looked at.
+func TestP6ForgettingAPasswordTellsNobodyWhoThereIs(t *testing.T) {
+	w := newWorld(t, nil)
+	w.verified("ann", "ann@example.org")
+	w.exec(`ALTER TABLE users RENAME TO hidden; ALTER TABLE email_codes RENAME TO hidden_codes`)
+	var answers []string
+	for _, email := range []string{"ann@example.org", "nobody@example.org", "ANN@example.org"} {
+		status, answer, err := w.post("password-forgot", "", fields{"email": email})
+		if err != nil || status != 200 {
+			t.Fatal(status, err)
+		}
+		answers = append(answers, string(answer))
+	}
+	w.exec(`ALTER TABLE hidden RENAME TO users; ALTER TABLE hidden_codes RENAME TO email_codes`)
+	if answers[0] != answers[1] || answers[0] != answers[2] {
+		t.Errorf("%q", answers)
+	}
+	w.mail("ann@example.org")
+	w.noMail()
+	var problems []im.Problem
+	for _, email := range []string{"ann@example.org", "nobody@example.org"} {
+		var p im.Problem
+		w.call("password-reset", "", 403, fields{"email": email, "code": "aaaa-aaaa", "new": "battery staple"}, &p)
+		problems = append(problems, p)
+	}
+	if problems[0] != problems[1] {
+		t.Errorf("%+v", problems)
+	}
+}
+
+func TestAPasswordIsReset(t *testing.T) {
+	w := newWorld(t, nil)
+	ann := w.verified("ann", "ann@example.org")
+	bob := w.join("bob") // who says that he has an address, and has not proved it
+	w.call("user-update", bob.AccessToken, 200, fields{"email": "bob@example.org"}, nil)
+	w.call("password-forgot", "", 200, fields{"email": "bob@example.org"}, nil)
+	w.call("password-forgot", "", 400, fields{"email": "bob"}, nil)
+	w.noMail()
+
+	forgot := func() string {
+		t.Helper()
+		w.call("password-forgot", "", 200, fields{"email": "Ann@example.org"}, nil)
+		return w.mail("ann@example.org")
+	}
+	code := forgot()
+	in := fields{"email": "ann@example.org", "code": code, "new": "short"}
+	w.call("password-reset", "", 400, in, nil)
+	in["new"] = "battery staple"
+	w.call("password-reset", "", 200, in, nil)
+	w.call("password-reset", "", 403, in, nil) // once
+	w.call("user-get", ann.AccessToken, 401, fields{"user": "me"}, nil)
+	w.call("token-refresh", "", 401, fields{"refresh_token": ann.RefreshToken}, nil)
+	w.call("user-login", "", 401, fields{"account": "ann", "password": "correct horse", "device": "d", "platform": "web"}, nil)
+	ann = w.login("ann", "battery staple")
+
+	// A code to verify resets nothing, nor one that was mailed to an address that is not theirs any more.
+	code = forgot()
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.net"}, nil)
+	w.call("password-reset", "", 403, fields{"email": "ann@example.org", "code": code, "new": "correct horse"}, nil)
+	w.call("email-verify", ann.AccessToken, 200, fields{"password": "battery staple"}, nil)
+	code = w.mail("ann@example.net")
+	w.call("password-reset", "", 403, fields{"email": "ann@example.net", "code": code, "new": "correct horse"}, nil)
+	w.call("email-confirm", ann.AccessToken, 200, fields{"code": code}, nil)
+}
+
+func TestWaysIntoAnAccountAreLimited(t *testing.T) {
+	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "4", "MAILS_PER_HOUR": "2"})
+	for _, status := range []int{200, 200, 429} { // of an address, whoever asks
+		w.call("password-forgot", "", status, fields{"email": "ann@example.org"}, nil)
+	}
+	w.call("password-forgot", "", 200, fields{"email": "bob@example.org"}, nil)
+	w.call("password-forgot", "", 429, fields{"email": "cyd@example.org"}, nil) // the fifth from here
+	for range 4 {
+		w.call("password-reset", "", 403, fields{"email": "ann@example.org", "code": "aaaa-aaaa", "new": "battery staple"}, nil)
+	}
+	w.call("password-reset", "", 429, fields{"email": "bob@example.org", "code": "aaaa-aaaa", "new": "battery staple"}, nil)
+
+	w = newWorld(t, map[string]string{"REDIS_URL": "redis://127.0.0.1:1"}) // nobody counts
+	w.call("password-forgot", "", 503, fields{"email": "ann@example.org"}, nil)
+	w.call("password-reset", "", 503, fields{"email": "ann@example.org", "code": "aaaa-aaaa", "new": "battery staple"}, nil)
+	w.call("oauth-start", "", 404, fields{"provider": "github"}, nil)
+	w.counts(0, `SELECT count(*) FROM mails`)
+}
+
+// A mail that cannot be sent now is sent later; one that never can is not.
+func TestMailsComeThroughOutages(t *testing.T) {
+	w := newWorld(t, nil)
+	var refuse atomic.Pointer[gosmtp.SMTPError]
+	w.mails.Refuse = func(string) error {
+		if e := refuse.Load(); e != nil {
+			return e
+		}
+		return nil
+	}
+	ann := w.verified("ann", "ann@example.org")
+	refuse.Store(&gosmtp.SMTPError{Code: 451, Message: "later"})
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.call("mail-send", "", 503, nil, nil)
+	refuse.Store(nil)
+	w.call("mail-send", "", 204, nil, nil)
+	if w.mails.Waiting() > 0 {
+		t.Error("it is tried again at once")
+	}
+	w.exec(`UPDATE mails SET due = now()`) // time passes
+	code := w.mail("ann@example.org")
+	w.counts(0, `SELECT count(*) FROM mails`)
+
+	// Cut off between sending and noting it, it is sent again, with a code that is good.
+	w.exec(`INSERT INTO mails (purpose, email) VALUES ('reset', 'ann@example.org')`)
+	again := w.mail("ann@example.org")
+	w.call("password-reset", "", 403, fields{"email": "ann@example.org", "code": code, "new": "battery staple"}, nil)
+	w.call("password-reset", "", 200, fields{"email": "ann@example.org", "code": again, "new": "battery staple"}, nil)
+
+	refuse.Store(&gosmtp.SMTPError{Code: 550, Message: "nobody"})
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.noMail()
+	refuse.Store(nil)
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.exec(`UPDATE mails SET created = now() - interval '61 minutes'`)
+	w.noMail() // nobody waits for it any more
+
+	// An operator sees for how long the first has waited, until it is gone.
+	measured := newSender(t, w)
+	w.exec(`INSERT INTO mails (purpose, email, created, due) VALUES ('reset', 'x@example.org', now() - interval '20 minutes', now() + interval '1 minute')`)
+	for _, want := range []float64{1200, 0} {
+		if err := measured.send(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := testutil.ToFloat64(measured.waiting); got < want || got > want+60 {
+			t.Errorf("the first mail has waited for %g s, want %g", got, want)
+		}
+		w.exec(`DELETE FROM mails`)
+	}
+
+	// Several who send at once send each mail once.
+	ann = w.login("ann", "battery staple")
+	for _, email := range []string{"a@example.org", "b@example.org", "c@example.org"} {
+		w.call("user-update", ann.AccessToken, 200, fields{"email": email}, nil)
+		w.call("email-verify", ann.AccessToken, 200, fields{"password": "battery staple"}, nil)
+	}
+	other := newSender(t, w)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() { w.post("mail-send", "", nil) })
+		all.Go(func() {
+			if err := other.send(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := w.mails.Waiting(); n != 1 { // of an address that is theirs no more nothing is sent
+		t.Errorf("%d mails", n)
+	}
+	if m := w.mails.Next(t); m.To != "c@example.org" {
+		t.Errorf("%+v", m)
+	}
+}
+
+// Whoever asks for a mail has it sent at once, not when a clock calls.
+func TestMailSendIsWoken(t *testing.T) {
+	target := newWorld(t, nil)
+	w := newWorld(t, map[string]string{
+		"POSTGRES_URL": target.vars["POSTGRES_URL"], "FUNCTION_URL": target.url + "/{function}",
+	})
+	target.verified("ann", "ann@example.org")
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	if m := target.mails.Next(t); m.To != "ann@example.org" {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestWithoutAMailServerMailsAreForgotten(t *testing.T) {
+	w := newWorld(t, map[string]string{"SMTP_URL": ""})
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.noMail()
+}
+
+// A mail says nothing that a stranger wrote, but for a few letters.
+func TestAMailIsNoPlaceForMessages(t *testing.T) {
+	s := &sender{service: "Tidings"}
+	m := s.write(im.Mail{Purpose: im.MailVerify, Email: "bob@example.org"}, im.User{Account: "ann", Name: "Buy now\r\nhttps://evil.example"}, "abcd-2345")
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), "evil") || !strings.Contains(m.Text, "    abcd-2345\n") || !strings.Contains(m.Text, "15 minutes") {
+		t.Errorf("%s", b)
+	}
+}

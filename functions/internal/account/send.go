@@ -1,0 +1,165 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/mail"
+	"github.com/tidings-im/tidings/shared/vault"
+)
+
+const (
+	codeLife  = 15 * time.Minute
+	mailAge   = time.Hour        // after which a mail that could not be sent is of no use
+	mailLease = 30 * time.Second // longer than a run lasts
+	mailBatch = 50
+
+	mostFailures = 5 // of a run, after which there is no sense in going on
+)
+
+type mailStore interface {
+	// DueMails returns mails that are to be sent and leaves them to the caller
+	// for a lease. Those that were asked for age ago it deletes.
+	DueMails(ctx context.Context, age, lease time.Duration, limit int) ([]im.Mail, error)
+	// Addressee returns whom a mail is for, as they are now. NotFound: nobody.
+	Addressee(ctx context.Context, m im.Mail) (im.User, error)
+	// PutCode stores the hash of a code in the place of one that was mailed
+	// before for the same purpose.
+	PutCode(ctx context.Context, user, purpose, email string, hash []byte, life time.Duration) error
+	// Mailed deletes a mail that was sent, or will never be.
+	Mailed(ctx context.Context, id int64) error
+	// OldestMail returns how long ago the mail was asked for that waits for
+	// longest, 0 if none does.
+	OldestMail(ctx context.Context) (time.Duration, error)
+	// SweepCodes deletes codes that have expired.
+	SweepCodes(ctx context.Context, limit int) error
+}
+
+type smtp interface {
+	// Send sends a mail. Invalid: it can never be.
+	Send(ctx context.Context, m mail.Mail) error
+}
+
+// sender sends the mails that were asked for.
+type sender struct {
+	store   mailStore
+	smtp    smtp // nil: there is no server
+	vault   *vault.Vault
+	service string // what mails call this service
+	sent    *prometheus.CounterVec
+	waiting prometheus.Gauge
+	log     *slog.Logger
+}
+
+func newMailMetrics() (sent *prometheus.CounterVec, waiting prometheus.Gauge) {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidings_mails_total", Help: "Mails that were asked for, by what became of them.",
+		}, []string{"outcome"}), prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tidings_mails_waiting_seconds", Help: "How long ago the mail was asked for that waited for longest when mail-send looked last.",
+		})
+}
+
+// send sends what is due, until there is nothing or half of the time that ctx
+// leaves it is over. What cannot be sent now stays for the next run. A mail is
+// sent twice if this is cut off between sending and noting it; the code in the
+// later one is good then.
+func (s *sender) send(ctx context.Context) error {
+	if s.smtp == nil {
+		return s.drop(ctx)
+	}
+	deadline, bounded := ctx.Deadline()
+	enough := time.Now().Add(time.Until(deadline) / 2)
+	var failed []error
+	for {
+		due, err := s.store.DueMails(ctx, mailAge, mailLease, mailBatch)
+		if err != nil {
+			return err
+		}
+		for _, m := range due {
+			if err := s.one(ctx, m); err != nil {
+				s.log.WarnContext(ctx, "a mail is left to a later run", "purpose", m.Purpose, "tries", m.Tries, "err", err)
+				s.sent.WithLabelValues("failed").Inc()
+				failed = append(failed, err)
+			}
+			if len(failed) >= mostFailures || bounded && time.Now().After(enough) {
+				break // what is left of due comes again when its lease has run out
+			}
+		}
+		if len(failed) >= mostFailures || len(due) < mailBatch || bounded && time.Now().After(enough) {
+			break
+		}
+	}
+	oldest, err := s.store.OldestMail(ctx)
+	if err == nil {
+		s.waiting.Set(oldest.Seconds())
+	}
+	return errors.Join(errors.Join(failed...), err, s.store.SweepCodes(ctx, 1000))
+}
+
+// drop forgets mails that nobody can send, so that they do not come all at
+// once when there is a server.
+func (s *sender) drop(ctx context.Context) error {
+	due, err := s.store.DueMails(ctx, mailAge, mailLease, mailBatch)
+	for _, m := range due {
+		s.log.WarnContext(ctx, "a mail is not sent: there is no mail server", "purpose", m.Purpose, "err", mail.ErrOff)
+		s.sent.WithLabelValues("off").Inc()
+		err = errors.Join(err, s.store.Mailed(ctx, m.ID))
+	}
+	return err
+}
+
+// one sends one mail, if it is for anybody.
+func (s *sender) one(ctx context.Context, m im.Mail) error {
+	u, err := s.store.Addressee(ctx, m)
+	if errors.Is(err, im.NotFound) {
+		s.sent.WithLabelValues("nobody").Inc()
+		return s.store.Mailed(ctx, m.ID)
+	}
+	if err != nil {
+		return err
+	}
+	typed := vault.NewCode(codeLen)
+	code, _ := vault.ParseCode(typed, codeLen)
+	if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
+		return err
+	}
+	err = s.smtp.Send(ctx, s.write(m, u, typed))
+	switch {
+	case errors.Is(err, im.Invalid):
+		s.log.ErrorContext(ctx, "a mail is refused for good", "purpose", m.Purpose, "user", u.ID, "err", err)
+		s.sent.WithLabelValues("refused").Inc()
+	case err != nil:
+		return err
+	default:
+		s.sent.WithLabelValues("sent").Inc()
+	}
+	return s.store.Mailed(ctx, m.ID)
+}
+
+// write returns a mail with a code. Nothing in it but the account is of what
+// users write, and that is of a few letters: who has mails sent to strangers
+// says nothing to them.
+func (s *sender) write(m im.Mail, u im.User, code string) mail.Mail {
+	var text strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
+	subject := "Your code to choose a new password"
+	if m.Purpose == im.MailVerify {
+		subject = "Your code to confirm your e-mail address"
+		line("The account %q of %s says that this e-mail address is its own. If it is yours, enter this code:", u.Account, s.service)
+	} else {
+		line("Somebody, probably you, asked for a new password for your account %q of %s. Enter this code to choose one:", u.Account, s.service)
+	}
+	line("")
+	line("    %s", code)
+	line("")
+	line("It is good for %d minutes. Nobody of %s will ever ask you for it.", int(codeLife.Minutes()), s.service)
+	line("If you did not ask for it, there is nothing that you have to do.")
+	return mail.Mail{To: m.Email, Subject: s.service + ": " + subject, Text: text.String()}
+}

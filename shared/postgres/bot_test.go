@@ -1,0 +1,227 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// aBot makes a bot of an owner, with a token that is named like its account.
+func aBot(t testing.TB, db *DB, owner, account string) (im.Bot, im.BotToken) {
+	t.Helper()
+	b := im.Bot{ID: im.NewID(), Account: account, Name: "A bot", Created: im.Now()}
+	k := im.BotToken{ID: im.NewID(), Bot: b.ID, Name: "first", Scopes: []im.Scope{im.MessagesRead, im.MessagesWrite}, Created: b.Created}
+	if err := db.CreateBot(t.Context(), owner, b, k, token(account), 3); err != nil {
+		t.Fatal(err)
+	}
+	return b, k
+}
+
+func forgetBot(t testing.TB, db *DB, owner, bot string) (sessions []string, was bool, err error) {
+	t.Helper()
+	err = attempt(t.Context(), db, func(ctx context.Context, tx *Tx) (err error) {
+		sessions, was, err = tx.ForgetBot(ctx, owner, bot)
+		return err
+	})
+	return sessions, was, err
+}
+
+func TestBotsAreUsersOfAnOwner(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	u := people(t, db, 2)
+	b, k := aBot(t, db, u[0], "echo")
+
+	if p, err := db.Profile(ctx, b.ID); err != nil || !p.Bot || p.Account != "echo" {
+		t.Errorf("profile %+v, %v", p, err)
+	}
+	if p, err := db.Profile(ctx, u[0]); err != nil || p.Bot {
+		t.Errorf("a person is %+v, %v", p, err)
+	}
+	if got, err := db.Bots(ctx, u[0]); err != nil || !slices.Equal(got, []im.Bot{b}) {
+		t.Errorf("bots %+v, %v; want %+v", got, err, b)
+	}
+	if got, err := db.Bots(ctx, u[1]); err != nil || len(got) != 0 {
+		t.Errorf("bots of another: %+v, %v", got, err)
+	}
+	if _, _, err := db.UserByAccount(ctx, "echo"); im.KindOf(err) != im.NotFound {
+		t.Errorf("a bot signs in as people do: %v", err)
+	}
+
+	make := func(owner, account string) error {
+		n := im.Bot{ID: im.NewID(), Account: account, Name: "N", Created: im.Now()}
+		return db.CreateBot(ctx, owner, n, im.BotToken{ID: im.NewID(), Bot: n.ID, Name: "n", Scopes: k.Scopes, Created: n.Created}, token(n.ID), 3)
+	}
+	wants(t, make(u[1], "echo"), im.Conflict)
+	wants(t, make(u[1], "u-"+u[0]), im.Conflict)
+	wants(t, make(b.ID, "botsbot"), im.Denied)
+	wants(t, make(im.NewID(), "nobodys"), im.NotFound)
+	wants(t, make(u[0], "second"), "")
+	wants(t, make(u[0], "third"), "")
+	wants(t, make(u[0], "fourth"), im.Denied)
+
+	name, bio := "Echo", "says it again"
+	if got, err := db.UpdateBot(ctx, u[0], b.ID, im.BotChange{Bio: &bio}); err != nil || got.Bio != bio || got.Name != b.Name {
+		t.Errorf("changed %+v, %v", got, err)
+	}
+	if got, err := db.UpdateBot(ctx, u[0], b.ID, im.BotChange{Name: &name}); err != nil || got.Bio != bio || got.Name != name {
+		t.Errorf("changed %+v, %v", got, err)
+	}
+	_, err := db.UpdateBot(ctx, u[1], b.ID, im.BotChange{Name: &name})
+	wants(t, err, im.NotFound)
+	_, err = db.UpdateBot(ctx, u[0], u[0], im.BotChange{Name: &name})
+	wants(t, err, im.NotFound)
+}
+
+func TestOwnersWhoMakeBotsAtOnceHaveNoMoreThanTheyMay(t *testing.T) {
+	db := fresh(t)
+	u := people(t, db, 1)[0]
+	var making sync.WaitGroup
+	for range 8 {
+		making.Go(func() {
+			n := im.Bot{ID: im.NewID(), Account: "bot-" + im.NewID(), Name: "N", Created: im.Now()}
+			err := db.CreateBot(t.Context(), u, n, im.BotToken{ID: im.NewID(), Bot: n.ID, Name: "n", Scopes: []im.Scope{im.MessagesRead}, Created: n.Created}, token(n.ID), 3)
+			if err != nil && im.KindOf(err) != im.Denied {
+				t.Error(err)
+			}
+		})
+	}
+	making.Wait()
+	if got, err := db.Bots(t.Context(), u); err != nil || len(got) != 3 {
+		t.Errorf("%d bots, %v", len(got), err)
+	}
+}
+
+func TestTokensOfBots(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	u := people(t, db, 2)
+	b, first := aBot(t, db, u[0], "echo")
+	other, _ := aBot(t, db, u[0], "other")
+	add := func(owner, bot, name string, expires im.Time) (im.BotToken, error) {
+		k := im.BotToken{ID: im.NewID(), Bot: bot, Name: name, Scopes: []im.Scope{im.GroupsRead}, Created: im.Now(), Expires: expires}
+		return k, db.CreateBotToken(ctx, owner, k, token(name), 3)
+	}
+	lasting := im.TimeOf(time.Now().Add(time.Hour))
+	second, err := add(u[0], b.ID, "second", lasting)
+	wants(t, err, "")
+	over, err := add(u[0], b.ID, "over", im.TimeOf(time.Now().Add(-time.Second)))
+	wants(t, err, "")
+	_, err = add(u[0], b.ID, "fourth", 0)
+	wants(t, err, im.Denied)
+	_, err = add(u[1], b.ID, "another's", 0)
+	wants(t, err, im.NotFound)
+	_, err = add(u[0], u[0], "a person's", 0)
+	wants(t, err, im.NotFound)
+
+	p, k, err := db.BotByToken(ctx, token("second"))
+	if err != nil || p.ID != b.ID || !p.Bot || k.ID != second.ID || k.Bot != b.ID || !slices.Equal(k.Scopes, second.Scopes) || k.Expires != lasting {
+		t.Errorf("%+v, %+v, %v", p, k, err)
+	}
+	for _, name := range []string{"over", "none"} {
+		_, _, err := db.BotByToken(ctx, token(name))
+		wants(t, err, im.Unauthenticated)
+	}
+	got, err := db.BotTokens(ctx, u[0], b.ID)
+	if err != nil || len(got) != 2 || got[0].ID != first.ID || got[0].Used != 0 || got[1].ID != second.ID || got[1].Used == 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	_, err = db.BotTokens(ctx, u[1], b.ID)
+	wants(t, err, im.NotFound)
+
+	wants(t, db.DeleteBotToken(ctx, u[1], b.ID, second.ID), im.NotFound)
+	wants(t, db.DeleteBotToken(ctx, u[0], other.ID, second.ID), im.NotFound)
+	wants(t, db.DeleteBotToken(ctx, u[0], b.ID, second.ID), "")
+	wants(t, db.DeleteBotToken(ctx, u[0], b.ID, second.ID), "")
+	_, _, err = db.BotByToken(ctx, token("second"))
+	wants(t, err, im.Unauthenticated)
+
+	if n, err := db.EndExpiredTokens(ctx, 10); n != 1 || err != nil {
+		t.Errorf("%d expired, %v", n, err)
+	}
+	if n, err := db.EndExpiredTokens(ctx, 10); n != 0 || err != nil {
+		t.Errorf("%d expired once more, %v", n, err)
+	}
+	untold, err := db.Untold(ctx, 0, 10)
+	if err != nil || len(untold) != 2 || !slices.ContainsFunc(untold, func(s im.Session) bool { return s.ID == over.ID && s.User == b.ID }) {
+		t.Errorf("untold are %+v, %v", untold, err)
+	}
+	for _, k := range []string{first.ID} {
+		wants(t, db.DeleteBotToken(ctx, u[0], b.ID, k), "")
+	}
+	if got, err := db.BotTokens(ctx, u[0], b.ID); err != nil || len(got) != 0 {
+		t.Errorf("a bot without tokens has %+v, %v", got, err)
+	}
+}
+
+func TestBotsAreForgottenByTheirOwners(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	u := people(t, db, 2)
+	b, k := aBot(t, db, u[0], "echo")
+	w := aHook(t, db, u[0], b.ID, "")
+
+	_, _, err := forgetBot(t, db, u[1], b.ID)
+	wants(t, err, im.NotFound)
+	_, _, err = forgetBot(t, db, u[0], u[0])
+	wants(t, err, im.NotFound)
+	_, _, err = forgetBot(t, db, "", b.ID)
+	wants(t, err, im.NotFound) // it has an owner
+
+	sessions, was, err := forgetBot(t, db, u[0], b.ID)
+	if err != nil || !was || !slices.Equal(sessions, []string{k.ID}) {
+		t.Errorf("%v, %v, %v", sessions, was, err)
+	}
+	if sessions, was, err := forgetBot(t, db, u[0], b.ID); err != nil || was || len(sessions) != 0 {
+		t.Errorf("again: %v, %v, %v", sessions, was, err)
+	}
+	_, _, err = db.BotByToken(ctx, token("echo"))
+	wants(t, err, im.Unauthenticated)
+	wants(t, db.DeleteWebhook(ctx, u[0], w.ID), im.NotFound)
+	if p, err := db.Profile(ctx, b.ID); err != nil || p != (im.Profile{ID: b.ID, Deleted: true}) {
+		t.Errorf("profile %+v, %v", p, err)
+	}
+	if due, err := db.DueErasures(ctx, 10); err != nil || len(due) != 1 || due[0].User != b.ID {
+		t.Errorf("erasures %+v, %v", due, err)
+	}
+	wants(t, db.CreateUser(ctx, im.User{ID: im.NewID(), Account: "echo", Name: "E"}, "hash"), "") // the account is free
+}
+
+func TestBotsOfADeletedOwnerAreOrphans(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	u := people(t, db, 2)
+	b, k := aBot(t, db, u[0], "echo")
+	aBot(t, db, u[1], "kept")
+	aHook(t, db, u[0], b.ID, "")
+	if bots, err := db.OrphanedBots(ctx, 10); err != nil || len(bots) != 0 {
+		t.Errorf("orphans %v, %v", bots, err)
+	}
+
+	sessions, _, err := forget(t, db, u[0], "hash")
+	if err != nil || !slices.Equal(sessions, []string{k.ID}) {
+		t.Errorf("sessions %v, %v", sessions, err)
+	}
+	_, _, err = db.BotByToken(ctx, token("echo"))
+	wants(t, err, im.Unauthenticated)
+	wants(t, db.CreateBotToken(ctx, u[0], im.BotToken{ID: im.NewID(), Bot: b.ID, Name: "n", Scopes: k.Scopes, Created: im.Now()}, token("n"), 9), im.NotFound)
+	if hooks, err := db.WebhooksOf(ctx, []string{b.ID}); err != nil || len(hooks) != 0 {
+		t.Errorf("webhooks %v, %v", hooks, err)
+	}
+	if bots, err := db.OrphanedBots(ctx, 10); err != nil || !slices.Equal(bots, []string{b.ID}) {
+		t.Errorf("orphans %v, %v", bots, err)
+	}
+	if _, was, err := forgetBot(t, db, "", b.ID); !was || err != nil {
+		t.Errorf("%v, %v", was, err)
+	}
+	if bots, err := db.OrphanedBots(ctx, 10); err != nil || len(bots) != 0 {
+		t.Errorf("orphans %v, %v", bots, err)
+	}
+	if _, _, err := db.BotByToken(ctx, token("kept")); err != nil {
+		t.Errorf("the bot of another: %v", err)
+	}
+}

@@ -1,0 +1,194 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidings-im/tidings/shared/im"
+)
+
+// maxMails is how many mails wait to be sent at most.
+const maxMails = 10_000
+
+// maxAttempts is how often a mailed code may be tried.
+const maxAttempts = 5
+
+// Ask notes that a mail is to be sent, if it does not wait already. It looks
+// nothing up, so that nobody learns by it what there is. Overloaded: too many
+// wait.
+func (db *DB) Ask(ctx context.Context, purpose, email, user string) error {
+	got, err := db.pool.Exec(ctx, `
+		INSERT INTO mails (purpose, email, user_id)
+		SELECT $1, $2, nullif($3, '') WHERE (SELECT count(*) FROM (SELECT FROM mails LIMIT $4) m) < $4
+		ON CONFLICT ON CONSTRAINT mails_once DO UPDATE SET created = now()`, purpose, email, user, maxMails)
+	if err == nil && got.RowsAffected() == 0 {
+		err = &im.Error{Kind: im.Overloaded, Msg: "too many mails wait to be sent: try again later", RetryAfter: time.Minute}
+	}
+	return failed(err, "asking for a mail")
+}
+
+// DueMails returns at most limit mails that are to be sent, those first that
+// are due for longest, and leaves them to the caller for a lease; each try makes
+// the next lease longer. Those that were asked for age ago it deletes.
+func (db *DB) DueMails(ctx context.Context, age, lease time.Duration, limit int) ([]im.Mail, error) {
+	if _, err := db.pool.Exec(ctx, `
+		DELETE FROM mails WHERE id IN (SELECT id FROM mails WHERE created <= now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED)`, age, maxMails); err != nil {
+		return nil, failed(err, "deleting mails that are too old")
+	}
+	rows, err := db.pool.Query(ctx, `
+		UPDATE mails SET tries = tries + 1, due = now() + $1::interval * (tries + 1)
+		WHERE id IN (SELECT id FROM mails WHERE due <= now() ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED)
+		RETURNING id, purpose, email, coalesce(user_id, ''), tries, now() - created`, lease, limit)
+	if err != nil {
+		return nil, failed(err, "reading mails")
+	}
+	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m im.Mail, err error) {
+		return m, row.Scan(&m.ID, &m.Purpose, &m.Email, &m.User, &m.Tries, &m.Age)
+	})
+	return due, failed(err, "reading mails")
+}
+
+// OldestMail returns how long ago the mail was asked for that waits for longest,
+// or 0 if none does.
+func (db *DB) OldestMail(ctx context.Context) (age time.Duration, err error) {
+	err = db.pool.QueryRow(ctx, `SELECT coalesce(now() - min(created), '0') FROM mails`).Scan(&age)
+	return age, failed(err, "asking which mail waits for longest")
+}
+
+// Mailed deletes a mail that was sent, or will never be. One that was asked
+// for again meanwhile is deleted, too.
+func (db *DB) Mailed(ctx context.Context, id int64) error {
+	_, err := db.pool.Exec(ctx, `DELETE FROM mails WHERE id = $1`, id)
+	return failed(err, "deleting a mail")
+}
+
+// Addressee returns whom a mail is for, as they are now. NotFound: nobody, not
+// any more, or there is no need.
+func (db *DB) Addressee(ctx context.Context, m im.Mail) (u im.User, err error) {
+	of, args := `email = $1 AND email_verified IS NOT NULL`, []any{m.Email}
+	if m.Purpose == im.MailVerify {
+		of, args = `email = $1 AND id = $2 AND email_verified IS NULL`, append(args, m.User)
+	}
+	err = db.pool.QueryRow(ctx, `SELECT id, account, name FROM users WHERE deleted IS NULL AND `+of, args...).Scan(&u.ID, &u.Account, &u.Name)
+	return u, noUser(err, "reading whom a mail is for")
+}
+
+// PutCode stores the hash of a code that is about to be mailed to an address
+// of a user, for a while. The code that was mailed before for the same purpose
+// is void.
+func (db *DB) PutCode(ctx context.Context, user, purpose, email string, hash []byte, life time.Duration) error {
+	_, err := db.pool.Exec(ctx, `
+		INSERT INTO email_codes (user_id, purpose, email, hash, expires) VALUES ($1, $2, $3, $4, now() + $5::interval)
+		ON CONFLICT (user_id, purpose) DO UPDATE SET email = excluded.email, hash = excluded.hash, expires = excluded.expires, attempts = 0`,
+		user, purpose, email, hash, life)
+	return failed(err, "storing a code of %s", user)
+}
+
+// SweepCodes deletes at most limit codes that have expired.
+func (db *DB) SweepCodes(ctx context.Context, limit int) error {
+	_, err := db.pool.Exec(ctx, `
+		DELETE FROM email_codes WHERE (user_id, purpose) IN (
+			SELECT user_id, purpose FROM email_codes WHERE expires <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)`, limit)
+	return failed(err, "sweeping codes")
+}
+
+// errCode is the one answer to a code that is wrong, has expired, was used or
+// tried too often, and to one that nobody was sent.
+var errCode = im.Errorf(im.Denied, "the code is another, has expired, or was tried too often: ask for a new one")
+
+// redeem uses up the code of a user that was mailed to an address, if is
+// reports that its hash is that of the code that was given. An attempt counts
+// whatever becomes of it, so the transaction has to be committed even if the
+// second result, which is for the client, is an error.
+func redeem(ctx context.Context, tx pgx.Tx, user, purpose, email string, is func(user string, hash []byte) bool) (err, refused error) {
+	var hash []byte
+	err = tx.QueryRow(ctx, `
+		UPDATE email_codes SET attempts = attempts + 1
+		WHERE user_id = $1 AND purpose = $2 AND email = $3 AND expires > now() AND attempts < $4
+		RETURNING hash`, user, purpose, email, maxAttempts).Scan(&hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errCode
+	}
+	if err != nil {
+		return err, nil
+	}
+	if !is(user, hash) {
+		return nil, errCode
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM email_codes WHERE user_id = $1 AND purpose = $2`, user, purpose)
+	return err, nil
+}
+
+// ConfirmEmail notes that a user has proved that their e-mail address is
+// theirs, by the code of which is reports that it was mailed, and returns them.
+// Denied: it is not that code. Conflict: another user has proved it. NotFound:
+// the user is not there any more.
+func (db *DB) ConfirmEmail(ctx context.Context, user string, is func(user, email string, hash []byte) bool) (u im.Self, err error) {
+	var refused error
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		var email string
+		var verified bool
+		err := tx.QueryRow(ctx, `
+			SELECT coalesce(email, ''), email_verified IS NOT NULL FROM users WHERE id = $1 AND deleted IS NULL FOR NO KEY UPDATE`, user).
+			Scan(&email, &verified)
+		if err != nil {
+			return noUser(err, "locking user %s", user)
+		}
+		if !verified {
+			err, refused = redeem(ctx, tx, user, im.MailVerify, email, func(user string, hash []byte) bool { return is(user, email, hash) })
+			if err != nil || refused != nil {
+				return err
+			}
+			if _, err = tx.Exec(ctx, `UPDATE users SET email_verified = now() WHERE id = $1`, user); err != nil {
+				return err
+			}
+		}
+		u, err = selfOf(tx.QueryRow(ctx, `SELECT `+selfColumns+` FROM users u WHERE u.id = $1`, user))
+		return err
+	})
+	switch {
+	case violates(err, "users_email_verified"):
+		return im.Self{}, im.Wrap(im.Conflict, err, "this e-mail address is another account's: whoever it belongs to can recover that account by it")
+	case err != nil:
+		return im.Self{}, failed(err, "confirming the e-mail address of %s", user)
+	}
+	return u, refused
+}
+
+// ResetPassword puts the hash of a password in the place of whatever the user
+// has who has proved that an e-mail address is theirs, and ends all of their
+// sessions, by the code of which is reports that it was mailed. Denied: it is
+// not that code, or there is no such user.
+func (db *DB) ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string) (user string, ended []string, err error) {
+	var refused error
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		// The lock keeps those waiting who sign in with the old password.
+		err := tx.QueryRow(ctx, `
+			SELECT id FROM users WHERE email = $1 AND email_verified IS NOT NULL AND deleted IS NULL FOR NO KEY UPDATE`, email).Scan(&user)
+		if errors.Is(err, pgx.ErrNoRows) {
+			refused = errCode
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err, refused = redeem(ctx, tx, user, im.MailReset, email, is); err != nil || refused != nil {
+			return err
+		}
+		if _, err = tx.Exec(ctx, `UPDATE users SET password = $2 WHERE id = $1`, user, passwordHash); err != nil {
+			return err
+		}
+		ended, err = endSessions(ctx, tx, `user_id = $1`, user)
+		return err
+	})
+	if err = failed(err, "resetting a password"); err == nil {
+		err = refused
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return user, ended, nil
+}
