@@ -38,7 +38,13 @@ func (b *bench) calls(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("preparing what the API is asked for: %w", err)
 	}
-	for _, c := range apiCalls(s, users[0], users[1]) {
+	return b.askAll(ctx, apiCalls(s, users[0], users[1]))
+}
+
+// askAll measures calls, each by one caller and by several, and adds them to
+// the report.
+func (b *bench) askAll(ctx context.Context, all []call) error {
+	for _, c := range all {
 		one, err := b.ask(ctx, c, 1)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -47,8 +53,7 @@ func (b *bench) calls(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		rate := fmt.Sprintf("**%s**", count(float64(many.count)/many.seconds))
-		b.asked.add(c.name, spread(&one.took), rate, spread(&many.took), costs(many.spent, float64(max(many.count, 1))), c.note)
+		b.asked.call(c.name, one, many, c.note)
 	}
 	return nil
 }
@@ -115,9 +120,28 @@ func apiCalls(s seeded, ann, bob *user) []call {
 
 // ask makes a call again and again, by some callers at once.
 func (b *bench) ask(ctx context.Context, c call, callers int) (*limit, error) {
-	hc := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+	hc := callersClient(callers)
 	defer hc.CloseIdleConnections()
-	ask := func(ctx context.Context, u *user, method, path string, body any) ([]byte, error) {
+	ask := b.asker(hc)
+	return timed(ctx, c.name, "calls", callers, b.perCall, b.use, func(ctx context.Context, _ int, note func(int64, time.Duration)) error {
+		for ctx.Err() == nil {
+			start := time.Now()
+			if err := c.do(context.WithoutCancel(ctx), ask); err != nil {
+				return err
+			}
+			note(1, time.Since(start))
+		}
+		return nil
+	})
+}
+
+// callersClient is for so many callers at once, each of whom keeps a connection.
+func callersClient(callers int) *http.Client {
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+}
+
+func (b *bench) asker(hc *http.Client) asker {
+	return func(ctx context.Context, u *user, method, path string, body any) ([]byte, error) {
 		var text []byte
 		if body != nil {
 			var err error
@@ -146,16 +170,17 @@ func (b *bench) ask(ctx context.Context, c call, callers int) (*limit, error) {
 		}
 		return answer, err
 	}
-	return timed(ctx, c.name, "calls", callers, b.duration/3, b.use, func(ctx context.Context, _ int, note func(int64, time.Duration)) error {
-		for ctx.Err() == nil {
-			start := time.Now()
-			if err := c.do(context.WithoutCancel(ctx), ask); err != nil {
-				return err
-			}
-			note(1, time.Since(start))
-		}
-		return nil
-	})
+}
+
+// into reads an answer.
+func into(answer []byte, err error, out any) error {
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("reading an answer: %w", err)
+	}
+	return nil
 }
 
 // has reports whether an answer has a field, and if n is not negative whether

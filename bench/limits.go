@@ -155,7 +155,7 @@ func timed(ctx context.Context, name, per string, workers int, d time.Duration, 
 			return ctx.Err()
 		}
 	}
-	err := wait(limitWarmUp)
+	err := wait(min(limitWarmUp, d))
 	if err == nil {
 		before, began := use.read(), time.Now()
 		on.Store(true)
@@ -173,6 +173,24 @@ func timed(ctx context.Context, name, per string, workers int, d time.Duration, 
 		l.took.merge(&hists[i])
 	}
 	return l, nil
+}
+
+// counted does a thing n times, by some workers at once, and counts how long
+// each took.
+func counted(ctx context.Context, n, workers int, use *usage, do func(ctx context.Context, i int) error) (*limit, error) {
+	l := &limit{count: int64(n)}
+	var mu sync.Mutex
+	before, began := use.read(), time.Now()
+	err := each(ctx, n, workers, func(ctx context.Context, i int) error {
+		start := time.Now()
+		err := do(ctx, i)
+		mu.Lock()
+		defer mu.Unlock()
+		l.took.add(time.Since(start))
+		return err
+	})
+	l.seconds, l.spent = time.Since(began).Seconds(), use.since(before)
+	return l, err
 }
 
 // limitEcho is a WebSocket server that does nothing but answer.

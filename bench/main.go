@@ -7,8 +7,10 @@
 //	go run ./bench -url http://127.0.0.1:8080
 //
 // A server's limits are set for people, not for a load: start it with
-// SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST, STRANGERS_ADDED_PER_HOUR and
-// SIGN_INS_PER_MINUTE at 1000000.
+// SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST, STRANGERS_ADDED_PER_HOUR,
+// SIGN_INS_PER_MINUTE, FILES_PER_HOUR, MESSAGE_SEARCHES_PER_MINUTE and
+// BOT_LOGINS_PER_MINUTE at 1000000. What else a scenario needs it says where it
+// goes without.
 package main
 
 import (
@@ -32,6 +34,7 @@ import (
 type options struct {
 	url, pids, state, note, only string
 	brokers, postgres, metrics   string
+	away, awaySecret             string
 	quick                        bool
 	duration                     time.Duration
 	pairs, group, idle           int
@@ -41,7 +44,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.url, "url", "http://127.0.0.1:8080", "`URL` of the gateway")
 	flag.StringVar(&o.only, "only", "", "run only what is named, of: "+strings.Join(stages(), ", "))
-	flag.BoolVar(&o.quick, "quick", false, "a smoke test: 3 s each, fewer users")
+	flag.BoolVar(&o.quick, "quick", false, "a smoke test: 2 s each, fewer users")
 	flag.DurationVar(&o.duration, "for", 15*time.Second, "how long each load is measured")
 	flag.IntVar(&o.pairs, "pairs", 50, "pairs of users who chat")
 	flag.IntVar(&o.group, "group", 1000, "members of the group, all online")
@@ -51,11 +54,13 @@ func main() {
 	flag.StringVar(&o.brokers, "brokers", "", "`addresses` of Kafka, to measure its limit; KAFKA_BROKERS if left out")
 	flag.StringVar(&o.postgres, "postgres", "", "`URL` of PostgreSQL, to measure its limit; POSTGRES_URL if left out")
 	flag.StringVar(&o.metrics, "metrics", "", "`URL` of the gateway's metrics, to read its heap")
+	flag.StringVar(&o.away, "away", "", "`host:port` on which the benchmark takes what the server sends to its NOTIFY_WEBHOOK_URL; if that is signed by NOTIFY_WEBHOOK_SECRET, set it here, too, and the signature is checked")
 	flag.StringVar(&o.note, "note", "", "what to say about the system in the header")
 	server := flag.Bool("serve", false, "be the server that the limits are measured against (the benchmark starts it itself)")
 	flag.Parse()
 	o.brokers = cmp.Or(o.brokers, os.Getenv("KAFKA_BROKERS"))
 	o.postgres = cmp.Or(o.postgres, os.Getenv("POSTGRES_URL"))
+	o.awaySecret = os.Getenv("NOTIFY_WEBHOOK_SECRET")
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -84,10 +89,12 @@ type bench struct {
 	options
 	warmUp   time.Duration
 	patience time.Duration
+	perCall  time.Duration // how long each call of the API is measured
 	api      *client.API
 	crew     *crew
 	use      *usage
 	found    findings
+	told     *away // nil without -away
 	report   report
 	asked    report // of the API
 }
@@ -101,9 +108,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	o.url = strings.TrimSuffix(o.url, "/")
-	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second, report: report{columns: loadColumns}, asked: report{columns: callColumns}}
+	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second, perCall: o.duration / 3, report: report{columns: loadColumns}, asked: report{columns: callColumns}}
 	if o.quick {
-		b.duration, b.warmUp = 3*time.Second, 500*time.Millisecond
+		b.duration, b.warmUp, b.perCall = 2*time.Second, 500*time.Millisecond, 100*time.Millisecond
 		b.group, b.idle = min(b.group, 100), min(b.idle, 200)
 	}
 	b.api = &client.API{URL: o.url, HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
@@ -112,6 +119,12 @@ func run(ctx context.Context, o options) error {
 	}
 	if b.use, err = openUsage(o.pids, o.url); err != nil {
 		return err
+	}
+	if o.away != "" { // for the whole run: what is refused is tried again ever later
+		if b.told, err = listenAway(o.away, o.awaySecret); err != nil {
+			return err
+		}
+		defer b.told.close()
 	}
 	for _, s := range chosen {
 		fmt.Fprintln(os.Stderr, s.name)

@@ -47,6 +47,12 @@ func (r *report) load(res *result) {
 	r.add(res.load.name, rate, spread(&res.ack), spread(&res.deliver), costs(res.cpu, float64(max(res.delivered, 1))), strings.Join(notes, "; "))
 }
 
+// call adds what one caller and several have measured.
+func (r *report) call(name string, one, many *limit, note string) {
+	rate := fmt.Sprintf("**%s**", count(float64(many.count)/many.seconds))
+	r.add(name, spread(&one.took), rate, spread(&many.took), costs(many.spent, float64(max(many.count, 1))), note)
+}
+
 func (r *report) limit(l *limit) {
 	r.add("limit: "+l.name, fmt.Sprintf("**%s** %s", count(float64(l.count)/l.seconds), l.per), spread(&l.took), "", costs(l.spent, float64(max(l.count, 1))), l.note)
 }

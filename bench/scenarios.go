@@ -39,6 +39,12 @@ var scenarios = []scenario{
 	{"group", func(b *bench, ctx context.Context) error { return b.groupChat(ctx, groupWindow, 0) }},
 	{"group-paced", func(b *bench, ctx context.Context) error { return b.groupChat(ctx, 0, groupRate) }},
 	{"api", (*bench).calls},
+	{"files", (*bench).files},
+	{"search", (*bench).searches},
+	{"archive", (*bench).archive},
+	{"accounts", (*bench).accounts},
+	{"bots", (*bench).bots},
+	{"away", (*bench).notifications},
 	{"echo", func(b *bench, ctx context.Context) error {
 		return b.limit(limitEcho(ctx, b.duration, len(frameHead("u:"+im.NewID(), textBytes))+len("aaaaaaaa.10.1000.10000000")))
 	}},

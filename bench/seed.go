@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -152,10 +149,5 @@ func (s *seeded) place(i int) (im.Time, string) {
 // cursor returns what message-history takes as the place of the i-th message.
 func (s *seeded) cursor(i int) string {
 	at, id := s.place(i)
-	b := binary.BigEndian.AppendUint64(nil, uint64(at))
-	raw, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
-	if err != nil {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(append(b, raw...))
+	return placeCursor(im.Place{Time: at, ID: id})
 }

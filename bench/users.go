@@ -176,10 +176,12 @@ func (c *crew) signIn(ctx context.Context, u *user) error {
 	return nil
 }
 
+// login signs u in on a device like anybody's: those of bots are not notified
+// of what is said while they are offline.
 func (c *crew) login(ctx context.Context, u user) (client.Tokens, error) {
 	var t client.Tokens
 	err := patiently(ctx, func() (err error) {
-		t, err = c.api.Login(ctx, u.Account, u.Password, "bench", "bot")
+		t, err = c.api.Login(ctx, u.Account, u.Password, "bench", "desktop")
 		return err
 	})
 	if errors.Is(err, im.Overloaded) {
