@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -46,20 +45,18 @@ type submission struct {
 	span         trace.Span
 }
 
-// A hold keeps back what a connection sent in a conversation from the nth
-// message on, which was refused for a while, until that one comes again. What
-// was sent before it came again may be in the lane still when it does, and is
-// kept back even so: back is where it came again, 0 as long as it has not.
+// A hold is a message that was refused for a while: it is to come before any
+// other of its connection and conversation that was sent after it.
 type hold struct {
 	id    string
-	nth   int64
-	back  int64
-	until time.Time // when a message that has not come again is taken to be given up
+	nth   int64     // as it was sent first
+	until time.Time // when it is taken to be given up
+	back  bool      // it has come again and is in the lane, so it is not given up
 }
 
 const (
 	holdFor  = 2 * time.Second // longer than what was sent before the refusal was read is on its way
-	maxHolds = maxInFlight     // of one connection; beyond, order is kept by clients that wait for answers
+	maxHolds = 4 * maxInFlight // of one connection; beyond, order is kept by clients that wait for answers
 )
 
 func newLane(h *Hub) *lane {
@@ -83,7 +80,7 @@ func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h := l.hub
 	s := &submission{conn: c, id: d.ClientID, nth: c.sent, start: time.Now()}
 	s.conversation, _ = d.Conversation(c.who.User) // was checked
-	c.comesAgain(s.conversation, s.id, s.nth)
+	c.comesAgain(s.conversation, s.id)
 	ctx, span := h.Tracer.Start(context.Background(), "send", trace.WithSpanKind(trace.SpanKindProducer))
 	s.span = span
 	e, err := event.New(event.MessageSubmitted, h.source, string(s.conversation), event.Submitted{
@@ -175,62 +172,69 @@ func (l *lane) refuse(s *submission, err error) {
 	s.conn.answer(frame.NewRefused(s.id, im.ProblemOf(err), retryAfter(err)).Encode())
 }
 
-// hold keeps back what comes in a conversation from the nth message of c on
-// until that one comes again. If another is waited for already, it is the
-// earlier of the two that counts: a message that was refused as it came can
-// precede the failure of one that was still in the lane.
+// hold keeps back what was sent in a conversation after the nth message of c
+// until that one comes again. One that is waited for already keeps its place.
 func (c *Conn) hold(conv im.Conversation, id string, nth int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	until := now.Add(holdFor)
+	c.holdLocked(conv, id, nth, time.Now())
+}
+
+func (c *Conn) holdLocked(conv im.Conversation, id string, nth int64, now time.Time) {
 	list := c.holds[conv]
-	for i := range list {
-		h := &list[i]
-		switch {
-		case h.back == nth: // came again, to no avail
-			h.back, h.until = 0, until
-			return
-		case h.back != 0 || !now.Before(h.until):
-		case h.id == id:
-			h.until = until
-			return
-		case h.nth > nth:
-			h.id, h.nth, h.until = id, nth, until
-			return
-		default:
-			return
-		}
+	until := now.Add(holdFor)
+	if i := slices.IndexFunc(list, func(h hold) bool { return h.id == id }); i >= 0 {
+		list[i].until, list[i].back = until, false
+		return
 	}
-	if list == nil && len(c.holds) >= maxHolds {
-		maps.DeleteFunc(c.holds, func(_ im.Conversation, list []hold) bool {
-			return !slices.ContainsFunc(list, func(h hold) bool { return h.back != 0 || now.Before(h.until) })
-		})
-		if len(c.holds) >= maxHolds {
+	if c.held >= maxHolds {
+		c.forgetHolds(now)
+		if list = c.holds[conv]; c.held >= maxHolds {
 			return
 		}
 	}
 	if c.holds == nil {
 		c.holds = make(map[im.Conversation][]hold)
 	}
-	c.holds[conv] = append(list, hold{id: id, nth: nth, until: until})
+	// In their order: what is refused as it comes can precede the failure of what
+	// is in the lane still.
+	at := len(list)
+	for at > 0 && list[at-1].nth > nth {
+		at--
+	}
+	c.holds[conv] = slices.Insert(list, at, hold{id: id, nth: nth, until: until})
+	c.held++
 }
 
-// comesAgain notes that the nth message of c, which goes into the lane, is the
-// one that is waited for, if it is.
-func (c *Conn) comesAgain(conv im.Conversation, id string, nth int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, h := range c.holds[conv] {
-		if h.id == id && h.back == 0 {
-			c.holds[conv][i].back = nth
+// forgetHolds forgets what is taken to be given up. c.mu is held.
+func (c *Conn) forgetHolds(now time.Time) {
+	c.held = 0
+	for conv, list := range c.holds {
+		list = slices.DeleteFunc(list, func(h hold) bool { return h.over(now) })
+		c.held += len(list)
+		if c.holds[conv] = list; len(list) == 0 {
+			delete(c.holds, conv)
 		}
 	}
 }
 
-// isHeld reports whether s, whose turn it is in the lane, is held back, and
-// forgets what holds nothing back any more.
-func (s *submission) isHeld(now time.Time) (held bool) {
+func (h hold) over(now time.Time) bool { return !h.back && !now.Before(h.until) }
+
+// comesAgain notes that a message goes into the lane, if it is waited for.
+func (c *Conn) comesAgain(conv im.Conversation, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, h := range c.holds[conv] {
+		if h.id == id {
+			c.holds[conv][i].back = true
+		}
+	}
+}
+
+// isHeld reports whether s, whose turn it is in the lane, is held back: it is
+// waited for then, too. The one that is waited for before all others passes, and
+// has the place that it had at first, should it fail again.
+func (s *submission) isHeld(now time.Time) bool {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,16 +242,24 @@ func (s *submission) isHeld(now time.Time) (held bool) {
 	if !ok {
 		return false
 	}
-	list = slices.DeleteFunc(list, func(h hold) bool {
-		if h.back == 0 {
-			return !now.Before(h.until)
-		}
-		return h.back <= s.nth
-	})
+	for len(list) > 0 && list[0].id != s.id && list[0].over(now) {
+		list = list[1:]
+		c.held--
+	}
+	c.holds[s.conversation] = list
+	switch {
+	case len(list) > 0 && list[0].id == s.id:
+		s.nth = list[0].nth
+		list = list[1:]
+		c.held--
+	case len(list) > 0 && list[0].nth < s.nth:
+		c.holdLocked(s.conversation, s.id, s.nth, now)
+		return true
+	}
 	if c.holds[s.conversation] = list; len(list) == 0 {
 		delete(c.holds, s.conversation)
 	}
-	return slices.ContainsFunc(list, func(h hold) bool { return h.nth <= s.nth })
+	return false
 }
 
 // release returns those of a batch that are not held back, and refuses the
