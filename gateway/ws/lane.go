@@ -27,8 +27,8 @@ import (
 // before it learns that a message was refused for a while (overloaded,
 // unavailable). Were those accepted, the one that failed would come after them
 // when it is sent again. So the lane refuses the connection's further messages
-// in that conversation until the first that failed comes again, or until the
-// client can be taken to have given it up.
+// in that conversation until those that failed have come again, in their order,
+// or until the client can be taken to have given them up.
 type lane struct {
 	hub *Hub
 	batcher[*submission]
