@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"hash"
 	"strings"
@@ -34,11 +33,8 @@ type row struct {
 // A uuid is the id of a message; that of all zeros is none.
 type uuid [16]byte
 
-func parseUUID(s string) (u uuid) {
-	digits := strings.ReplaceAll(s, "-", "")
-	if hex.DecodedLen(len(digits)) == len(u) {
-		hex.Decode(u[:], []byte(digits)) // of what is no id the checksum will differ
-	}
+func parseUUID(s string) uuid {
+	u, _ := im.MessageIDBytes(s) // of what is no id the checksum will differ
 	return u
 }
 
@@ -46,14 +42,7 @@ func (u uuid) String() string {
 	if u == (uuid{}) {
 		return ""
 	}
-	var s [36]byte
-	hex.Encode(s[0:8], u[0:4])
-	hex.Encode(s[9:13], u[4:6])
-	hex.Encode(s[14:18], u[6:8])
-	hex.Encode(s[19:23], u[8:10])
-	hex.Encode(s[24:36], u[10:16])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return string(s[:])
+	return im.FormatMessageID(u)
 }
 
 var (

@@ -55,7 +55,11 @@ func MessageID(t Time, random [8]byte) string {
 	u[6] = 0x70 | byte(sub>>8)
 	u[7] = byte(sub)
 	u[8] = u[8]&0x3f | 0x80
+	return FormatMessageID(u)
+}
 
+// FormatMessageID returns the message id that these bytes are.
+func FormatMessageID(u [16]byte) string {
 	var s [36]byte
 	hex.Encode(s[0:8], u[0:4])
 	hex.Encode(s[9:13], u[4:6])
@@ -83,6 +87,24 @@ func TimeOfMessageID(s string) (Time, bool) {
 		return 0, false
 	}
 	return Time(hi*1000 + us), true
+}
+
+// MessageIDBytes returns the bytes of a message id; false, and zeros, if s is
+// none.
+func MessageIDBytes(s string) (u [16]byte, ok bool) {
+	if !IsMessageID(s) {
+		return u, false
+	}
+	var digits [32]byte
+	n := 0
+	for i := range len(s) {
+		if s[i] != '-' {
+			digits[n] = s[i]
+			n++
+		}
+	}
+	_, err := hex.Decode(u[:], digits[:])
+	return u, err == nil
 }
 
 // IsMessageID reports whether s is a UUID in its canonical lower-case form.

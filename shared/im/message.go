@@ -1,7 +1,7 @@
 // Package im is the vocabulary of Tidings: what a message, a user and a group
 // are, and the rules that can be checked by looking at them alone. It knows of
-// no store, no transport and no encoding but JSON, and imports nothing but the
-// standard library.
+// no store, no transport and no encoding but JSON and that of places, and imports
+// nothing but the standard library.
 package im
 
 import (

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"encoding/hex"
-
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -13,20 +11,11 @@ func parseUUID(s string) (pgtype.UUID, error) {
 	if s == "" {
 		return pgtype.UUID{}, nil
 	}
-	if !im.IsMessageID(s) {
+	u, ok := im.MessageIDBytes(s)
+	if !ok {
 		return pgtype.UUID{}, im.Errorf(im.Invalid, "%.40q is not the id of a message", s)
 	}
-	u := pgtype.UUID{Valid: true}
-	var digits [32]byte
-	n := 0
-	for i := range len(s) {
-		if s[i] != '-' {
-			digits[n] = s[i]
-			n++
-		}
-	}
-	_, err := hex.Decode(u.Bytes[:], digits[:])
-	return u, err
+	return pgtype.UUID{Bytes: u, Valid: true}, nil
 }
 
 // formatUUID writes the id of a message. NULL is "".

@@ -2,8 +2,6 @@ package conversation
 
 import (
 	"encoding/base64"
-	"encoding/hex"
-	"strings"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -34,11 +32,11 @@ func (p position) cursor() string {
 	if p.pinned {
 		b[0] = 1
 	}
-	id, err := hex.DecodeString(strings.ReplaceAll(p.id, "-", ""))
-	if err != nil { // no id that was stored as one
+	id, ok := im.MessageIDBytes(p.id)
+	if !ok { // no id that was stored as one
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(append(b, id...))
+	return base64.RawURLEncoding.EncodeToString(append(b, id[:]...))
 }
 
 // parseCursor reads what cursor wrote. "" is the zero position.
@@ -50,6 +48,5 @@ func parseCursor(s string) (position, error) {
 	if err != nil || len(b) != 17 || b[0] > 1 {
 		return position{}, im.Errorf(im.Invalid, `%.40q is not a cursor: use what a page gave as "next"`, s)
 	}
-	id := hex.EncodeToString(b[1:])
-	return position{b[0] == 1, id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]}, nil
+	return position{b[0] == 1, im.FormatMessageID([16]byte(b[1:]))}, nil
 }

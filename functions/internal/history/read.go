@@ -141,7 +141,7 @@ func parse(in readRequest) (start im.Place, backwards bool, limit int, err error
 		start, err = parseCursor(in.Before)
 		return start, true, limit, err
 	}
-	return last, true, limit, nil
+	return im.LastPlace, true, limit, nil
 }
 
 // allow reports Denied unless user takes part in c, in the same words whether

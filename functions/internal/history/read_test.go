@@ -184,7 +184,7 @@ func TestP6HistoryIsForMembers(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(formatCursor(last))
+	f.Add(formatCursor(im.LastPlace))
 	f.Add(formatCursor(said(1, "x").Place()))
 	f.Add("")
 	f.Add("AAAA")

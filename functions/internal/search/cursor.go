@@ -4,22 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"math"
-	"strings"
-	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// last is after every message there can be.
-var last = im.Place{
-	Time: im.TimeOf(time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)),
-	ID:   "ffffffff-ffff-ffff-ffff-ffffffffffff",
-}
-
-// A cursor is where a search goes on: with what comes after last in the order of
+// A cursor is where a search goes on: with what comes after place in the order of
 // a window that was found, or, if that has ended, before its beginning.
 type cursor struct {
 	search   [8]byte  // a hash of what is searched for
@@ -42,7 +33,7 @@ const (
 	flagFuzzy  = 1
 	flagWithin = 2
 
-	cursorLen = 8 + 1 + 8 + 24 + 24 + 8 + 24
+	cursorLen = 8 + 1 + 8 + 2*im.PlaceLen + 8 + im.PlaceLen
 )
 
 func (c cursor) String() string {
@@ -56,24 +47,11 @@ func (c cursor) String() string {
 	}
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.now))
-	b = appendPlace(b, c.to)
-	b = appendPlace(b, c.from)
+	b = c.to.AppendTo(b)
+	b = c.from.AppendTo(b)
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(c.score))
-	b = appendPlace(b, c.place)
+	b = c.place.AppendTo(b)
 	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func appendPlace(b []byte, p im.Place) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(p.Time))
-	var id [16]byte
-	hex.Decode(id[:], []byte(strings.ReplaceAll(p.ID, "-", ""))) // of the zero Place it is zero
-	return append(b, id[:]...)
-}
-
-func readPlace(b []byte) (im.Place, bool) {
-	at := im.Time(binary.BigEndian.Uint64(b))
-	id := hex.EncodeToString(b[8:24])
-	return im.Place{Time: at, ID: id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]}, at >= 0 && at <= last.Time
 }
 
 // parseCursor reads the cursor of a search.
@@ -91,11 +69,11 @@ func parseCursor(s string, search [8]byte) (cursor, error) {
 	}
 	var ok [3]bool
 	c.now = im.Time(binary.BigEndian.Uint64(b[9:]))
-	c.to, ok[0] = readPlace(b[17:])
-	c.from, ok[1] = readPlace(b[41:])
+	c.to, ok[0] = im.ReadPlace(b[17:])
+	c.from, ok[1] = im.ReadPlace(b[41:])
 	c.score = math.Float64frombits(binary.BigEndian.Uint64(b[65:]))
-	c.place, ok[2] = readPlace(b[73:])
-	if ok != [3]bool{true, true, true} || c.now < 0 || c.now > last.Time || math.IsNaN(c.score) {
+	c.place, ok[2] = im.ReadPlace(b[73:])
+	if ok != [3]bool{true, true, true} || c.now < 0 || c.now > im.LastPlace.Time || math.IsNaN(c.score) {
 		return bad(": use what a page gave as next")
 	}
 	return c, nil

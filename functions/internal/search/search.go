@@ -115,14 +115,14 @@ func parse(req request) (query words.Query, size int, at cursor, err error) {
 	switch {
 	case req.From != "" && !im.IsID(req.From):
 		return query, 0, at, im.Errorf(im.Invalid, `"from" is the id of a user, not %.40q`, req.From)
-	case req.Since < 0 || req.Since > last.Time || req.Until < 0 || req.Until > last.Time:
+	case req.Since < 0 || req.Since > im.LastPlace.Time || req.Until < 0 || req.Until > im.LastPlace.Time:
 		return query, 0, at, im.Errorf(im.Invalid, `"since" and "until" are times from 1970 to 9999`)
 	}
 	if req.Cursor != "" {
 		at, err = parseCursor(req.Cursor, of(req))
 		return query, size, at, err
 	}
-	at = cursor{search: of(req), now: im.Now(), to: last}
+	at = cursor{search: of(req), now: im.Now(), to: im.LastPlace}
 	if req.Until > 0 {
 		at.to = im.Place{Time: req.Until}
 	}
@@ -154,7 +154,7 @@ func (s *searcher) page(ctx context.Context, at cursor, size int) (page, error) 
 	if err != nil {
 		return page{}, err
 	}
-	if len(hits) > 0 && at.to == last { // what is sent from now on belongs to no page of this search
+	if len(hits) > 0 && at.to == im.LastPlace { // what is sent from now on belongs to no page of this search
 		newest := slices.MaxFunc(hits, func(a, b hit) int { return cmp.Compare(a.message.Time, b.message.Time) })
 		at.to = im.Place{Time: newest.message.Time + 1}
 	}

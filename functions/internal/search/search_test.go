@@ -246,7 +246,7 @@ func TestP7ACursorThatIsMadeUpReadsABoundedNumberOfMessages(t *testing.T) {
 		s.messages = append(s.messages, said(im.Direct(ann, bob), ann, now-im.Time(i), "x"))
 	}
 	req := request{Query: "giraffe"}
-	made := cursor{search: of(req), within: true, now: now, to: last, score: 10, place: last}
+	made := cursor{search: of(req), within: true, now: now, to: im.LastPlace, score: 10, place: im.LastPlace}
 	for _, fuzzy := range []bool{false, true} {
 		s.reads = 0
 		made.fuzzy = fuzzy
@@ -259,8 +259,8 @@ func TestP7ACursorThatIsMadeUpReadsABoundedNumberOfMessages(t *testing.T) {
 
 func FuzzCursor(f *testing.F) {
 	var h [8]byte
-	f.Add(cursor{to: last}.String())
-	f.Add(cursor{within: true, fuzzy: true, score: 1.5, place: last, to: last}.String())
+	f.Add(cursor{to: im.LastPlace}.String())
+	f.Add(cursor{within: true, fuzzy: true, score: 1.5, place: im.LastPlace, to: im.LastPlace}.String())
 	f.Add("")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := parseCursor(s, h)
