@@ -45,7 +45,6 @@ type Conn struct {
 	inFlight int                        // messages that chat-ingest has not answered
 	settling bool                       // no further messages are taken
 	holds    map[im.Conversation][]hold // what is waited for, in its order; nil until something is
-	held     int                        // how many these are
 	head     int64                      // the client has been told that its inbox reaches to here
 
 	// The reader's own.

@@ -187,9 +187,9 @@ func (c *Conn) holdLocked(conv im.Conversation, id string, nth int64, now time.T
 		list[i].until, list[i].back = until, false
 		return
 	}
-	if c.held >= maxHolds {
+	if c.waitedFor() >= maxHolds {
 		c.forgetHolds(now)
-		if list = c.holds[conv]; c.held >= maxHolds {
+		if list = c.holds[conv]; c.waitedFor() >= maxHolds {
 			return
 		}
 	}
@@ -203,19 +203,31 @@ func (c *Conn) holdLocked(conv im.Conversation, id string, nth int64, now time.T
 		at--
 	}
 	c.holds[conv] = slices.Insert(list, at, hold{id: id, nth: nth, until: until})
-	c.held++
+}
+
+// waitedFor returns how many messages are waited for. c.mu is held.
+func (c *Conn) waitedFor() int {
+	n := 0
+	for _, list := range c.holds {
+		n += len(list)
+	}
+	return n
 }
 
 // forgetHolds forgets what is taken to be given up. c.mu is held.
 func (c *Conn) forgetHolds(now time.Time) {
-	c.held = 0
 	for conv, list := range c.holds {
-		list = slices.DeleteFunc(list, func(h hold) bool { return h.over(now) })
-		c.held += len(list)
-		if c.holds[conv] = list; len(list) == 0 {
-			delete(c.holds, conv)
-		}
+		c.keepHolds(conv, slices.DeleteFunc(list, func(h hold) bool { return h.over(now) }))
 	}
+}
+
+// keepHolds has these, and no others, waited for in a conversation. c.mu is held.
+func (c *Conn) keepHolds(conv im.Conversation, list []hold) {
+	if len(list) == 0 {
+		delete(c.holds, conv)
+		return
+	}
+	c.holds[conv] = list
 }
 
 func (h hold) over(now time.Time) bool { return !h.back && !now.Before(h.until) }
@@ -238,28 +250,20 @@ func (s *submission) isHeld(now time.Time) bool {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list, ok := c.holds[s.conversation]
-	if !ok {
-		return false
-	}
+	list := c.holds[s.conversation]
 	for len(list) > 0 && list[0].id != s.id && list[0].over(now) {
 		list = list[1:]
-		c.held--
 	}
-	c.holds[s.conversation] = list
-	switch {
-	case len(list) > 0 && list[0].id == s.id:
-		s.nth = list[0].nth
-		list = list[1:]
-		c.held--
-	case len(list) > 0 && list[0].nth < s.nth:
-		c.holdLocked(s.conversation, s.id, s.nth, now)
-		return true
+	awaited := len(list) > 0 && list[0].id == s.id
+	if awaited {
+		s.nth, list = list[0].nth, list[1:]
 	}
-	if c.holds[s.conversation] = list; len(list) == 0 {
-		delete(c.holds, s.conversation)
+	c.keepHolds(s.conversation, list)
+	if awaited || len(list) == 0 || s.nth <= list[0].nth {
+		return false
 	}
-	return false
+	c.holdLocked(s.conversation, s.id, s.nth, now)
+	return true
 }
 
 // release returns those of a batch that are not held back, and refuses the

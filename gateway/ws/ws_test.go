@@ -399,8 +399,8 @@ func TestP7WhatIsHeldBackOfAConnectionIsBounded(t *testing.T) {
 		}
 		c.Conn.mu.Lock()
 		defer c.Conn.mu.Unlock()
-		if n := len(c.holds); n != maxHolds || c.held != n {
-			t.Errorf("%d messages are waited for, want %d", c.held, maxHolds)
+		if n := len(c.holds); n != maxHolds || c.waitedFor() != n {
+			t.Errorf("%d messages are waited for, want %d", c.waitedFor(), maxHolds)
 		}
 	})
 }
