@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -45,6 +46,11 @@ type logLines struct {
 	mu   sync.Mutex
 	part []byte // of a line that has not ended
 	kept []string
+}
+
+// LogLines returns what writes each line that a service says to a log.
+func LogLines(log *slog.Logger, service string) io.Writer {
+	return &logLines{log: log, service: service}
 }
 
 func (l *logLines) Write(b []byte) (int, error) {

@@ -33,6 +33,9 @@ func (s *system) describe(to io.Writer, took time.Duration) {
 		if svc.server.StandIn {
 			remark += ", a stand-in"
 		}
+		if svc.name == "s3" && !s.apart.serves() {
+			remark += ", which is compiled and started in the background"
+		}
 		if rel, err := filepath.Rel(s.home.dir, svc.server.Dir); svc.server.Dir != "" && (err != nil || !filepath.IsLocal(rel)) {
 			remark += ", its data in " + svc.server.Dir
 		}

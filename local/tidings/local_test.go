@@ -360,6 +360,25 @@ func files(t *testing.T, dir string, names ...string) string {
 	return all.String()
 }
 
+// It is another process that has the stand-in for S3, and starts when all else
+// is ready. Who is early waits for it.
+func TestFilesHaveAStoreFromTheFirstMoment(t *testing.T) {
+	l := newTidings(t)
+	l.up()
+	at := regexp.MustCompile(`(?m)^  S3 +(\S+) `).FindStringSubmatch(l.out.String())
+	if at == nil {
+		t.Fatalf("it does not say where S3 is:\n%s", l.out)
+	}
+	resp, err := http.Get("http://" + at[1] + "/tidings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusForbidden || !strings.Contains(string(b), "<Code>AccessDenied</Code>") {
+		t.Errorf("anybody is answered %s %s", resp.Status, b)
+	}
+}
+
 // Nobody who tries Tidings has a mail server.
 func TestMailsAreThereToBeRead(t *testing.T) {
 	l := newTidings(t)
@@ -657,11 +676,12 @@ func TestWhatKeepsItFromStartingIsSaid(t *testing.T) {
 			t.Errorf("it said:\n%s", out)
 		}
 	})
-	t.Run("no PostgreSQL", func(t *testing.T) {
+	t.Run("no PostgreSQL, and no network to fetch it", func(t *testing.T) {
 		l := newTidings(t)
 		cmd := local("--addr", l.addr, "--data", filepath.Join(l.dir, "data"))
 		cmd.Dir = t.TempDir()
-		cmd.Env = append(cmd.Env, "RUN_LOCAL=as if PostgreSQL were not installed", "PATH="+cmd.Dir)
+		cmd.Env = append(cmd.Env, "RUN_LOCAL=as if PostgreSQL were not installed", "PATH="+cmd.Dir,
+			"HTTPS_PROXY=http://127.0.0.1:1", "HOME="+cmd.Dir, "XDG_CACHE_HOME="+cmd.Dir) // there is no network
 		out := new(strings.Builder)
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
