@@ -206,7 +206,7 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 // comesBack waits until the database answers again, with the user it had.
 func comesBack(t *testing.T, db *DB, u im.User) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(imtest.Patience(t))
 	for {
 		got, _, err := db.UserByAccount(t.Context(), u.Account)
 		if err == nil {

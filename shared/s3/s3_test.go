@@ -146,7 +146,7 @@ func TestALinkThatHasRunOutIsOfNoUse(t *testing.T) {
 	if status, _ := follow(t, get, nil); status != http.StatusOK {
 		t.Fatalf("before it runs out: %d", status)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(imtest.Patience(t))
 	for {
 		status, _ := follow(t, get, nil)
 		if status == http.StatusForbidden {

@@ -139,7 +139,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 	}
 	post(true) // too early
 	quiet()
-	for deadline := time.Now().Add(10 * time.Second); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(imtest.Patience(t)); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if status := post(true); status != 204 {
 			t.Fatalf("status %d", status)
 		}
