@@ -13,6 +13,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A device is somebody's, connected by a socket, and what it was told.
@@ -55,7 +56,7 @@ func (v visitor) on(name string) *device {
 // hears waits until a device was told of a message that is as wanted.
 func (d *device) hears(what string, wanted func(im.Message) bool) (found im.Message) {
 	d.t.Helper()
-	eventually(d.t, 20*time.Second, d.Account+" hears "+what, func() error {
+	imtest.Eventually(d.t, d.Account+" hears "+what, func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, m := range d.told {

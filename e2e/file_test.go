@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestP6NobodyOpensAFileThatWasNotSentToThem(t *testing.T) {
@@ -227,7 +228,7 @@ func TestP6LinksToFilesRunOut(t *testing.T) {
 	if resp, _ := fetch(t, link); resp.StatusCode != http.StatusOK {
 		t.Fatalf("the link is answered by %s at first", resp.Status)
 	}
-	eventually(t, 20*time.Second, "the link is good no more", func() error {
+	imtest.Eventually(t, "the link is good no more", func() error {
 		if resp, _ := fetch(t, link); resp.StatusCode != http.StatusForbidden {
 			return errors.New(resp.Status)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A socket is a connection used frame by frame, as a client with a fault would.
@@ -155,7 +156,7 @@ func TestBadInputIsAnsweredAndLosesNothing(t *testing.T) {
 	}
 
 	// What was good is there, once, beside the notice of the group.
-	eventually(t, 20*time.Second, "bob has what was good", func() error {
+	imtest.Eventually(t, "bob has what was good", func() error {
 		page, err := api.Inbox(t.Context(), bob.AccessToken, 0, 100)
 		if err != nil {
 			return err
