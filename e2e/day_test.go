@@ -255,7 +255,7 @@ func (d *device) stopped(why frame.Close) {
 	d.t.Helper()
 	select {
 	case <-d.client.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(imtest.Patience(d.t)):
 		d.t.Fatalf("the socket of %s stays", d.Account)
 	}
 	// The gateway may find by itself that the session has ended, just before it

@@ -221,7 +221,7 @@ func TestP6LinksToFilesAreGoodForOneThingAndNotForLong(t *testing.T) {
 }
 
 func TestP6LinksToFilesRunOut(t *testing.T) {
-	direct := mountAll(t, "FILE_LINK_TTL", "1s")
+	direct := mountAll(t, "FILE_LINK_TTL", "5s") // enough to upload and fetch by it
 	d := &door{t, front(t, direct.vars, direct.url)}
 	ann := d.signUp("ann")
 	link := ann.opens(ann.uploads("lunch.png", "image/png", picture(t, 20, 20)))

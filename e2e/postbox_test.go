@@ -54,7 +54,7 @@ func openPostbox(t *testing.T) *postbox {
 // take speaks with a client until it leaves.
 func (p *postbox) take(c net.Conn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(imtest.Patience(p.t)))
 	conn := textproto.NewConn(c)
 	var to []string
 	conn.PrintfLine("220 postbox")

@@ -637,4 +637,3 @@ func (p pausing) GroupMembers(ctx context.Context, groups []string) (map[string]
 	<-p.goOn
 	return of, err
 }
-

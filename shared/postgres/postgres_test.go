@@ -182,7 +182,7 @@ func TestStatesHaveTheirKinds(t *testing.T) {
 
 func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 	server := imtest.Start(t, "postgres")
-	db := migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "1s"})
+	db := migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "3s"})
 	u := im.User{ID: im.NewID(), Account: "ann", Name: "Ann"}
 	wants(t, db.CreateUser(t.Context(), u, "hash"), "")
 

@@ -135,11 +135,11 @@ func TestALinkThatHasRunOutIsOfNoUse(t *testing.T) {
 	s := opened(t, map[string]string{})
 	send(t, s, "files/a", []byte("here"))
 	sum := sha256.Sum256([]byte("b"))
-	put, err := s.PutLink(t.Context(), "uploads/b", 1, sum[:], time.Second)
+	put, err := s.PutLink(t.Context(), "uploads/b", 1, sum[:], 3*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	get, err := s.GetLink(t.Context(), "files/a", "a", "text/plain", false, time.Second)
+	get, err := s.GetLink(t.Context(), "files/a", "a", "text/plain", false, 3*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestALinkThatHasRunOutIsOfNoUse(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("a link of one second still works: %d", status)
+			t.Fatalf("a link of three seconds still works: %d", status)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -164,7 +164,7 @@ func TestAHostThatHangsHoldsUpNoOther(t *testing.T) {
 // is done.
 func TestNobodyIsNotifiedOnAGuess(t *testing.T) {
 	r := imtest.Start(t, "redis")
-	w := newWorld(t, map[string]string{"REDIS_URL": r.URL, "REDIS_TIMEOUT": "200ms", "NOTIFY_AFTER": "1h"})
+	w := newWorld(t, map[string]string{"REDIS_URL": r.URL, "REDIS_TIMEOUT": "2s", "NOTIFY_AFTER": "1h"})
 	ann, bob := w.user("Ann"), w.user("Bob")
 	w.subscribed(bob, "phone", false)
 	w.write(ann, bob, "hello")

@@ -26,7 +26,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 		"POSTGRES_URL":   imtest.Postgres(t),
 		"REDIS_URL":      imtest.Redis(t),
 		"SEAL_KEYS":      "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"PRESENCE_GRACE": "100ms",
+		"PRESENCE_GRACE": "3s", // longer than what is too early takes
 	}
 	env := imtest.Env(t, vars)
 	if err := postgres.Migrate(t.Context(), env); err != nil {
