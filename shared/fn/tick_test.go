@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -64,6 +66,12 @@ func TestAnyPostTellsATimedFunctionThatItIsTime(t *testing.T) {
 func TestATimedFunctionRunsOnceAtATimeAndOnceMoreForAllThatComeMeanwhile(t *testing.T) {
 	entered, goOn := make(chan struct{}, 9), make(chan struct{})
 	srv := timed(t, nil, func(context.Context) error { entered <- struct{}{}; <-goOn; return nil })
+	var arrived atomic.Int32
+	function := srv.Config.Handler
+	srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived.Add(1)
+		function.ServeHTTP(w, r)
+	})
 	const meanwhile = 8
 	statuses := make(chan int, 1+meanwhile)
 	ask := func() {
@@ -81,6 +89,7 @@ func TestATimedFunctionRunsOnceAtATimeAndOnceMoreForAllThatComeMeanwhile(t *test
 	for range meanwhile {
 		go ask()
 	}
+	imtest.Until(t, "all come while it runs", func() bool { return arrived.Load() == 1+meanwhile })
 	for range meanwhile - 1 { // all but the one that runs for them
 		answered()
 	}
