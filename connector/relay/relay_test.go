@@ -310,4 +310,3 @@ func (s *site) committed() int64 {
 	}
 	return sum
 }
-
