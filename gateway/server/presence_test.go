@@ -204,7 +204,7 @@ func TestWithoutAnAnswerFromRedisClientsAreLetIn(t *testing.T) {
 		p.send("m1", im.NewID())
 		p.next(frame.Accepted)
 	}
-	if d := time.Since(start); d > 8*time.Second {
+	if d := time.Since(start); d > patience { // Redis would hold them up for ever
 		t.Errorf("five connections took %s", d)
 	}
 }
