@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -33,11 +34,11 @@ type direct struct {
 
 func mountAll(t *testing.T, more ...string) *direct {
 	t.Helper()
-	vars := settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}
-	prepare(t, vars)
+	system.Prepare(t, vars)
 	return &direct{t, mount(t, imtest.Env(t, vars), vars), vars}
 }
 

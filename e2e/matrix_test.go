@@ -545,9 +545,7 @@ func (s *society) places() (n int) {
 		s.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if was, ok := s.stores.dump[k]; !ok {
-			n++
-		} else if now, err := s.stores.redis.Dump(s.t.Context(), k).Result(); err != nil || now != was.value {
+		if now, there := s.stores.dumpOf(k); there && now.value != s.stores.dump[k].value {
 			n++
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestTimersThatMakeNoSenseAreRefused(t *testing.T) {
@@ -38,7 +40,7 @@ func TestATimedFunctionIsCalledByTheClock(t *testing.T) {
 			if got != "POST /session-sweep" {
 				t.Errorf("called by %s", got)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(imtest.Patience(t)):
 			t.Fatal("it is not called")
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestTheFirstFrameSaysWhoAndHowFar(t *testing.T) {
@@ -198,7 +199,7 @@ func TestTypingAndSignalsArePassedOn(t *testing.T) {
 	}
 	p.say(`{"type":"typing","to":"u:%s"}`, im.NewID())
 	p.say(`{"type":"signal","to":"u:%s","data":{"offer":1}}`, bob)
-	eventually(t, "three signals arrive", func() error {
+	imtest.Eventually(t, "three signals arrive", func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.signals) != 3 {

@@ -396,7 +396,7 @@ func TestP7TooManyRequestsAtOnceAreToldToComeAgain(t *testing.T) {
 }
 
 func TestP7WhoSendsSlowlyKeepsNobodyOut(t *testing.T) {
-	srv := mount(t, newEnv(t, map[string]string{"FUNCTION_MAX_IN_FLIGHT": "1", "FUNCTION_TIMEOUT": "500ms"}),
+	srv := mount(t, newEnv(t, map[string]string{"FUNCTION_MAX_IN_FLIGHT": "1", "FUNCTION_TIMEOUT": "3s"}),
 		fn.On(func(context.Context, []ask) error { return nil }))
 	slow, err := net.Dial("tcp", srv.Listener.Addr().String())
 	if err != nil {
@@ -405,7 +405,7 @@ func TestP7WhoSendsSlowlyKeepsNobodyOut(t *testing.T) {
 	defer slow.Close()
 	// That it is answered 100 Continue shows that its body is being read.
 	io.WriteString(slow, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n")
-	slow.SetReadDeadline(time.Now().Add(10 * time.Second))
+	slow.SetReadDeadline(time.Now().Add(time.Minute))
 	answer := bufio.NewReader(slow)
 	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
 		t.Fatalf("%q, %v", line, err)

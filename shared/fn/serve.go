@@ -165,6 +165,7 @@ type server struct {
 	ring     *event.Keyring // nil if seals do not matter
 	slots    chan struct{}
 	ticking  sync.Mutex // held while a timed function runs
+	next     sync.Mutex // held by the request that waits for ticking
 	metrics  *metrics
 	observer prometheus.Observer
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"testing"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestGateways(t *testing.T) {
@@ -51,7 +53,7 @@ func TestAGatewayThatDoesNotRegisterAgainIsGone(t *testing.T) {
 		if err := c.RegisterGateway(t.Context(), "a", "http://a:1", 50*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() error {
+		imtest.Eventually(t, "its lease ends", func() error {
 			got, err := c.NewGateways().URLs(t.Context(), []string{"a"})
 			if err == nil && len(got) > 0 {
 				err = errors.New("it is there")

@@ -135,25 +135,25 @@ func TestALinkThatHasRunOutIsOfNoUse(t *testing.T) {
 	s := opened(t, map[string]string{})
 	send(t, s, "files/a", []byte("here"))
 	sum := sha256.Sum256([]byte("b"))
-	put, err := s.PutLink(t.Context(), "uploads/b", 1, sum[:], time.Second)
+	put, err := s.PutLink(t.Context(), "uploads/b", 1, sum[:], 3*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	get, err := s.GetLink(t.Context(), "files/a", "a", "text/plain", false, time.Second)
+	get, err := s.GetLink(t.Context(), "files/a", "a", "text/plain", false, 3*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := follow(t, get, nil); status != http.StatusOK {
 		t.Fatalf("before it runs out: %d", status)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(imtest.Patience(t))
 	for {
 		status, _ := follow(t, get, nil)
 		if status == http.StatusForbidden {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("a link of one second still works: %d", status)
+			t.Fatalf("a link of three seconds still works: %d", status)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -22,7 +22,7 @@ import (
 
 func sender(t *testing.T, private string) *webhook.Sender {
 	t.Helper()
-	env := imtest.Env(t, map[string]string{"WEBHOOK_PRIVATE": private, "WEBHOOK_TIMEOUT": "500ms"})
+	env := imtest.Env(t, map[string]string{"WEBHOOK_PRIVATE": private, "WEBHOOK_TIMEOUT": "3s"})
 	s, err := webhook.Open(env)
 	if err != nil {
 		t.Fatal(err)

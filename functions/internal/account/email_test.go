@@ -2,6 +2,8 @@ package account
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A user proves that an address is theirs, and has it alone then.
@@ -281,6 +284,60 @@ func TestMailSendIsWoken(t *testing.T) {
 	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
 	if m := target.mails.Next(t); m.To != "ann@example.org" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// Nor does a mail wait for the clock that is asked for while others are sent.
+func TestAMailThatIsAskedForWhileOthersAreSentIsSentAtOnce(t *testing.T) {
+	target := newWorld(t, nil)
+	w := newWorld(t, map[string]string{
+		"POSTGRES_URL": target.vars["POSTGRES_URL"], "FUNCTION_URL": target.url + "/{function}",
+	})
+	sending, goOn := make(chan struct{}), make(chan struct{})
+	t.Cleanup(sync.OnceFunc(func() { close(goOn) }))
+	var first sync.Once
+	target.mails.Refuse = func(to string) error {
+		if to == "ann@example.org" {
+			first.Do(func() { close(sending); <-goOn })
+		}
+		return nil
+	}
+	w.exec(`INSERT INTO users (id, account, name, password, email, email_verified)
+		SELECT left(md5(name), 16), name, name, '', name || '@example.org', now() FROM unnest('{ann,bob,cyd}'::text[]) name`)
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	<-sending
+	for _, email := range []string{"bob@example.org", "cyd@example.org"} {
+		w.call("password-forgot", "", 200, fields{"email": email}, nil)
+	}
+	goOn <- struct{}{}
+	for _, want := range []string{"ann@example.org", "bob@example.org", "cyd@example.org"} {
+		if m := target.mails.Next(t); m.To != want {
+			t.Errorf("%+v, want a mail to %s", m, want)
+		}
+	}
+}
+
+// Of those who ask while the function runs, the first has it called once more.
+func TestAWakeIsNotLostWhileAnotherIsUnderWay(t *testing.T) {
+	called, goOn := make(chan struct{}, 9), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called <- struct{}{}; <-goOn }))
+	t.Cleanup(srv.Close)
+	wake := newWake(srv.URL, srv.Client(), imtest.Log(t))
+	wake()
+	<-called
+	for range 5 {
+		wake()
+	}
+	if len(called) > 0 {
+		t.Error("it is called twice at once")
+	}
+	goOn <- struct{}{}
+	<-called
+	close(goOn)
+	wake() // waits for the one before, or is after it
+	<-called
+	if len(called) > 0 {
+		t.Errorf("it is called %d times too many", len(called))
 	}
 }
 

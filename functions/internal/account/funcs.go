@@ -26,8 +26,9 @@ var (
 	settingRedirects = proc.Setting{Name: "OAUTH_REDIRECTS", Doc: "URLs of clients to which users may come back from signing in elsewhere, separated by commas, with {provider} where its name stands; the first is the default"}
 )
 
-// wakeTime is how long mail-send may take to answer who wakes it.
-const wakeTime = 2 * time.Second
+// wakeTime is how long mail-send may take to answer who wakes it, its platform's
+// starting it included. Nobody waits for it but who wakes it next.
+const wakeTime = 30 * time.Second
 
 // VerifyEmail mails a code to the address of the caller.
 var VerifyEmail = fn.Func{

@@ -18,8 +18,7 @@ import (
 const (
 	codeLife  = 15 * time.Minute
 	mailAge   = time.Hour        // after which a mail that could not be sent is of no use
-	mailLease = 30 * time.Second // longer than a run lasts
-	mailBatch = 50
+	mailLease = 30 * time.Second // longer than it takes to send one
 
 	mostFailures = 5 // of a run, after which there is no sense in going on
 )
@@ -67,9 +66,10 @@ func newMailMetrics() (sent *prometheus.CounterVec, waiting prometheus.Gauge) {
 }
 
 // send sends what is due, until there is nothing or half of the time that ctx
-// leaves it is over. What cannot be sent now stays for the next run. A mail is
-// sent twice if this is cut off between sending and noting it; the code in the
-// later one is good then.
+// leaves it is over. What cannot be sent now stays for the next run. It takes
+// one mail at a time, so that none waits for the end of a lease that was not
+// tried. A mail is sent twice if this is cut off between sending and noting it;
+// the code in the later one is good then.
 func (s *sender) send(ctx context.Context) error {
 	if s.smtp == nil {
 		return s.drop(ctx)
@@ -77,23 +77,18 @@ func (s *sender) send(ctx context.Context) error {
 	deadline, bounded := ctx.Deadline()
 	enough := time.Now().Add(time.Until(deadline) / 2)
 	var failed []error
-	for {
-		due, err := s.store.DueMails(ctx, mailAge, mailLease, mailBatch)
+	for len(failed) < mostFailures && !(bounded && time.Now().After(enough)) {
+		due, err := s.store.DueMails(ctx, mailAge, mailLease, 1)
 		if err != nil {
 			return err
 		}
-		for _, m := range due {
-			if err := s.one(ctx, m); err != nil {
-				s.log.WarnContext(ctx, "a mail is left to a later run", "purpose", m.Purpose, "tries", m.Tries, "err", err)
-				s.sent.WithLabelValues("failed").Inc()
-				failed = append(failed, err)
-			}
-			if len(failed) >= mostFailures || bounded && time.Now().After(enough) {
-				break // what is left of due comes again when its lease has run out
-			}
-		}
-		if len(failed) >= mostFailures || len(due) < mailBatch || bounded && time.Now().After(enough) {
+		if len(due) == 0 {
 			break
+		}
+		if err := s.one(ctx, due[0]); err != nil {
+			s.log.WarnContext(ctx, "a mail is left to a later run", "purpose", due[0].Purpose, "tries", due[0].Tries, "err", err)
+			s.sent.WithLabelValues("failed").Inc()
+			failed = append(failed, err)
 		}
 	}
 	oldest, err := s.store.OldestMail(ctx)
@@ -106,7 +101,7 @@ func (s *sender) send(ctx context.Context) error {
 // drop forgets mails that nobody can send, so that they do not come all at
 // once when there is a server.
 func (s *sender) drop(ctx context.Context) error {
-	due, err := s.store.DueMails(ctx, mailAge, mailLease, mailBatch)
+	due, err := s.store.DueMails(ctx, mailAge, mailLease, 50)
 	for _, m := range due {
 		s.log.WarnContext(ctx, "a mail is not sent: there is no mail server", "purpose", m.Purpose, "err", mail.ErrOff)
 		s.sent.WithLabelValues("off").Inc()

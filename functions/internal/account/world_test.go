@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -77,6 +76,7 @@ func newWorld(t testing.TB, more map[string]string) *world {
 	w := &world{t: t, vars: settings(t), mails: smtptest.Start(t, smtptest.Plain)}
 	w.vars["POSTGRES_URL"], w.vars["REDIS_URL"] = imtest.Postgres(t), imtest.Redis(t)
 	w.vars["SMTP_URL"] = "smtp://" + w.mails.Addr + "?tls=none"
+	w.vars["SMTP_TIMEOUT"] = "1m" // no clock tries again
 	w.vars["SIGN_INS_PER_MINUTE"], w.vars["MAILS_PER_HOUR"], w.vars["CODES_PER_HOUR"] = "200", "100", "100"
 	var mounted http.Handler
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { mounted.ServeHTTP(rw, r) }))
@@ -201,15 +201,6 @@ func (w *world) counts(want int, query string, args ...any) {
 	var n int
 	if err := w.sql.QueryRow(w.t.Context(), query, args...).Scan(&n); err != nil || n != want {
 		w.t.Errorf("%s: %d, %v; want %d", query, n, err, want)
-	}
-}
-
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 15 s: %s", what)
-		}
 	}
 }
 

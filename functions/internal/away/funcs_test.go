@@ -190,7 +190,7 @@ func (w *world) count(sql string, args ...any) (n int) {
 // eventually waits until a query counts n.
 func (w *world) eventually(n int, sql string, args ...any) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(imtest.Patience(w.t)); ; {
 		got := w.count(sql, args...)
 		if got == n {
 			return

@@ -26,7 +26,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 		"POSTGRES_URL":   imtest.Postgres(t),
 		"REDIS_URL":      imtest.Redis(t),
 		"SEAL_KEYS":      "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"PRESENCE_GRACE": "100ms",
+		"PRESENCE_GRACE": "3s", // longer than what is too early takes
 	}
 	env := imtest.Env(t, vars)
 	if err := postgres.Migrate(t.Context(), env); err != nil {
@@ -139,7 +139,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 	}
 	post(true) // too early
 	quiet()
-	for deadline := time.Now().Add(10 * time.Second); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(imtest.Patience(t)); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if status := post(true); status != 204 {
 			t.Fatalf("status %d", status)
 		}

@@ -210,7 +210,7 @@ func (w *world) hasEnded(why frame.Close, sessions ...signedIn) {
 			if e.Reason != why.Reason {
 				w.t.Errorf("the gateway is told %+v", e)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(imtest.Patience(w.t)):
 			w.t.Fatalf("the gateway is told of %v alone", ids)
 		}
 	}

@@ -102,7 +102,7 @@ func TestServicesAnswerAndEndOnSIGTERM(t *testing.T) {
 			}
 			conn.Close()
 			below := child.Tree(p.Pid)
-			if p.Stop(syscall.SIGTERM, 20*time.Second) {
+			if p.Stop(syscall.SIGTERM, time.Minute) {
 				t.Fatalf("it did not end by itself\n%s", p.Said())
 			}
 			if p.Err() != nil {

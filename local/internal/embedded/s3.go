@@ -117,7 +117,7 @@ func startS3(ctx context.Context, c Config, dir string) (*Server, error) {
 const health = "health.check"
 
 func healthy(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // startTime is how long a service may take until it answers: PostgreSQL may
 // have to read much of its log again.
-const startTime = 60 * time.Second
+const startTime = 2 * time.Minute
 
 // started waits until the service answers. If it does not, it is closed, and
 // what it said last is in the error.

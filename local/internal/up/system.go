@@ -155,7 +155,7 @@ func given(setting string) bool {
 // handed what they are called with.
 func (s *system) startFunctions(ctx context.Context, addr string) error {
 	env := s.env("functions")
-	prepare, cancel := context.WithTimeout(ctx, time.Minute)
+	prepare, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	g, prepare := errgroup.WithContext(prepare)
 	g.Go(func() error { return postgres.Migrate(prepare, env) })
@@ -294,9 +294,9 @@ func (s *system) stop() error {
 
 // answers waits until url answers 200.
 func (s *system) answers(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	client := &http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 10 * time.Second}
 	var last error
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
