@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -78,16 +77,19 @@ func render() (map[string][]byte, error) {
 		Functions []function
 		Groups    []group
 		Timed     []function
-		Choices   []string
-		Needed    []string // secrets
-		Optional  []string // secrets, too
-	}{Functions: all, Groups: grouped(all), Timed: timed(all), Choices: choices}
+		All       needs // of all functions
+		Gateway   needs
+		Connector needs
+	}{Functions: all, Groups: grouped(all), Timed: timed(all)}
 	for _, f := range all {
-		data.Needed = append(data.Needed, f.Needs...)
-		data.Optional = append(data.Optional, f.May...)
+		data.All = data.All.and(f.needs)
 	}
-	data.Needed, data.Optional = sorted(data.Needed), sorted(data.Optional)
-	data.Optional = slices.DeleteFunc(data.Optional, func(s string) bool { return slices.Contains(data.Needed, s) })
+	if data.Gateway, err = needsOf(buildGateway); err != nil {
+		return nil, fmt.Errorf("asking the gateway what it needs: %w", err)
+	}
+	if data.Connector, err = needsOf(buildConnector); err != nil {
+		return nil, fmt.Errorf("asking the connector what it needs: %w", err)
+	}
 	for _, name := range written {
 		var b bytes.Buffer
 		b.WriteString("# Written by `go run ./deploy`; change deploy/ and write it again.\n")

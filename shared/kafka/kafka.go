@@ -51,6 +51,7 @@ type cluster struct {
 }
 
 func openCluster(env *proc.Env) (*cluster, error) {
+	env.Uses("kafka")
 	set := env.Settings()
 	brokers := set.List(settingBrokers)
 	if err := set.Err(); err != nil {

@@ -38,6 +38,7 @@ type DB struct {
 // Open returns the process's pool on the database at POSTGRES_URL. Nothing is
 // connected yet: a database that is down fails the calls, not the start.
 func Open(_ context.Context, env *proc.Env) (*DB, error) {
+	env.Uses("postgres")
 	config, err := settings(env)
 	if err != nil {
 		return nil, err
