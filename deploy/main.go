@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -63,11 +64,13 @@ func render() (map[string][]byte, error) {
 		return nil, err
 	}
 	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
-		"secret": func(setting string) string { return strings.ReplaceAll(strings.ToLower(setting), "_", "-") },
-		"cron":   cron,
-		"groups": groupsSetting,
-		"join":   strings.Join,
-		"bytes":  func(quantity string) string { return strings.TrimSuffix(quantity, "i") }, // 64Mi as compose writes it
+		"secret":   func(setting string) string { return strings.ReplaceAll(strings.ToLower(setting), "_", "-") },
+		"cron":     cron,
+		"groups":   groupsSetting,
+		"join":     strings.Join,
+		"made":     func(secret string) bool { return slices.Contains(made, secret) },
+		"composed": composed,
+		"bytes":    func(quantity string) string { return strings.TrimSuffix(quantity, "i") }, // 64Mi as compose writes it
 	})
 	if set, err = set.ParseFS(templates, "templates/*"); err != nil {
 		return nil, err
@@ -80,7 +83,8 @@ func render() (map[string][]byte, error) {
 		All       needs // of all functions
 		Gateway   needs
 		Connector needs
-	}{Functions: all, Groups: grouped(all), Timed: timed(all)}
+		Migrate   needs
+	}{Functions: all, Groups: grouped(all), Timed: timed(all), Migrate: migrates}
 	for _, f := range all {
 		data.All = data.All.and(f.needs)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,6 +62,49 @@ func TestManifestsLetEachFunctionReachWhatItOpens(t *testing.T) {
 		if got := m.ce[g.Name]; !slices.Equal(got, g.Reaches) {
 			t.Errorf("%s: on OpenFaaS CE it reaches %v, and opens %v", g.Name, got, g.Reaches)
 		}
+	}
+}
+
+// A label that no policy knows opens nothing: each that is written has its own,
+// on each platform.
+func TestEveryServiceThatIsReachedHasAPolicy(t *testing.T) {
+	reached := make(map[string]bool)
+	for _, f := range wired(t) {
+		for _, s := range f.Reaches {
+			reached[s] = true
+		}
+	}
+	for file, prefix := range map[string]string{"../knative/base/policies.yaml": "reaches-", "../openfaas/functions/policies.yaml": "tidings-reaches-"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opens := make(map[string]bool)
+		for doc := range strings.SplitSeq(string(b), "\n---\n") {
+			var p struct {
+				Metadata struct{ Name string }
+				Spec     struct {
+					PodSelector struct {
+						MatchLabels map[string]string `yaml:"matchLabels"`
+					} `yaml:"podSelector"`
+					Egress []any
+				}
+			}
+			if err := yaml.Unmarshal([]byte(doc), &p); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if s, ok := strings.CutPrefix(p.Metadata.Name, prefix); ok {
+				opens[s] = len(p.Spec.Egress) > 0 && p.Spec.PodSelector.MatchLabels["tidings.dev/reaches-"+s] == "true"
+			}
+		}
+		for s := range reached {
+			if !opens[s] {
+				t.Errorf("%s lets nobody reach %s", file, s)
+			}
+		}
+	}
+	if len(reached) < 7 {
+		t.Errorf("reached are only %v", reached)
 	}
 }
 
@@ -198,6 +243,59 @@ func TestP6OnlyWhoeverOpensASecretIsGivenIt(t *testing.T) {
 		slices.Sort(who)
 		if !slices.Equal(got, who) {
 			t.Errorf("%s is given to %v, not to %v", secret, got, who)
+		}
+	}
+}
+
+// Gateway and connector are written by hand: they are given what they open, too.
+func TestP6GatewayAndConnectorAreGivenWhatTheyOpen(t *testing.T) {
+	for file, build := range map[string]builder{
+		"../knative/base/gateway.yaml":                   buildGateway,
+		"../knative/components/connector/connector.yaml": buildConnector,
+		"../openfaas/kubernetes/gateway.yaml":            buildGateway,
+		"../openfaas/kubernetes/connector.yaml":          buildConnector,
+	} {
+		want, err := needsOf(build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, b, _ = bytes.Cut(b, []byte("apiVersion: apps/v1\n"))
+		b, _, _ = bytes.Cut(b, []byte("\n---\n"))
+		var o struct {
+			Spec struct {
+				Template struct {
+					Metadata struct{ Labels map[string]string }
+					Spec     struct {
+						Containers []struct {
+							Env []struct {
+								Name      string
+								ValueFrom struct {
+									SecretKeyRef struct{ Key string } `yaml:"secretKeyRef"`
+								} `yaml:"valueFrom"`
+							}
+						}
+					}
+				}
+			}
+		}
+		if err := yaml.Unmarshal(b, &o); err != nil || len(o.Spec.Template.Spec.Containers) != 1 {
+			t.Fatalf("%s: %v", file, err)
+		}
+		var secrets []string
+		for _, e := range o.Spec.Template.Spec.Containers[0].Env {
+			if key := e.ValueFrom.SecretKeyRef.Key; key != "" {
+				secrets = append(secrets, key)
+			}
+		}
+		if slices.Sort(secrets); !slices.Equal(secrets, want.Secrets()) {
+			t.Errorf("%s is given %v, and opens %v", file, secrets, want.Secrets())
+		}
+		if got := reachedBy(o.Spec.Template.Metadata.Labels); strings.Contains(file, "knative") && !slices.Equal(got, want.Reaches) {
+			t.Errorf("%s reaches %v, and opens %v", file, got, want.Reaches)
 		}
 	}
 }

@@ -4,7 +4,9 @@
 // anything else; to run it again, or twice at once, does no harm.
 //
 //	migrate
-//	migrate keys <folder>   make the keys that are missing in a folder, and end
+//	migrate keys <folder> [<file>=<URL> …]
+//	                        make the keys that are missing in a folder, and end;
+//	                        of URLs without a password, passwords and whole URLs
 package main
 
 import (
@@ -23,10 +25,13 @@ import (
 func main() {
 	proc.Main("migrate", func(ctx context.Context, env *proc.Env) error {
 		switch args := os.Args[1:]; {
-		case len(args) == 2 && args[0] == "keys":
-			return writeKeys(args[1])
+		case len(args) >= 2 && args[0] == "keys":
+			if err := writeKeys(args[1]); err != nil {
+				return err
+			}
+			return writeURLs(env, args[1], args[2:])
 		case len(args) > 0:
-			return errors.New("usage: migrate, or migrate keys <folder>")
+			return errors.New("usage: migrate, or migrate keys <folder> [<file>=<URL without a password> …]")
 		}
 		if err := postgres.Migrate(ctx, env); err != nil {
 			return err

@@ -28,6 +28,9 @@ type Config struct {
 	Dir  string // for its data, made if it does not exist
 	Sync bool   // what it acknowledges is on disk, and not only handed to the operating system
 	Log  *slog.Logger
+
+	// User and Password are asked for by Kafka, by PLAIN and SCRAM; "" asks for none.
+	User, Password string
 }
 
 // A Server is a running service.
