@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -147,7 +148,8 @@ func scaleOf(name string) scale {
 }
 
 // wire returns the functions with what they need, in the order of their names.
-func wire() ([]function, error) {
+// Nobody changes what it returns.
+var wire = sync.OnceValues(func() ([]function, error) {
 	var all []function
 	for _, f := range functions.All {
 		n, err := needsOf(mount(f))
@@ -165,4 +167,4 @@ func wire() ([]function, error) {
 	}
 	slices.SortFunc(all, func(a, b function) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
-}
+})
