@@ -7,7 +7,8 @@ var made = []string{
 	"TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS", "VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY",
 }
 
-// migrates is what the program migrate needs.
+// migrates is what the program migrate needs; a test of it holds the manifests to
+// what it opens.
 var migrates = needs{
 	Required: []string{"ARCHIVE_URL", "KAFKA_PASSWORD", "MONGODB_URL", "POSTGRES_URL", "S3_URL"},
 	Settings: []string{

@@ -68,7 +68,7 @@ func mount(f fn.Func) builder {
 	}
 }
 
-// buildGateway builds a gateway, which listens for a moment.
+// buildGateway builds a gateway, which listens as long as this program runs.
 func buildGateway(ctx context.Context, env *proc.Env) error {
 	_, err := server.Open(ctx, env)
 	return err

@@ -33,18 +33,16 @@ func main() {
 		case len(args) > 0:
 			return errors.New("usage: migrate, or migrate keys <folder> [<file>=<URL without a password> …]")
 		}
-		if err := postgres.Migrate(ctx, env); err != nil {
-			return err
+		for _, step := range steps {
+			if err := step(ctx, env); err != nil {
+				return err
+			}
 		}
-		if err := inbox.Prepare(ctx, env); err != nil {
-			return err
-		}
-		if err := s3.EnsureBucket(ctx, env); err != nil {
-			return err
-		}
-		if err := coldstore.EnsureBucket(ctx, env); err != nil {
-			return err
-		}
-		return kafka.EnsureTopics(ctx, env)
+		return nil
 	})
+}
+
+// steps are what is brought up to date, one after another.
+var steps = []func(context.Context, *proc.Env) error{
+	postgres.Migrate, inbox.Prepare, s3.EnsureBucket, coldstore.EnsureBucket, kafka.EnsureTopics,
 }

@@ -38,7 +38,6 @@ type DB struct {
 // Open returns the process's pool on the database at POSTGRES_URL. Nothing is
 // connected yet: a database that is down fails the calls, not the start.
 func Open(_ context.Context, env *proc.Env) (*DB, error) {
-	env.Uses("postgres")
 	config, err := settings(env)
 	if err != nil {
 		return nil, err
@@ -58,6 +57,7 @@ func Open(_ context.Context, env *proc.Env) (*DB, error) {
 }
 
 func settings(env *proc.Env) (*pgxpool.Config, error) {
+	env.Uses("postgres")
 	set := env.Settings()
 	url, size := set.String(settingURL), set.Int(settingPool, 1)
 	statement, connect := set.Duration(settingTimeout), set.Duration(settingConnect)
