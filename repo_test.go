@@ -62,7 +62,7 @@ var layers = []struct {
 	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
 	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/s3", "shared/coldstore", "shared/proc", "shared/token", "shared/webpush"}},
-	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
+	{"deploy", []string{"functions", "gateway/server", "connector/relay", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},
 	{"bench", []string{"client", "shared/*"}},

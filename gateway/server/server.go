@@ -81,7 +81,7 @@ func Open(ctx context.Context, env *proc.Env) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, redis: client}
-	post := &poster{client: fn.NewHTTPClient(set.timeout), functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways()}
+	post := &poster{client: fn.NewHTTPClient(set.timeout), functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways(env)}
 	s.hub = ws.New(ws.Config{
 		Gateway: s.id, Log: env.Log, Tracer: env.Tracer, Metrics: metrics, Ring: ring,
 		Verifier: verifier, Presence: presence, Sessions: client, Heads: heads{client, post},

@@ -88,7 +88,7 @@ func (c Consumer) Run(ctx context.Context, env *proc.Env) error {
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID:                     c.Group,
 		Brokers:                cl.brokers,
-		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: 3 * time.Second, DualStack: true},
+		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: dialTimeout, DualStack: true, SASLMechanism: cl.transport.SASL},
 		Topics:                 c.Topics,
 		HeartbeatInterval:      heartbeatInterval,
 		SessionTimeout:         sessionTimeout,

@@ -78,6 +78,7 @@ type Sender struct {
 
 // Open returns the process's sender.
 func Open(env *proc.Env) (*Sender, error) {
+	env.Uses(proc.Outside)
 	return proc.Share(env, "webhook", func() (*Sender, func() error, error) {
 		set := env.Settings()
 		private, timeout := set.Bool(settingPrivate), set.Duration(settingTimeout)
@@ -93,6 +94,19 @@ func Open(env *proc.Env) (*Sender, error) {
 func NewSender(timeout time.Duration, private bool) *Sender {
 	return &Sender{client: NewClient(timeout, private), private: private}
 }
+
+// A Rule says to which URLs anything may be sent.
+type Rule struct{ private bool }
+
+// OpenRule returns the process's rule, for who takes URLs and sends nothing.
+func OpenRule(env *proc.Env) (Rule, error) {
+	set := env.Settings()
+	private := set.Bool(settingPrivate)
+	return Rule{private}, set.Err()
+}
+
+// CheckURL reports why nothing could be sent to a URL: as Invalid.
+func (r Rule) CheckURL(raw string) error { return CheckURL(raw, r.private) }
 
 // CheckURL reports why nothing could be sent to a URL: as Invalid.
 func (s *Sender) CheckURL(raw string) error { return CheckURL(raw, s.private) }

@@ -269,6 +269,7 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 		if err := set.Err(); err != nil {
 			return nil, nil, err
 		}
+		env.Uses(proc.Outside)
 		client := newProviderClient()
 		providers, err := parseProviders(list, client)
 		if err != nil {

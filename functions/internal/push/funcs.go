@@ -97,7 +97,7 @@ func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 		client := fn.NewHTTPClient(timeout)
 		d := &delivery{
 			conns:    cache,
-			gateways: cache.NewGateways(),
+			gateways: cache.NewGateways(env),
 			post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
 				return fn.Post(ctx, client, url, events)
 			},

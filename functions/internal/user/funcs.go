@@ -333,7 +333,7 @@ func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
 		marks:    cache,
 		told:     db,
 		conns:    cache,
-		gateways: cache.NewGateways(),
+		gateways: cache.NewGateways(env),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
 			return fn.Post(ctx, client, url, events)
 		},
