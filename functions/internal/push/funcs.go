@@ -94,12 +94,15 @@ func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 		return nil, err
 	}
 	return proc.Share(env, "push.delivery", func() (*delivery, func() error, error) {
-		client := fn.NewHTTPClient(timeout)
+		poster, err := fn.OpenPoster(env, timeout)
+		if err != nil {
+			return nil, nil, err
+		}
 		d := &delivery{
 			conns:    cache,
 			gateways: cache.NewGateways(),
 			post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
-				return fn.Post(ctx, client, url, events)
+				return poster.Deliver(ctx, "gateway", url, events)
 			},
 			seal:    seal,
 			log:     env.Log,
@@ -109,7 +112,7 @@ func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 		if err := env.Metrics.Register(d.pushed); err != nil {
 			return nil, nil, err
 		}
-		return d, func() error { client.CloseIdleConnections(); return nil }, nil
+		return d, poster.Close, nil
 	})
 }
 
