@@ -213,9 +213,7 @@ func (c *Conn) shut(why frame.Close, retry time.Duration) {
 	c.append(outgoing{op: websocket.CloseMessage, body: websocket.FormatCloseMessage(why.Code, why.Reason)})
 	by := time.Now().Add(closeWait)
 	c.transport.SetReadDeadline(by)
-	if c.writing {
-		c.transport.Hurry(by)
-	}
+	c.transport.Hurry(by)
 	c.startWriter()
 	c.changed.Broadcast()
 	c.hub.Metrics.closes.WithLabelValues(why.Reason).Inc()

@@ -24,7 +24,8 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// client is a transport, and the client at its other end.
+// client is a transport, and the client at its other end. transport_test.go
+// holds it to what the real one does.
 type client struct {
 	*Conn
 	in    chan string
@@ -93,6 +94,9 @@ func (c *client) Write(frames []outgoing) error {
 	c.mu.Lock()
 	blocked := c.blocked
 	c.mu.Unlock()
+	if c.hurried.Err() != nil {
+		return os.ErrDeadlineExceeded
+	}
 	if blocked != nil {
 		select {
 		case <-blocked:

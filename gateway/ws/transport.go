@@ -23,7 +23,8 @@ type transport interface {
 	Write(frames []outgoing) error
 	// SetReadDeadline ends the wait of NextReader at t.
 	SetReadDeadline(t time.Time) error
-	// Hurry ends a Write that is under way at t.
+	// Hurry ends all writing at t: a Write that is under way then fails, and so
+	// does each that comes later. A second t counts only if it is earlier.
 	Hurry(t time.Time)
 	Close() error
 }
@@ -93,7 +94,7 @@ func (s *socket) Write(frames []outgoing) error {
 	return s.wire.uncork()
 }
 
-func (s *socket) Hurry(t time.Time) { s.wire.Conn.SetWriteDeadline(t) }
+func (s *socket) Hurry(t time.Time) { s.wire.hurry(t) }
 
 // hijacker puts a wire under the WebSocket.
 type hijacker struct {
@@ -112,11 +113,14 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // wire is a network connection whose writes are gathered while it is corked,
 // so that many small frames go out in one system call. Each write to the
-// network has writeWait to succeed.
+// network has writeWait to succeed, and all of them together what hurry says.
 type wire struct {
 	net.Conn
 	mu     sync.Mutex
 	corked *[]byte // what was written since cork, or nil
+
+	deadline sync.Mutex // of writes; never held while one is under way
+	last     time.Time  // after which nothing is written; zero is never
 }
 
 // SetWriteDeadline does nothing: writes set their own.
@@ -166,6 +170,34 @@ func (w *wire) flush() error {
 }
 
 func (w *wire) write(p []byte) (int, error) {
-	w.Conn.SetWriteDeadline(time.Now().Add(writeWait))
-	return w.Conn.Write(p)
+	w.deadline.Lock()
+	by := time.Now().Add(writeWait)
+	if !w.last.IsZero() && w.last.Before(by) {
+		by = w.last
+	}
+	w.Conn.SetWriteDeadline(by)
+	w.deadline.Unlock()
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		w.reset()
+	}
+	return n, err
+}
+
+// hurry ends all writes at t, those that have not begun included.
+func (w *wire) hurry(t time.Time) {
+	w.deadline.Lock()
+	defer w.deadline.Unlock()
+	if w.last.IsZero() || t.Before(w.last) {
+		w.last = t
+		w.Conn.SetWriteDeadline(t)
+	}
+}
+
+// reset has what the client did not take forgotten when the connection is
+// closed: the kernel would go on offering it for minutes, to whoever it is for.
+func (w *wire) reset() {
+	if c, ok := w.Conn.(*net.TCPConn); ok {
+		c.SetLinger(0)
+	}
 }
