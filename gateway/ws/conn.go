@@ -50,7 +50,7 @@ type Conn struct {
 	// The reader's own.
 	sent   int64 // messages that the client has sent
 	sends  *rate.Limiter
-	others *rate.Limiter
+	others *rate.Limiter // of whatever is no message: other frames, frames that make no sense, pings, pongs
 	flood  *rate.Limiter // of what went beyond the other two; nil until then
 	bad    int           // frames in a row that made no sense
 	typed  typed

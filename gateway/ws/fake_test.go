@@ -66,6 +66,9 @@ func (c *client) NextReader() (int, io.Reader, error) {
 			case s == "pong":
 				c.onPong("")
 				continue
+			case s == "ping":
+				c.onPing("")
+				continue
 			case s == "stall":
 				return websocket.TextMessage, stalled{c}, nil
 			}

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -43,6 +44,10 @@ const (
 	readBuffer  = 512
 	writeBuffer = 1024
 	corkBuffer  = 32 << 10
+
+	// fragmentRoom is how many bytes the headers of a message's fragments, what
+	// comes between them and the beginning of the next message may have.
+	fragmentRoom = 16 << 10
 )
 
 var (
@@ -83,6 +88,15 @@ func (s *socket) handle(ping, pong func(string) error) {
 	s.SetCloseHandler(func(int, string) error { return nil })
 }
 
+// NextReader waits for a message. What is read for it is bounded: empty fragments
+// make no message larger, and would never come to an end.
+func (s *socket) NextReader() (int, io.Reader, error) {
+	s.wire.bound(0)
+	op, r, err := s.Conn.NextReader()
+	s.wire.bound(im.MaxFrame + fragmentRoom)
+	return op, r, err
+}
+
 func (s *socket) Write(frames []outgoing) error {
 	s.wire.cork()
 	for _, f := range frames {
@@ -119,6 +133,8 @@ type wire struct {
 	mu     sync.Mutex
 	corked *[]byte // what was written since cork, or nil
 
+	room int // bytes that may still be read; 0 is any number. The reader's own
+
 	deadline sync.Mutex // of writes; never held while one is under way
 	last     time.Time  // after which nothing is written; zero is never
 }
@@ -142,6 +158,23 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	*w.corked = append(*w.corked, p...)
 	return len(p), nil
+}
+
+// errFragments ends a connection whose message has too much around it.
+var errFragments = errors.New("the fragments of a message have too much around them")
+
+// bound has Read fail after so many bytes more; 0 is any number.
+func (w *wire) bound(room int) { w.room = room }
+
+func (w *wire) Read(p []byte) (int, error) {
+	if w.room == 0 {
+		return w.Conn.Read(p)
+	}
+	n, err := w.Conn.Read(p[:min(len(p), w.room)])
+	if w.room -= n; w.room == 0 && err == nil {
+		err = errFragments
+	}
+	return n, err
 }
 
 func (w *wire) cork() {

@@ -2,10 +2,12 @@ package ws
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +15,26 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidings-im/tidings/shared/frame"
+	"github.com/tidings-im/tidings/shared/im"
 )
 
-// dialed returns the transport of a connection whose client reads a little now
+// slowly returns the transport of a connection whose client reads a little now
 // and then, less than is written, until the test ends.
-func dialed(t *testing.T) *socket {
+func slowly(t *testing.T) *socket {
+	t.Helper()
+	s, c := dialed(t)
+	go func() {
+		for tick := time.NewTicker(2 * time.Millisecond); ; <-tick.C {
+			if _, err := io.CopyN(io.Discard, c.NetConn(), 8<<10); err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// dialed returns the two ends of a connection.
+func dialed(t *testing.T) (*socket, *websocket.Conn) {
 	t.Helper()
 	opened := make(chan *socket, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,14 +58,7 @@ func dialed(t *testing.T) *socket {
 	}
 	s := <-opened
 	t.Cleanup(func() { c.Close(); s.Close() })
-	go func() {
-		for tick := time.NewTicker(2 * time.Millisecond); ; <-tick.C {
-			if _, err := io.CopyN(io.Discard, c.NetConn(), 8<<10); err != nil {
-				return
-			}
-		}
-	}()
-	return s
+	return s, c
 }
 
 // The tests of connections go by the transport of fake_test.go, so what holds
@@ -62,7 +72,7 @@ func TestP7ATransportThatIsHurriedWritesNoLonger(t *testing.T) {
 		name string
 		open func() transport
 	}{
-		{"a socket", func() transport { return dialed(t) }},
+		{"a socket", func() transport { return slowly(t) }},
 		{"the fake", func() transport { c := newClient(); c.block(); return c }},
 	} {
 		const hurry, slack = 300 * time.Millisecond, 1200 * time.Millisecond
@@ -85,5 +95,53 @@ func TestP7ATransportThatIsHurriedWritesNoLonger(t *testing.T) {
 		s, start = tt.open(), time.Now()
 		s.Hurry(start.Add(hurry))
 		ended("a write that began afterwards", start, s.Write(batch))
+	}
+}
+
+func TestP7FragmentsOfNothingComeToAnEnd(t *testing.T) {
+	s, c := dialed(t)
+	go func() {
+		frames := []byte{0x01, 0x80, 0, 0, 0, 0} // the beginning of a text, masked
+		for range 1000 {
+			frames = append(frames, 0x00, 0x80, 0, 0, 0, 0) // more of it, which is nothing
+		}
+		for err := error(nil); err == nil; frames = frames[:6*1000] {
+			_, err = c.NetConn().Write(frames)
+			copy(frames[:6], frames[6:]) // the beginning comes once
+		}
+	}()
+	s.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, r, err := s.NextReader()
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	if !errors.Is(err, errFragments) {
+		t.Errorf("reading ended with %v", err)
+	}
+}
+
+func TestAMessageInManyFragmentsArrives(t *testing.T) {
+	s, c := dialed(t)
+	for range 3 {
+		want := bytes.Repeat([]byte("x"), im.MaxFrame)
+		w, err := c.NextWriter(websocket.TextMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part := range slices.Chunk(want, 5000) {
+			if _, err := w.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, r, err := s.NextReader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes arrive, %v", len(got), err)
+		}
 	}
 }

@@ -608,3 +608,52 @@ func TestTheRingMeetsEachConnectionOnceInAPeriod(t *testing.T) {
 		}
 	})
 }
+
+// Each kind of frame costs the gateway something, be it only to read it. All are
+// in a limit, and whoever goes far beyond is closed.
+func TestP7FramesOfAnyKindAreLimited(t *testing.T) {
+	for _, kind := range []string{
+		"ping", "pong", "nonsense", `{"type":"ping"}`, `{"type":"send","id":"1","text":5}`, `{"type":"send","id":"1","to":"nowhere"}`,
+		`{"type":"typing"}`, `{"type":"token","token":"none"}`,
+	} {
+		inBubble(t, func(t *testing.T, w *world, h *Hub) {
+			h.SendRate, h.SendBurst = 20, 60
+			c := connect(h, "ann", time.Hour)
+			c.frames()
+			sent := 0
+			told := 0
+			for ; sent < 20_000 && !c.ending(); sent++ {
+				c.in <- kind
+				synctest.Wait()
+				c.bad = min(c.bad, maxBad-2) // as if good ones were among them
+				told += len(c.frames())
+			}
+			settle(closeWait + time.Second)
+			if !c.isClosed() || sent > 60*floodBurst+60+1 {
+				t.Errorf("%s: closed is %t after %d frames", kind, c.isClosed(), sent)
+			}
+			if kind != "pong" && told == 0 {
+				t.Errorf("%s is never answered", kind)
+			}
+			if always := strings.Contains(kind, "send") || strings.Contains(kind, "token"); !always && told > 60+3 {
+				t.Errorf("%s is answered %d times", kind, told)
+			}
+		})
+	}
+}
+
+func TestPingsAndPongsAtAnOrdinaryPaceAreNoFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		h.SendRate, h.SendBurst = 20, 60
+		c := connect(h, "ann", time.Hour)
+		c.frames()
+		for range 200 {
+			c.in <- "ping"
+			c.in <- "pong"
+			settle(time.Second)
+		}
+		if got := len(c.frames()); got != 200 || c.isClosed() {
+			t.Errorf("200 pings are answered by %d pongs, closed is %t", got, c.isClosed())
+		}
+	})
+}
