@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -605,6 +606,42 @@ func TestTheRingMeetsEachConnectionOnceInAPeriod(t *testing.T) {
 		}
 		if got := len(r.all()); got != 505 {
 			t.Errorf("there are %d connections, want 505", got)
+		}
+	})
+}
+
+// Who is signed out is closed without a look at everybody else.
+func TestP7TheEndOfASessionCostsNoMoreWithManyConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		const others = 2000
+		var strangers []*Conn
+		for i := range others {
+			c := h.newConn(newClient(), im.Conn{ID: im.NewID(), User: fmt.Sprint("user-", i), Session: "s"}, time.Now().Add(time.Hour))
+			h.add(c)
+			strangers = append(strangers, c)
+		}
+		ann, bob := connect(h, "ann", time.Hour), connect(h, "bob", time.Hour)
+		ended, err := h.seal(event.SessionEnded, "ann", event.Ended{Session: "s", Reason: "revoked"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 50 {
+			if err := h.endSession(ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if n := (after.TotalAlloc - before.TotalAlloc) / 50; n > 2*others {
+			t.Errorf("each end takes %d bytes, with %d connections of others", n, others)
+		}
+		settle(closeWait + time.Second)
+		if !ann.isClosed() || bob.isClosed() {
+			t.Errorf("closed are ann: %t, bob, whose session has the same name: %t", ann.isClosed(), bob.isClosed())
+		}
+		for _, c := range strangers {
+			h.remove(c)
 		}
 	})
 }
