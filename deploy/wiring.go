@@ -200,10 +200,10 @@ var secrets = []string{
 }
 
 // choices are the settings that are no secrets and that nobody but who deploys
-// knows: without them a feature does nothing, or links lead nowhere. All other
-// settings have defaults that work.
+// knows: without them a feature does nothing, or links lead nowhere; or that more
+// than one part has to know of. All other settings have defaults that work.
 var choices = []string{
-	"ARCHIVE_AFTER", "INBOX_KEEP", "INBOX_KEEP_ENTRIES", "MAIL_FROM", "NOTIFY_WEBHOOK_URL", "OAUTH_REDIRECTS", "S3_PUBLIC_URL", "SERVICE_NAME", "VAPID_CONTACT",
+	"ARCHIVE_AFTER", "INBOX_KEEP", "INBOX_KEEP_ENTRIES", "KAFKA_RETENTION_DEADLETTERS", "KAFKA_RETENTION_MESSAGES", "MAIL_FROM", "NOTIFY_WEBHOOK_URL", "OAUTH_REDIRECTS", "S3_PUBLIC_URL", "SERVICE_NAME", "VAPID_CONTACT",
 }
 
 // wire asks each function what it reads when it starts: so nothing is given a
