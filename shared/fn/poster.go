@@ -22,7 +22,8 @@ type Poster struct {
 	foreign ForeignAnswers
 }
 
-// OpenPoster returns a Poster whose requests may take so long each.
+// OpenPoster returns a Poster whose requests may take so long each. It is not for
+// being called while something else of the process is opened (proc.Share).
 func OpenPoster(env *proc.Env, timeout time.Duration) (*Poster, error) {
 	foreign, err := OpenForeignAnswers(env)
 	return &Poster{client: NewHTTPClient(timeout), foreign: foreign}, err

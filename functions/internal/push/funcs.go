@@ -89,15 +89,12 @@ var Presence = fn.Func{
 func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 	set := env.Settings()
 	timeout := set.Duration(settingTimeout)
-	seal, err := fn.Keyring(env)
-	if err := errors.Join(set.Err(), err); err != nil {
+	seal, sealErr := fn.Keyring(env)
+	poster, posterErr := fn.OpenPoster(env, timeout)
+	if err := errors.Join(set.Err(), sealErr, posterErr); err != nil {
 		return nil, err
 	}
 	return proc.Share(env, "push.delivery", func() (*delivery, func() error, error) {
-		poster, err := fn.OpenPoster(env, timeout)
-		if err != nil {
-			return nil, nil, err
-		}
 		d := &delivery{
 			conns:    cache,
 			gateways: cache.NewGateways(),
