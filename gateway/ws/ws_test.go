@@ -694,3 +694,14 @@ func TestPingsAndPongsAtAnOrdinaryPaceAreNoFlood(t *testing.T) {
 		}
 	})
 }
+
+func TestP7APanicOverWhatAClientSendsEndsItsConnectionOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		c, other := connect(h, "ann", time.Hour), connect(h, "bob", time.Hour)
+		c.in <- `{"type":"token","token":"panic"}`
+		settle(closeWait + time.Second)
+		if !c.isClosed() || other.isClosed() || len(h.Users()) != 1 {
+			t.Errorf("closed are %t and %t; here are %v", c.isClosed(), other.isClosed(), h.Users())
+		}
+	})
+}
