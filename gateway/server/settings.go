@@ -21,7 +21,7 @@ var (
 	settingForwarded    = proc.Setting{Name: "CLIENT_ADDRESS_HEADER", Doc: "header in which the balancer before the gateway says who the client is, such as X-Forwarded-For; unset, it is who connects. Set it only if no client can reach the gateway but through the balancer"}
 	settingOrigins      = proc.Setting{Name: "ALLOWED_ORIGINS", Doc: "origins of the pages that may use the gateway, separated by commas, such as https://chat.example.org; * is any; pages of the gateway's own host always may connect to /ws"}
 	settingConnections  = proc.Setting{Name: "MAX_CONNECTIONS", Default: "50000", Doc: "most connections of one gateway; more are told to come back later (503)"}
-	settingRate         = proc.Setting{Name: "SEND_RATE", Default: "20", Doc: "messages per second that one connection may send, and as many other frames"}
+	settingRate         = proc.Setting{Name: "SEND_RATE", Default: "20", Doc: "messages per second that one connection may send, and as many other frames, WebSocket pings and pongs among them"}
 	settingBurst        = proc.Setting{Name: "SEND_BURST", Default: "60", Doc: "how many more of them it may send at once"}
 	settingLanes        = proc.Setting{Name: "LANES", Default: "8", Doc: "requests to chat-ingest that a gateway has under way at a time"}
 	settingPing         = proc.Setting{Name: "PING_INTERVAL", Default: "25s", Doc: "how often each connection is pinged"}

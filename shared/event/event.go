@@ -130,7 +130,7 @@ type Signalled struct {
 }
 
 // Ended says that connections are to be closed: those of a session, or one by
-// its id.
+// its id. The subject of the event is the user whose they are.
 type Ended struct {
 	Session string `json:"session,omitempty"`
 	Conn    string `json:"conn,omitempty"`

@@ -201,7 +201,7 @@ func (g *generation) consume(ctx context.Context, topic string, a kafkago.Partit
 // handle reports whether records are done. If they are not, ctx is.
 func (g *generation) handle(ctx context.Context, topic string, partition int, records []Record) bool {
 	for attempt := 0; ; attempt++ {
-		err := g.Handle(ctx, topic, partition, records)
+		err := proc.Protect(func() error { return g.Handle(ctx, topic, partition, records) })
 		if err == nil {
 			return true
 		}

@@ -23,9 +23,13 @@ import (
 var (
 	settingPrivate = proc.Setting{Name: "TOKEN_PRIVATE_KEY", Need: true, Secret: true, Doc: "Ed25519 key that signs access tokens, PKCS #8 in PEM (openssl genpkey -algorithm ed25519); only what signs in needs it: user-login, token-refresh, oauth-callback, bot-login"}
 	settingPublic  = proc.Setting{Name: "TOKEN_PUBLIC_KEYS", Need: true, Secret: true, Doc: "Ed25519 keys whose access tokens are believed, one or more PEM blocks one after another (openssl pkey -pubout); add the new one everywhere before signing with it"}
-	settingTTL     = proc.Setting{Name: "TOKEN_TTL", Default: "15m", Doc: "how long an access token is good"}
+	settingTTL     = proc.Setting{Name: "TOKEN_TTL", Default: "15m", Doc: "how long an access token is good, at most 24h: for longer it is not remembered that a session has ended"}
 	settingIssuer  = proc.Setting{Name: "TOKEN_ISSUER", Default: "tidings", Doc: "issuer written into access tokens and asked of them"}
 )
+
+// MaxTTL is the longest that an access token may be good. Whoever notes that a
+// session has ended does so for longer.
+const MaxTTL = 24 * time.Hour
 
 // leeway is by how much clocks of different machines may disagree.
 const leeway = 5 * time.Second
@@ -54,6 +58,9 @@ func OpenIssuer(env *proc.Env) (*Issuer, error) {
 	text, issuer, ttl := set.String(settingPrivate), set.String(settingIssuer), set.Duration(settingTTL)
 	if err := set.Err(); err != nil {
 		return nil, err
+	}
+	if ttl > MaxTTL {
+		return nil, fmt.Errorf("setting %s: %s is more than %s (%s)", settingTTL.Name, ttl, MaxTTL, settingTTL.Doc)
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {

@@ -1,9 +1,8 @@
 package account
 
 import (
+	"context"
 	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -320,9 +319,7 @@ func TestAMailThatIsAskedForWhileOthersAreSentIsSentAtOnce(t *testing.T) {
 // Of those who ask while the function runs, the first has it called once more.
 func TestAWakeIsNotLostWhileAnotherIsUnderWay(t *testing.T) {
 	called, goOn := make(chan struct{}, 9), make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called <- struct{}{}; <-goOn }))
-	t.Cleanup(srv.Close)
-	wake := newWake(srv.URL, srv.Client(), imtest.Log(t))
+	wake := newWake(func(context.Context) error { called <- struct{}{}; <-goOn; return nil }, imtest.Log(t))
 	wake()
 	<-called
 	for range 5 {

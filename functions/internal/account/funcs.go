@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
@@ -281,12 +280,15 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 
 // openWake returns the process's wake of mail-send.
 func openWake(env *proc.Env) (wake, error) {
+	urls, urlErr := fn.OpenURLs(env)
+	poster, posterErr := fn.OpenPoster(env, wakeTime)
+	if err := errors.Join(urlErr, posterErr); err != nil {
+		return nil, err
+	}
 	return proc.Share(env, "account.wake", func() (wake, func() error, error) {
-		urls, err := fn.OpenURLs(env)
-		if err != nil {
-			return nil, nil, err
+		tick := func(ctx context.Context) error {
+			return poster.Tick(ctx, SendMails.Name, urls.Of(SendMails.Name))
 		}
-		client := &http.Client{Timeout: wakeTime, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}}
-		return newWake(urls.Of(SendMails.Name), client, env.Log), func() error { client.CloseIdleConnections(); return nil }, nil
+		return newWake(tick, env.Log), poster.Close, nil
 	})
 }

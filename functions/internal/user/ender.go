@@ -13,14 +13,15 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/token"
 )
 
 const (
 	source = "/functions/user"
 
 	// endedFor is how long a session is known to have ended: longer than any
-	// access token of it may still be good.
-	endedFor = 24 * time.Hour
+	// access token of it may still be good, with an hour for clocks that differ.
+	endedFor = token.MaxTTL + time.Hour
 
 	// afterTime is how long who has done what they were asked for goes on with
 	// what session-sweep would do otherwise.

@@ -327,15 +327,18 @@ func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
 	if err := errors.Join(dbErr, redisErr, sealErr); err != nil {
 		return nil, err
 	}
-	client := fn.NewHTTPClient(endTimeout)
-	env.OnClose(func() error { client.CloseIdleConnections(); return nil })
+	poster, err := fn.OpenPoster(env, endTimeout)
+	if err != nil {
+		return nil, err
+	}
+	env.OnClose(poster.Close)
 	return &ender{
 		marks:    cache,
 		told:     db,
 		conns:    cache,
 		gateways: cache.NewGateways(env),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
-			return fn.Post(ctx, client, url, events)
+			return poster.Deliver(ctx, "gateway", url, events)
 		},
 		seal: seal,
 		log:  env.Log,
