@@ -203,7 +203,7 @@ var secrets = []string{
 // knows: without them a feature does nothing, or links lead nowhere. All other
 // settings have defaults that work.
 var choices = []string{
-	"ARCHIVE_AFTER", "INBOX_KEEP", "INBOX_KEEP_ENTRIES", "MAIL_FROM", "NOTIFY_WEBHOOK_URL", "OAUTH_REDIRECTS", "S3_PUBLIC_URL", "SERVICE_NAME", "VAPID_CONTACT",
+	"ARCHIVE_AFTER", "AUDIT_TOPIC", "INBOX_KEEP", "INBOX_KEEP_ENTRIES", "MAIL_FROM", "NOTIFY_WEBHOOK_URL", "OAUTH_REDIRECTS", "S3_PUBLIC_URL", "SERVICE_NAME", "VAPID_CONTACT",
 }
 
 // wire asks each function what it reads when it starts: so nothing is given a
@@ -300,5 +300,6 @@ func pretended() (map[string]string, error) {
 		"S3_URL":            "http://key:secret@127.0.0.1:1/files",
 		"ARCHIVE_URL":       "http://key:secret@127.0.0.1:1/archive",
 		"FUNCTION_URL":      "http://127.0.0.1:1/{function}",
+		"AUDIT_TOPIC":       "true", // who writes it needs a way to Kafka, if it is to be turned on
 	}, nil
 }
