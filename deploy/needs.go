@@ -176,6 +176,7 @@ func pretended(store string, without ...string) map[string]string {
 		"S3_URL":                "http://key:secret@127.0.0.1:1/files",
 		"ARCHIVE_URL":           "http://key:secret@127.0.0.1:1/archive",
 		"FUNCTION_URL":          "http://127.0.0.1:1/{function}",
+		"AUDIT_TOPIC":           "true", // who writes it needs a way to Kafka, if it is to be turned on
 		"SMTP_URL":              "smtp://127.0.0.1:1",
 		"OAUTH_PROVIDERS":       `[{"name": "github", "kind": "github", "client_id": "id", "client_secret": "secret"}]`,
 		"NOTIFY_WEBHOOK_URL":    "https://127.0.0.1:1",

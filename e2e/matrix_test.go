@@ -307,8 +307,9 @@ var requests = map[string]func(situation) request{
 		}
 		return request{"session": s.caller.Session}
 	},
-	"user-delete":  func(s situation) request { return own(s, request{"password": rightPassword}) },
-	"presence-get": func(s situation) request { return request{"users": s.other} },
+	"session-prove": func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"user-delete":   func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"presence-get":  func(s situation) request { return request{"users": s.other} },
 
 	"friend-request":  func(s situation) request { return request{"user": s.otherOrMe()} },
 	"friend-requests": func(s situation) request { return own(s, request{"direction": "incoming"}) },

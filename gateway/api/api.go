@@ -130,7 +130,7 @@ func (a *api) guard(next http.Handler) http.Handler {
 		}
 		if from := r.Header.Get("Origin"); from != "" && a.Origins.Allows(from) {
 			h.Set("Access-Control-Allow-Origin", from)
-			h.Set("Access-Control-Expose-Headers", "Retry-After")
+			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -22,6 +22,7 @@ const (
 	Signal           = "dev.tidings.signal.v1"            // Signalled; gateway → push-fanout → gateway
 	Push             = "dev.tidings.push.v1"              // Pushed; push-fanout → gateway
 	SessionEnded     = "dev.tidings.session.ended.v1"     // Ended; → gateway
+	SecurityRecorded = "dev.tidings.security.recorded.v1" // audit.Record; on TopicAudit
 	PresenceChanged  = "dev.tidings.presence.changed.v1"  // Changed; gateway → push-presence
 )
 
@@ -33,6 +34,7 @@ const (
 	TopicMessages    = "tidings.messages"
 	TopicDeliveries  = "tidings.deliveries"
 	TopicDeadLetters = "tidings.deadletters"
+	TopicAudit       = "tidings.audit"
 )
 
 // An Event is a CloudEvent of ours: its attributes, the extensions we use and

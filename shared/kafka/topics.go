@@ -22,6 +22,18 @@ var (
 	settingDeadLetters = proc.Setting{Name: "KAFKA_RETENTION_DEADLETTERS", Default: "720h", Doc: "how long tidings.deadletters keeps what failed where it is created: the time to look into it and to replay. With KAFKA_RETENTION_MESSAGES it says what may be trimmed of inboxes"}
 )
 
+var (
+	settingAudit          = proc.Setting{Name: "AUDIT_TOPIC", Default: "false", Doc: "whether records of the security log are written to the topic tidings.audit, beside the log of the process; who writes them needs KAFKA_BROKERS then"}
+	settingAuditRetention = proc.Setting{Name: "KAFKA_RETENTION_AUDIT", Default: "2160h", Doc: "how long tidings.audit keeps records of the security log where it is created"}
+)
+
+// AuditOn reports whether records of the security log are written to TopicAudit.
+func AuditOn(env *proc.Env) (bool, error) {
+	set := env.Settings()
+	on := set.Bool(settingAudit)
+	return on, set.Err()
+}
+
 const (
 	maxMessageBytes = 1 << 20
 
@@ -56,6 +68,7 @@ func EnsureTopics(ctx context.Context, env *proc.Env) error {
 		topicConfig(event.TopicMessages, partitions, replication, maxMessageBytes, set.Duration(settingMessages)),
 		topicConfig(event.TopicDeliveries, partitions, replication, maxMessageBytes, set.Duration(settingDeliveries)),
 		topicConfig(event.TopicDeadLetters, 1, replication, maxDeadLetterBytes, set.Duration(settingDeadLetters)),
+		topicConfig(event.TopicAudit, 1, replication, maxMessageBytes, set.Duration(settingAuditRetention)),
 	}
 	if err := set.Err(); err != nil {
 		return err

@@ -3,6 +3,8 @@ package account
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +13,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
@@ -144,6 +147,71 @@ func TestP6ForgettingAPasswordTellsNobodyWhoThereIs(t *testing.T) {
 	}
 }
 
+// Who has proved an address is told of what somebody else may have changed.
+func TestOwnersAreToldByMailOfWhatHasChanged(t *testing.T) {
+	w := newWorld(t, nil)
+	ann := w.verified("ann", "ann@example.org")
+	bob := w.join("bob") // who has proved none
+	told := func(want ...string) {
+		t.Helper()
+		w.told = nil
+		w.noMail()
+		if !slices.Equal(w.told, want) {
+			t.Errorf("told %q, want %q", w.told, want)
+		}
+	}
+	for _, who := range []user.SignedIn{ann, bob} {
+		var f factorSecret
+		w.call("totp-setup", who.AccessToken, 200, fields{"password": "correct horse"}, &f)
+		var r recovery
+		w.call("totp-confirm", who.AccessToken, 200, fields{"code": codeAt(t, f.Secret, 0)}, &r)
+		if who.User.ID == ann.User.ID {
+			told("ann@example.org A second factor was added")
+		}
+		w.call("totp-delete", who.AccessToken, 200, fields{"password": "correct horse", "code": r.Codes[0]}, nil)
+		w.call("totp-delete", who.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	}
+	told("ann@example.org The second factor was removed")
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.call("password-reset", "", 200, fields{"email": "ann@example.org", "code": w.mail("ann@example.org"), "new": "battery staple"}, nil)
+	told("ann@example.org Your password was changed")
+	ann = w.login("ann", "battery staple")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org"}, nil)
+	told()
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "eve@example.org"}, nil)
+	told("ann@example.org Your e-mail address was changed")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "mia@example.org"}, nil) // the one before was proved by nobody
+	told()
+}
+
+// What somebody may have left behind who had the old password ends with it,
+// unless its owner says otherwise.
+func TestP6AResetEndsBotsAndIdentitiesToo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		keep fields
+		left int
+	}{
+		"by default":                {fields{}, 0},
+		"unless it is said to keep": {fields{"revoke_bots": false, "revoke_identities": false}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			ann := w.verified("ann", "ann@example.org")
+			w.exec(`INSERT INTO identities (issuer, subject, provider, user_id) VALUES ('i', 's', 'p', $1)`, ann.User.ID)
+			w.exec(`INSERT INTO users (id, account, name, password, owner_id) VALUES ('bbbbbbbbbbbbbbbb', 'bot', 'B', '', $1)`, ann.User.ID)
+			w.exec(`INSERT INTO sessions (id, user_id, device, platform, created) VALUES ('tttttttttttttttt', 'bbbbbbbbbbbbbbbb', 'd', 'bot', now())`)
+			w.exec(`INSERT INTO webhooks (id, bot_id, url, secret) VALUES ('wwwwwwwwwwwwwwww', 'bbbbbbbbbbbbbbbb', 'https://example.org', '')`)
+			w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+			in := fields{"email": "ann@example.org", "code": w.mail("ann@example.org"), "new": "battery staple"}
+			maps.Copy(in, tt.keep)
+			w.call("password-reset", "", 200, in, nil)
+			w.counts(tt.left, `SELECT count(*) FROM identities`)
+			w.counts(tt.left, `SELECT count(*) FROM sessions WHERE user_id = 'bbbbbbbbbbbbbbbb' AND ended IS NULL`)
+			w.counts(tt.left, `SELECT count(*) FROM webhooks WHERE disabled IS NULL`)
+		})
+	}
+}
+
 func TestAPasswordIsReset(t *testing.T) {
 	w := newWorld(t, nil)
 	ann := w.verified("ann", "ann@example.org")
@@ -254,6 +322,7 @@ func TestMailsComeThroughOutages(t *testing.T) {
 		w.call("user-update", ann.AccessToken, 200, fields{"email": email}, nil)
 		w.call("email-verify", ann.AccessToken, 200, fields{"password": "battery staple"}, nil)
 	}
+	w.exec(`DELETE FROM mails WHERE purpose <> 'verify'`) // that the one before was changed
 	other := newSender(t, w)
 	var all sync.WaitGroup
 	for range 3 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/mail"
@@ -34,6 +35,7 @@ var VerifyEmail = fn.Func{
 	Name:    "email-verify",
 	Accepts: event.CallType("email-verify"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -52,6 +54,7 @@ var ConfirmEmail = fn.Func{
 	Name:    "email-confirm",
 	Accepts: event.CallType("email-confirm"),
 	Public:  true,
+	Proof:   fn.Fresh(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -126,6 +129,7 @@ var StartOAuth = fn.Func{
 	Name:    "oauth-start",
 	Accepts: event.CallType("oauth-start"),
 	Public:  true,
+	Proof:   fn.AskedInside(), // to link
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		gate, gateErr := redis.OpenGate(ctx, env)
 		cache, redisErr := redis.Open(ctx, env)
@@ -160,10 +164,11 @@ var EndOAuth = fn.Func{
 		begin, beginErr := user.OpenBeginner(ctx, env)
 		v, vaultErr := vault.Open(env)
 		providers, providersErr := openProviders(env)
-		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, vaultErr, providersErr); err != nil {
+		records, auditErr := audit.Open(ctx, env, true)
+		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, vaultErr, providersErr, auditErr); err != nil {
 			return fn.Handler{}, err
 		}
-		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, second: second, begin: begin, vault: v}
+		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, second: second, begin: begin, vault: v, audit: records}
 		return fn.CallMaybe(gate, b.call), nil
 	},
 }
@@ -188,6 +193,7 @@ var DeleteIdentity = fn.Func{
 	Name:    "identity-delete",
 	Accepts: event.CallType("identity-delete"),
 	Public:  true,
+	Proof:   fn.Fresh(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -203,6 +209,7 @@ var SetUpTOTP = fn.Func{
 	Name:    "totp-setup",
 	Accepts: event.CallType("totp-setup"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -239,6 +246,7 @@ var DeleteTOTP = fn.Func{
 	Name:    "totp-delete",
 	Accepts: event.CallType("totp-delete"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)

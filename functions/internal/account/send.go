@@ -120,12 +120,16 @@ func (s *sender) one(ctx context.Context, m im.Mail) error {
 	if err != nil {
 		return err
 	}
-	typed := vault.NewCode(codeLen)
-	code, _ := vault.ParseCode(typed, codeLen)
-	if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
-		return err
+	text, tells := s.tell(m, u)
+	if !tells {
+		typed := vault.NewCode(codeLen)
+		code, _ := vault.ParseCode(typed, codeLen)
+		if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
+			return err
+		}
+		text = s.write(m, u, typed)
 	}
-	err = s.smtp.Send(ctx, s.write(m, u, typed))
+	err = s.smtp.Send(ctx, text)
 	switch {
 	case errors.Is(err, im.Invalid):
 		s.log.ErrorContext(ctx, "a mail is refused for good", "purpose", m.Purpose, "user", u.ID, "err", err)
@@ -157,4 +161,35 @@ func (s *sender) write(m im.Mail, u im.User, code string) mail.Mail {
 	line("It is good for %d minutes. Nobody of %s will ever ask you for it.", int(codeLife.Minutes()), s.service)
 	line("If you did not ask for it, there is nothing that you have to do.")
 	return mail.Mail{To: m.Email, Subject: s.service + ": " + subject, Text: text.String()}
+}
+
+// changes are what mails tell of that has changed.
+var changes = map[string]struct{ subject, text string }{
+	im.MailEmailChanged:    {"Your e-mail address was changed", "The e-mail address of your account %q of %s was this one, and is another now, or none."},
+	im.MailPasswordChanged: {"Your password was changed", "Your account %q of %s has a new password. All devices were signed out."},
+	im.MailFactorAdded:     {"A second factor was added", "Signing in to your account %q of %s takes a code of an authenticator now."},
+	im.MailFactorRemoved:   {"The second factor was removed", "Signing in to your account %q of %s takes no code of an authenticator any more."},
+}
+
+// tell returns a mail that tells of what has changed, and false if m is of
+// another purpose. There is no link in it to follow.
+func (s *sender) tell(m im.Mail, u im.User) (mail.Mail, bool) {
+	c, ok := changes[m.Purpose]
+	if !ok {
+		return mail.Mail{}, false
+	}
+	text := fmt.Sprintf(c.text, u.Account, s.service) + `
+
+If it was you, there is nothing that you have to do.
+If it was not, somebody else is signed in as you: choose a new password, and look at
+your devices, bots and accounts elsewhere.
+`
+	if m.Purpose == im.MailEmailChanged {
+		text = fmt.Sprintf(c.text, u.Account, s.service) + `
+
+If it was you, there is nothing that you have to do.
+If it was not, sign in, choose a new password, and give your e-mail address again.
+`
+	}
+	return mail.Mail{To: m.Email, Subject: s.service + ": " + c.subject, Text: text}, true
 }

@@ -56,6 +56,7 @@ var Subscribe = fn.Func{
 	Name:    "push-subscribe",
 	Accepts: event.CallType("push-subscribe"),
 	Public:  true,
+	Proof:   fn.AskedInside(), // to be shown what messages say, unless it is already
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		most := set.Int(settingMost, 1)
@@ -64,10 +65,11 @@ var Subscribe = fn.Func{
 		gate, gateErr := redis.OpenGate(ctx, env)
 		limit, limitErr := redis.OpenLimit(ctx, env, redis.PushSubscriptions)
 		urls, urlErr := webhook.OpenRule(env)
-		if err := errors.Join(set.Err(), keyErr, dbErr, gateErr, limitErr, urlErr); err != nil {
+		fresh, freshErr := fn.FreshFor(env)
+		if err := errors.Join(set.Err(), keyErr, dbErr, gateErr, limitErr, urlErr, freshErr); err != nil {
 			return fn.Handler{}, err
 		}
-		s := &subscriber{store: db, limit: limit, checkURL: urls.CheckURL, checkKey: webpush.CheckP256dh, most: most, on: public != ""}
+		s := &subscriber{store: db, fresh: fresh, limit: limit, checkURL: urls.CheckURL, checkKey: webpush.CheckP256dh, most: most, on: public != ""}
 		return fn.CallAs(gate, s.subscribe), nil
 	},
 }
