@@ -10,6 +10,9 @@ import (
 
 type passwordChanger interface {
 	passwordReader
+	// Self returns a user as they see themselves; NotFound if they are not
+	// there any more.
+	Self(ctx context.Context, user string) (im.Self, error)
 	// ChangePassword puts one hash in the place of another, and ends and
 	// returns all sessions of the user but one. Conflict: it is another by now.
 	ChangePassword(ctx context.Context, user, oldHash, newHash, keep string) (ended []string, err error)
@@ -23,7 +26,7 @@ type passwordRequest struct {
 // changePassword gives the caller another password, and signs out everybody
 // else who knew the old one. Once it is changed the answer says so, whether or
 // not the sessions could be closed at once.
-func changePassword(users passwordChanger, limit limiter, passwords *hasher, end *ender) func(context.Context, im.Caller, passwordRequest) (nothing, error) {
+func changePassword(users passwordChanger, limit knownLimiter, passwords *hasher, end *ender) func(context.Context, im.Caller, passwordRequest) (nothing, error) {
 	return func(ctx context.Context, c im.Caller, in passwordRequest) (nothing, error) {
 		if err := im.CheckPassword(in.New); err != nil {
 			return nothing{}, err
@@ -32,7 +35,14 @@ func changePassword(users passwordChanger, limit limiter, passwords *hasher, end
 		if err != nil {
 			return nothing{}, fmt.Errorf("changing a password: %w", gone(err))
 		}
-		hash, err := passwords.hash(ctx, in.New)
+		u, err := users.Self(ctx, c.User)
+		if err == nil {
+			err = CheckNewPassword(in.New, u.Account, u.Name, u.Email)
+		}
+		if err != nil {
+			return nothing{}, fmt.Errorf("changing a password: %w", gone(err))
+		}
+		hash, err := passwords.hash(ctx, "user "+c.User, in.New)
 		if err != nil {
 			return nothing{}, fmt.Errorf("changing a password: %w", err)
 		}

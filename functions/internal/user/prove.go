@@ -23,15 +23,15 @@ type passwordReader interface {
 }
 
 // prove returns the hash of a caller's password, if password is it. It counts as
-// an attempt to sign in, so that a stolen access token is no way to guess;
-// where the user is does not matter. Who has no password proves by having
-// signed in just now.
-func prove(ctx context.Context, users passwordReader, limit limiter, passwords *hasher, c im.Caller, password string) (hash string, err error) {
+// an attempt of its session to sign in, so that a stolen access token is no way to
+// guess, and neither strangers nor a thief keep the user from it elsewhere. Who
+// has no password proves by having signed in just now.
+func prove(ctx context.Context, users passwordReader, limit knownLimiter, passwords *hasher, c im.Caller, password string) (hash string, err error) {
 	account, hash, err := users.Password(ctx, c.User)
 	if err != nil {
 		return "", err
 	}
-	if err := limit.AllowSignIn(ctx, account, "user "+c.User); err != nil {
+	if err := limit.AllowKnown(ctx, account, c.Session); err != nil {
 		return "", err
 	}
 	if hash == "" {
@@ -49,7 +49,7 @@ func prove(ctx context.Context, users passwordReader, limit limiter, passwords *
 	}
 	right := false
 	if im.CheckPassword(password) == nil {
-		if right, err = passwords.verify(ctx, hash, password); err != nil {
+		if right, err = passwords.verify(ctx, "user "+c.User, hash, password); err != nil {
 			return "", err
 		}
 	}
@@ -69,7 +69,7 @@ var (
 // access token must not do.
 type Prover struct {
 	users     passwordReader
-	limit     limiter
+	limit     knownLimiter
 	passwords *hasher
 }
 
@@ -83,10 +83,10 @@ func (p *Prover) Prove(ctx context.Context, c im.Caller, password string) error 
 // Passwords hashes passwords.
 type Passwords struct{ hasher *hasher }
 
-// Hash returns the hash of a password, as it is stored. Overloaded: too many
-// are waiting.
-func (p Passwords) Hash(ctx context.Context, password string) (string, error) {
-	return p.hasher.hash(ctx, password)
+// Hash returns the hash of a password, as it is stored, for somebody at a network
+// address. Overloaded: too many are waiting.
+func (p Passwords) Hash(ctx context.Context, address, password string) (string, error) {
+	return p.hasher.hash(ctx, queueOf("", address), password)
 }
 
 // Ender has the sockets and the access tokens of sessions refused that have

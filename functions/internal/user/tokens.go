@@ -33,6 +33,7 @@ type issued struct {
 type signedIn struct {
 	User im.User `json:"user"`
 	issued
+	Proof string `json:"device_proof"`
 }
 
 // A refresh token is 256 random bits. Only its hash is stored; it needs no
