@@ -63,7 +63,7 @@ func (db *DB) CreateBot(ctx context.Context, owner string, b im.Bot, first im.Bo
 		if err != nil {
 			return err
 		}
-		if err := free(ctx, tx, b.Account); err != nil {
+		if err := free(ctx, tx, b.Account, owner); err != nil {
 			return err
 		}
 		return addToken(ctx, tx, first, hash)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -64,6 +65,24 @@ func TestTheAccountOfADeletedUserIsNobodysForAWhile(t *testing.T) {
 		var over int
 		if err := db.pool.QueryRow(ctx, `SELECT count(*) FROM former_accounts WHERE until <= now()`).Scan(&over); err != nil || over != 0 {
 			t.Errorf("hold %q: %d are kept for longer, %v", tt.hold, over, err)
+		}
+	}
+	// The owner of a bot may give its account to another of theirs.
+	db := migrated(t, map[string]string{"POSTGRES_URL": url})
+	u := people(t, db, 2)
+	for i, owner := range []string{u[0], u[0], u[1]} {
+		b := im.Bot{ID: im.NewID(), Account: "echo-bot", Name: "E", Created: im.Now()}
+		err := db.CreateBot(ctx, owner, b, im.BotToken{ID: im.NewID(), Bot: b.ID, Name: "first", Scopes: []im.Scope{im.MessagesRead}, Created: im.Now()}, []byte(b.ID), 9)
+		if i == 2 {
+			wants(t, err, im.Conflict)
+			break
+		}
+		wants(t, err, "")
+		if err := attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
+			_, _, err := tx.ForgetBot(ctx, owner, b.ID)
+			return err
+		}); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if _, err := Open(ctx, imtest.Env(t, map[string]string{"POSTGRES_URL": url, "ACCOUNT_HOLD": "soon"})); err == nil {

@@ -20,7 +20,7 @@ func (db *DB) CreateUser(ctx context.Context, u im.User, passwordHash string) er
 		if err != nil {
 			return err
 		}
-		return free(ctx, tx, u.Account)
+		return free(ctx, tx, u.Account, "")
 	})
 	if violates(err, "users_account") {
 		return taken(u.Account, err)

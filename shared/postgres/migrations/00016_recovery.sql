@@ -9,10 +9,12 @@ COMMENT ON COLUMN email_codes.sealed IS 'the code, encrypted by a key that is no
 COMMENT ON COLUMN email_codes.created IS 'when it was mailed first';
 
 CREATE TABLE former_accounts (
-    hash  bytea PRIMARY KEY,
-    until timestamptz NOT NULL
+    hash     bytea PRIMARY KEY,
+    owner_id text COLLATE "C",
+    until    timestamptz NOT NULL
 );
 COMMENT ON TABLE former_accounts IS 'SHA-256 of accounts of users who were deleted, which nobody takes until then; infinity is for ever';
+COMMENT ON COLUMN former_accounts.owner_id IS 'of a bot: whose it was, who may give its account to another of theirs';
 CREATE INDEX former_accounts_until ON former_accounts (until);
 
 -- Avatars of other sites tell these who looks at them. What is shown is what
