@@ -41,11 +41,24 @@ func (s *SignIns) AllowSignIn(ctx context.Context, account, address string) erro
 	return s.allow(ctx, "sign-in:account:{"+account+"}", perAccount*s.perMinute)
 }
 
-// AllowKnown counts an attempt of somebody who was let in to an account before,
-// in a lane of their own, which nobody else can fill: neither their address nor
-// what strangers try counts.
+// AllowKnown counts an attempt of somebody who was let in to an account, in a lane
+// of their own, which nobody else can fill. All lanes of an account have an end,
+// too, which only those who are let in come to: each time gives another lane.
 func (s *SignIns) AllowKnown(ctx context.Context, account, lane string) error {
-	return s.allow(ctx, "sign-in:known:{"+account+"}:"+lane, s.perMinute)
+	if err := s.allow(ctx, "sign-in:known:{"+account+"}:"+lane, s.perMinute); err != nil {
+		return err
+	}
+	return s.allow(ctx, "sign-in:known:{"+account+"}", perAccount*s.perMinute)
+}
+
+// AllowDevice is AllowKnown of a device at an address. What strangers try there
+// does not count; what devices do that are known, as often as ten strangers may,
+// so that nobody makes accounts to try without end.
+func (s *SignIns) AllowDevice(ctx context.Context, account, lane, address string) error {
+	if err := s.AllowKnown(ctx, account, lane); err != nil {
+		return err
+	}
+	return countFrom(ctx, s.limiter, "sign-in:known", address, redis_rate.PerMinute(perAccount*s.perMinute), tooMany)
 }
 
 // AllowRegistration counts an attempt to register from an address.

@@ -131,6 +131,19 @@ func TestP7StrangersTakeNothingFromWhoWasLetInBefore(t *testing.T) {
 		if err := s.AllowKnown(t.Context(), "ann", "desk"); err != nil {
 			t.Errorf("another known device: %v", err)
 		}
+		// Whoever signs in gets another lane each time: there is an end to these, too.
+		lanes := func(account func(int) string, address string) (n int) {
+			for err := error(nil); err == nil && n < 1000; n++ {
+				err = s.AllowDevice(t.Context(), account(n), fmt.Sprint("lane ", n), address)
+			}
+			return n
+		}
+		if n := lanes(func(int) string { return "mallory" }, "192.0.2.1"); n > 40 {
+			t.Errorf("an account has %d lanes in a minute", n)
+		}
+		if n := lanes(func(i int) string { return fmt.Sprint("mallory", i) }, "192.0.2.2"); n > 40 {
+			t.Errorf("an address has %d known devices in a minute", n)
+		}
 		for i := range perHandle {
 			if err := s.AllowReset(t.Context(), "ann@example.org", "hers"); err != nil {
 				t.Errorf("attempt %d under a handle: %v", i, err)

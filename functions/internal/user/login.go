@@ -20,12 +20,14 @@ type limiter interface {
 	// AllowSignIn counts an attempt of a stranger to sign in. Overloaded: there
 	// were too many.
 	AllowSignIn(ctx context.Context, account, address string) error
-	knownLimiter
+	// AllowDevice counts an attempt of a device that was let in before, in a lane
+	// of its own. Overloaded: there were too many.
+	AllowDevice(ctx context.Context, account, lane, address string) error
 }
 
 type knownLimiter interface {
-	// AllowKnown counts an attempt of somebody who was let in to an account
-	// before, in a lane of their own. Overloaded: there were too many.
+	// AllowKnown counts an attempt of somebody who was let in to an account, in a
+	// lane of their own. Overloaded: there were too many.
 	AllowKnown(ctx context.Context, account, lane string) error
 }
 
@@ -102,7 +104,10 @@ func (l *login) admit(ctx context.Context, account, address, proof string) (lane
 		lane = l.proofs.lane(proof, u.ID, hash)
 	}
 	if lane != "" {
-		return lane, l.limit.AllowKnown(ctx, account, lane)
+		err := l.limit.AllowDevice(ctx, account, lane, address)
+		if lane != former || !errors.Is(err, im.Overloaded) {
+			return lane, err
+		} // others who knew the old password leave nothing of that lane: as a stranger, then
 	}
 	return "", l.limit.AllowSignIn(ctx, account, address)
 }

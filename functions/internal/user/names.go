@@ -1,6 +1,7 @@
 package user
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -30,7 +31,7 @@ func OpenNames(env *proc.Env) (Names, error) {
 
 func newNames(more []string) Names {
 	names := make(Names)
-	for _, n := range append(reserved, more...) {
+	for _, n := range slices.Concat(reserved, more) {
 		if free, ok := strings.CutPrefix(n, "-"); ok {
 			delete(names, skeleton(free))
 		} else {

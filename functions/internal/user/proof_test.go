@@ -81,6 +81,12 @@ func TestP7StrangersDoNotKeepADeviceOutThatWasSignedInBefore(t *testing.T) {
 		l.call(t.Context(), "192.0.2.1", known)
 		counted("after another password", "ann known "+former)
 	}
+	// Who fills that lane has the others be strangers, and no less.
+	g.formerErr = im.Errorf(im.Overloaded, "wait")
+	l.call(t.Context(), "192.0.2.1", known)
+	if want := []string{"ann known " + former, "ann@192.0.2.1"}; !slices.Equal(g.asked, want) {
+		t.Errorf("counted %q, want %q", g.asked, want)
+	}
 }
 
 // Who knows the password, but has no second factor, uses up no codes of a device
