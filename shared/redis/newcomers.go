@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	veryNewFor  = time.Hour
 	metMost     = 1000    // strangers that are remembered to have written to a new account
 	knownOld    = 1 << 16 // accounts that a process remembers to be old
+	knownMet    = 1 << 16 // approaches that a process remembers
 	saysTooMany = "a new account writes to few people whom it does not know: wait, or let them write to you first"
 )
 
@@ -30,8 +32,11 @@ const (
 type Newcomers struct {
 	client    *Client
 	hour, day int
-	old       *lru.Cache[string, struct{}] // none gets new again
+	old       *lru.Cache[string, struct{}]   // none gets new again
+	met       *lru.Cache[approach, struct{}] // who is no stranger to whom
 }
+
+type approach struct{ from, to string }
 
 // OpenNewcomers returns the process's bounds of new accounts.
 func OpenNewcomers(ctx context.Context, env *proc.Env) (*Newcomers, error) {
@@ -42,7 +47,8 @@ func OpenNewcomers(ctx context.Context, env *proc.Env) (*Newcomers, error) {
 	return proc.Share(env, "redis.Newcomers", func() (*Newcomers, func() error, error) {
 		set := env.Settings()
 		old, _ := lru.New[string, struct{}](knownOld) // fails only for a size below 1
-		n := &Newcomers{client: c, hour: set.Int(settingFirstHour, 0), day: set.Int(settingFirstDay, 0), old: old}
+		met, _ := lru.New[approach, struct{}](knownMet)
+		n := &Newcomers{client: c, hour: set.Int(settingFirstHour, 0), day: set.Int(settingFirstDay, 0), old: old, met: met}
 		return n, nil, set.Err()
 	})
 }
@@ -90,7 +96,11 @@ return 0
 // Reach counts that an account turns to strangers, all of them or none. The
 // error is Overloaded if these are too many for one that is so new.
 func (n *Newcomers) Reach(ctx context.Context, from string, strangers ...string) error {
-	if len(strangers) == 0 || n.old.Contains(from) {
+	if n.old.Contains(from) {
+		return nil
+	}
+	strangers = slices.DeleteFunc(slices.Clone(strangers), func(s string) bool { return n.met.Contains(approach{from, s}) })
+	if len(strangers) == 0 {
 		return nil
 	}
 	args := []any{n.client.now().Std().UnixMilli(), veryNewFor.Milliseconds(), n.hour, newFor.Milliseconds(), n.day}
@@ -106,13 +116,17 @@ func (n *Newcomers) Reach(ctx context.Context, from string, strangers ...string)
 		return &im.Error{Kind: im.Overloaded, Msg: saysTooMany, RetryAfter: time.Duration(wait) * time.Millisecond}
 	case wait < 0:
 		n.old.Add(from, struct{}{})
+		return nil
+	}
+	for _, s := range strangers {
+		n.met.Add(approach{from, s}, struct{}{})
 	}
 	return nil
 }
 
 // Met notes that somebody turned to an account, which may answer.
 func (n *Newcomers) Met(ctx context.Context, user, from string) error {
-	if n.old.Contains(user) {
+	if n.old.Contains(user) || n.met.Contains(approach{user, from}) {
 		return nil
 	}
 	run := script{keys: []string{newKey(user), metKey(user)}, args: []any{from, metMost, newFor.Milliseconds()}}
@@ -122,6 +136,8 @@ func (n *Newcomers) Met(ctx context.Context, user, from string) error {
 	}
 	if is < 0 {
 		n.old.Add(user, struct{}{})
+		return nil
 	}
+	n.met.Add(approach{user, from}, struct{}{})
 	return nil
 }

@@ -339,7 +339,10 @@ func (b *callback) create(ctx context.Context, address string, claim im.Claim) e
 	}
 	var err error
 	for try := range mostTries {
-		account := accountOf(claim.Account, try > 0 || b.names.Check(claim.Account) != nil)
+		account := accountOf(claim.Account, try > 0)
+		if b.names.Check(account) != nil {
+			account = accountOf("", true)
+		}
 		u := im.User{ID: im.NewID(), Account: account, Name: cmp.Or(strings.TrimSpace(claim.Name), account)}
 		if im.CheckName(u.Name) != nil {
 			u.Name = account

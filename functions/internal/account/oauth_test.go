@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -264,6 +265,42 @@ func TestP6AFlowIsOfWhoBeganIt(t *testing.T) {
 		t.Errorf("replayed, it signs in %d times", ok)
 	}
 	w.call("oauth-callback", "", 403, in, nil)
+}
+
+// made notes the accounts of users that are made.
+type made struct {
+	identities
+	accounts []string
+}
+
+func (m *made) CreateUserOf(_ context.Context, u im.User, _ im.Claim) error {
+	m.accounts = append(m.accounts, u.Account)
+	return nil
+}
+
+type anything struct{ fromLimiter }
+
+func (anything) AllowRegistration(context.Context, string) error { return nil }
+func (anything) Mark(context.Context, string) error              { return nil }
+
+// Whoever is called elsewhere as nobody may be called here is called otherwise.
+func TestNobodyIsGivenAReservedAccountBySigningInFromElsewhere(t *testing.T) {
+	names, err := user.OpenNames(imtest.Env(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &made{}
+	b := &callback{users: m, limit: anything{}, names: names, newcomers: anything{}}
+	for _, account := range []string{"admin", "Ad!min", "supp0rt", "octocat"} {
+		if err := b.create(t.Context(), "", im.Claim{Account: account}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []string{"user-", "user-", "user-", "octocat"} {
+		if !strings.HasPrefix(m.accounts[i], want) {
+			t.Errorf("%q", m.accounts)
+		}
+	}
 }
 
 // Who sees the state, which passes through browsers and providers, does not take

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -94,7 +95,11 @@ func (g guard) approach(ctx context.Context, m *message, met map[approach]error)
 		if err = g.newcomers.Reach(ctx, a.from, a.to); err == nil {
 			err = g.newcomers.Met(ctx, a.to, a.from)
 		}
-		if err != nil {
+		var much *im.Error
+		switch {
+		case errors.As(err, &much) && much.Kind == im.Overloaded: // that will pass too late for a message to wait for it
+			err = im.Wrap(im.Denied, err, "%s", much.Msg)
+		case err != nil:
 			err = fmt.Errorf("asking whether %s may write to a stranger: %w", a.from, err)
 		}
 		met[a] = err
