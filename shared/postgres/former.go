@@ -49,8 +49,8 @@ func (h hold) keep(batch *pgx.Batch, user string) {
 }
 
 // free returns a Conflict if an account is that of somebody who was deleted a
-// while ago, unless it was a bot of an owner, "" of none. It comes after the row of the account was made: who deleted them at
-// the same time is waited for then.
+// while ago, unless it was a bot of an owner, "" of none. It comes after the row
+// of the account was made: who deleted them at the same time is waited for then.
 func free(ctx context.Context, tx pgx.Tx, account, owner string) error {
 	var held bool
 	err := tx.QueryRow(ctx, `
