@@ -272,7 +272,7 @@ var requests = map[string]func(situation) request{
 	"user-register": func(s situation) request {
 		name := "fresh"
 		if s.column == "deleted" {
-			name = "gone" // the account is free again
+			name = "gone" // nobody is taken for them
 		}
 		return request{"account": name, "password": rightPassword}
 	},
