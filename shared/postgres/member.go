@@ -14,7 +14,7 @@ import (
 // the newer.
 func (db *DB) GroupMembers(ctx context.Context, groups []string) (map[string]im.Members, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT g.id, g.version, g.muted, m.users, m.staff, m.muted, m.until
+		SELECT g.id, g.version, g.muted, g.slow_seconds, m.users, m.staff, m.muted, m.until
 		FROM groups g CROSS JOIN LATERAL (
 			SELECT coalesce(array_agg(user_id ORDER BY user_id), '{}') AS users,
 			       coalesce(array_agg(user_id) FILTER (WHERE role <> 'member'), '{}') AS staff,
@@ -31,7 +31,7 @@ func (db *DB) GroupMembers(ctx context.Context, groups []string) (map[string]im.
 		var m im.Members
 		var muted []string
 		var until []time.Time
-		if err := rows.Scan(&id, &m.Version, &m.Muted, &m.Users, &m.Staff, &muted, &until); err != nil {
+		if err := rows.Scan(&id, &m.Version, &m.Muted, &m.Slow, &m.Users, &m.Staff, &muted, &until); err != nil {
 			rows.Close()
 			return nil, failed(err, "reading the members of %d groups", len(groups))
 		}
@@ -228,6 +228,7 @@ func (tx *Tx) MuteMember(ctx context.Context, group, user string, until im.Time)
 // that they own go to the admin who has been in them for longest, else to the
 // member who has; those without are dissolved.
 func (tx *Tx) LeaveAllGroups(ctx context.Context, user string) ([]im.Notice, error) {
+	tx.free = true // who is deleted goes, whatever it costs
 	doing := "taking " + user + " out of all groups"
 	batch := &pgx.Batch{}
 	batch.Queue(`SELECT FROM users WHERE id = $1 FOR UPDATE`, user)
