@@ -196,6 +196,68 @@ func TestP7WhatWaitsToBeWrittenIsBounded(t *testing.T) {
 	})
 }
 
+func TestP7WhatIsKeptNowhereNeverClosesItsRecipient(t *testing.T) {
+	push := func(t *testing.T, h *Hub, frame string) {
+		t.Helper()
+		data, err := json.Marshal(event.Pushed{Frame: json.RawMessage(frame), To: []event.Recipient{{User: "ann"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Receive(t.Context(), []event.Event{{ID: im.NewID(), Type: event.Push, Data: data}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+	}
+	for _, tt := range []struct {
+		name  string
+		frame string
+		most  int // that get through
+	}{
+		{"many small ones", `{"type":"typing"}`, maxEphemeralQueue},
+		{"large ones", `{"type":"signal","data":"` + strings.Repeat("x", 4000) + `"}`, maxEphemeral / 4000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+				c := connect(h, "ann", time.Hour)
+				c.frames()
+				release := c.block()
+				for range 4 * maxQueue {
+					push(t, h, tt.frame)
+				}
+				c.write([]byte(`{"type":"accepted"}`)) // there is room for what counts
+				close(release)
+				synctest.Wait()
+				frames := c.frames()
+				if n := len(frames); n < 2 || n > tt.most+1 || frames[n-1].Type != "accepted" {
+					t.Errorf("got %d frames", n)
+				}
+				if c.isClosed() {
+					t.Error("the connection is closed")
+				}
+			})
+		})
+	}
+	t.Run("more than anybody needs, to one who reads", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+			c := connect(h, "ann", time.Hour)
+			c.frames()
+			for range 2 * ephemeralBurst {
+				push(t, h, `{"type":"typing"}`)
+			}
+			if n := len(c.frames()); n != ephemeralBurst {
+				t.Errorf("%d came at once, want %d", n, ephemeralBurst)
+			}
+			settle(time.Second)
+			for range 2 * ephemeralRate {
+				push(t, h, `{"type":"typing"}`)
+			}
+			if n := len(c.frames()); n != ephemeralRate {
+				t.Errorf("%d came after a second, want %d", n, ephemeralRate)
+			}
+		})
+	})
+}
+
 func TestAConnectionThatCannotBeWrittenToEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, h *Hub) {
 		c := connect(h, "ann", time.Hour)
