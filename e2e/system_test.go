@@ -140,6 +140,8 @@ func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 		"SEARCHES_PER_MINUTE":         "1000000",
 		"STRANGERS_ADDED_PER_HOUR":    "1000000",
 		"REACTIONS_PER_MINUTE":        "1000000",
+		"GROUP_CHANGES_PER_HOUR":      "1000000",
+		"GROUP_JOINS_PER_HOUR":        "1000000",
 		"FRIEND_REQUESTS_PER_HOUR":    "1000000",
 		"FILES_PER_HOUR":              "1000000",
 		"MESSAGE_SEARCHES_PER_MINUTE": "1000000",

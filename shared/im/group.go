@@ -37,6 +37,7 @@ const (
 	MuteAdmin       Action = "mute an admin"
 	RemoveMember    Action = "remove a member"
 	RemoveAdmin     Action = "remove an admin"
+	Ban             Action = "ban a user, see who is banned, lift a ban"
 	RecallOthers    Action = "recall what others said"
 	GiveRoles       Action = "make others admin or member"
 	HandOver        Action = "hand it over to another"
@@ -68,6 +69,7 @@ var Rights = []Right{
 	{MuteAdmin, yes, no, no},
 	{RemoveMember, yes, yes, no},
 	{RemoveAdmin, yes, no, no},
+	{Ban, yes, yes, no},
 	{RecallOthers, yes, yes, no},
 	{GiveRoles, yes, no, no},
 	{HandOver, yes, no, no},
@@ -246,10 +248,14 @@ const MaxSlow = 3600
 const (
 	MaxAbout       = 500 // of what is said about one
 	MaxJoinMessage = 200 // of what is said to who is asked to let one in
+	MaxBanReason   = 200 // of why somebody is banned
 )
 
 // CheckJoinMessage reports whether s could be said to who is asked.
 func CheckJoinMessage(s string) error { return checkText("message", s, MaxJoinMessage) }
+
+// CheckBanReason reports whether s could be why somebody is banned.
+func CheckBanReason(s string) error { return checkText("reason", s, MaxBanReason) }
 
 // checkText reports whether s could be the text of a field: of at most so many
 // characters, all of which can be shown or break a line.
@@ -287,6 +293,16 @@ type JoinRequest struct {
 	User        Profile `json:"user"`
 	Message     string  `json:"message"`
 	RequestedAt Time    `json:"requested_at"`
+}
+
+// A GroupBan keeps a user out of a group: they neither join nor ask to, and
+// nobody adds them.
+type GroupBan struct {
+	User    Profile `json:"user"`
+	By      string  `json:"by"`
+	Reason  string  `json:"reason"`
+	Until   Time    `json:"until,omitempty"` // 0 is for ever
+	Created Time    `json:"created"`
 }
 
 // Members are the members of a group as of a version of it, and what it takes

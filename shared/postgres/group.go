@@ -166,6 +166,7 @@ func (tx *Tx) DissolveGroup(ctx context.Context, group string) (members []string
 	batch.Queue(`DELETE FROM group_members WHERE group_id = $1`, group)
 	batch.Queue(`DELETE FROM group_departures WHERE group_id = $1`, group)
 	batch.Queue(`DELETE FROM group_join_requests WHERE group_id = $1`, group)
+	batch.Queue(`DELETE FROM group_bans WHERE group_id = $1`, group)
 	batch.Queue(`UPDATE groups SET members = 0, dissolved = now() WHERE id = $1`, group)
 	if err := tx.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, 0, failed(err, "dissolving group %s", group)

@@ -169,8 +169,8 @@ func (tx *Tx) AddMembers(ctx context.Context, group string, users []string, at i
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`
-		INSERT INTO group_members (group_id, user_id, role, joined, muted_until, version)
-		SELECT $1, u, 'member', $3, d.muted_until, $4
+		INSERT INTO group_members (group_id, user_id, role, joined, muted_until, told, version)
+		SELECT $1, u, 'member', $3, d.muted_until, d.told, $4
 		FROM unnest($2::text[]) AS u LEFT JOIN group_departures d ON d.group_id = $1 AND d.user_id = u`,
 		group, users, at.Std(), version)
 	batch.Queue(`UPDATE groups SET members = members + cardinality($2::text[]) WHERE id = $1`, group, users)
@@ -185,9 +185,9 @@ func (tx *Tx) AddMembers(ctx context.Context, group string, users []string, at i
 func (tx *Tx) RemoveMembers(ctx context.Context, group string, users []string) (removed []string, version int64, err error) {
 	doing := "removing users from group " + group
 	removed, err = tx.strings(ctx, doing, `
-		WITH gone AS (DELETE FROM group_members WHERE group_id = $1 AND user_id = ANY ($2) AND role <> 'owner' RETURNING user_id, muted_until)
-		INSERT INTO group_departures (group_id, user_id, version, muted_until)
-		SELECT g.id, user_id, g.version + 1, CASE WHEN muted_until > now() THEN muted_until END FROM gone, groups g WHERE g.id = $1
+		WITH gone AS (DELETE FROM group_members WHERE group_id = $1 AND user_id = ANY ($2) AND role <> 'owner' RETURNING user_id, muted_until, told)
+		INSERT INTO group_departures (group_id, user_id, version, muted_until, told)
+		SELECT g.id, user_id, g.version + 1, CASE WHEN muted_until > now() THEN muted_until END, told FROM gone, groups g WHERE g.id = $1
 		RETURNING user_id`, group, users)
 	if err != nil || len(removed) == 0 {
 		return nil, 0, err
