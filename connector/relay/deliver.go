@@ -2,15 +2,19 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 const (
@@ -47,29 +51,47 @@ type worker struct {
 	room      room
 }
 
-// work works on a partition until ctx is done.
-func (f *function) work(ctx context.Context, p *kafka.Partition) {
-	w := &worker{function: f, partition: p, backlog: newBacklog(f.events), size: f.events, next: -1}
-	w.room = room{all: &f.held, most: int64(f.window), freed: make(chan struct{}, 1)}
-	fetched := make(chan kafka.Fetched, maxFetches)
-	fetching := make(chan struct{})
-	go func() {
-		defer close(fetching)
-		w.fetch(ctx, fetched)
-	}()
-	for w.turn(ctx, fetched) == nil {
+func newWorker(f *function, p *kafka.Partition) *worker {
+	return &worker{
+		function: f, partition: p, backlog: newBacklog(f.events), size: f.events, next: -1,
+		room: room{all: &f.held, most: int64(f.window), freed: make(chan struct{}, 1)},
 	}
-	<-fetching
-	w.room.free(w.room.held.Load())
-	f.lag(p.Topic, p.ID, -1)
 }
 
-// fetch hands over what is in a partition, as long as there is room for it.
-func (w *worker) fetch(ctx context.Context, to chan<- kafka.Fetched) {
-	for w.room.wait(ctx) == nil {
+// work works on a partition until ctx is done, or something panics.
+func (f *function) work(ctx context.Context, p *kafka.Partition) error {
+	w := newWorker(f, p)
+	defer func() {
+		w.room.free(w.room.held.Load())
+		f.lag(p.Topic, p.ID, -1)
+	}()
+	fetched := make(chan kafka.Fetched, maxFetches)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return proc.Protect(func() error { return w.fetch(ctx, fetched) })
+	})
+	g.Go(func() error {
+		return proc.Protect(func() error {
+			for {
+				if err := w.turn(ctx, fetched); err != nil {
+					return err
+				}
+			}
+		})
+	})
+	return g.Wait()
+}
+
+// fetch hands over what is in a partition, as long as there is room for it. The
+// error is that of ctx.
+func (w *worker) fetch(ctx context.Context, to chan<- kafka.Fetched) error {
+	for {
+		if err := w.room.wait(ctx); err != nil {
+			return err
+		}
 		got, err := w.partition.Fetch(ctx)
 		if err != nil {
-			return
+			return err
 		}
 		for i := range got.Records {
 			w.room.take(int64(sizeOf(&got.Records[i])))
@@ -77,7 +99,7 @@ func (w *worker) fetch(ctx context.Context, to chan<- kafka.Fetched) {
 		select {
 		case to <- got:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }
@@ -245,9 +267,11 @@ func (w *worker) post(ctx context.Context, jobs []*job) outcome {
 			}
 			status = results[i].Status
 			out.retryAfter = max(out.retryAfter, results[i].RetryAfter)
+		} else {
+			out.retryAfter = retryAfter(err)
 		}
 		switch {
-		case status != 0 && !again(status):
+		case final(status):
 			reason = string(im.KindOf(cause)) + ": " + cause.Error()
 			out.refused++
 		case w.retryFor > 0 && !j.failing.IsZero() && time.Since(j.failing) >= w.retryFor:
@@ -281,17 +305,23 @@ func (w *worker) try(ctx context.Context, events []event.Event) ([]fn.Result, er
 		}
 	})
 	defer stop()
-	return fn.Post(req, w.client, w.url, events)
+	return w.poster.Deliver(req, w.name, w.url, events)
 }
 
-// again reports whether an event whose post was answered with this status is
-// posted again, as KafkaSource does.
-func again(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
-		return true
+// final reports whether an event that a function answered with this status can
+// never succeed there. These are the two that functions have for it: what else
+// there is, is said of the address or of the one who posts.
+func final(status int) bool {
+	return status == http.StatusUnprocessableEntity || status == http.StatusUnsupportedMediaType
+}
+
+// retryAfter returns how long err asks to wait, or 0.
+func retryAfter(err error) time.Duration {
+	var e *im.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
 	}
-	return status >= 500
+	return 0
 }
 
 // complain logs that events are to be posted again, the first of which is j:

@@ -48,8 +48,10 @@ type Consumer struct {
 
 	// Work works on a partition until ctx ends: the partition is not ours any
 	// more, or the consumer stops. It returns within a few seconds of that, and
-	// not before. What it calls done meanwhile is done still.
-	Work func(ctx context.Context, p *Partition)
+	// not before, when nothing of it fetches any more. What it calls done
+	// meanwhile is done still. When it returns before, or panics, it is called
+	// again, to begin with what is not done.
+	Work func(ctx context.Context, p *Partition) error
 
 	// Joined, if not nil, is told when the consumer has become a member of the
 	// group and when it is none any more.
@@ -81,7 +83,7 @@ func (c Consumer) Run(ctx context.Context, env *proc.Env) error {
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID:                     c.Group,
 		Brokers:                cl.brokers,
-		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: 3 * time.Second, DualStack: true},
+		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: dialTimeout, DualStack: true, SASLMechanism: cl.transport.SASL},
 		Topics:                 c.Topics,
 		HeartbeatInterval:      heartbeatInterval,
 		SessionTimeout:         sessionTimeout,
@@ -172,10 +174,22 @@ func (g *generation) run(ctx context.Context) {
 
 // consume works on a partition until ctx is done.
 func (g *generation) consume(ctx context.Context, topic string, a kafkago.PartitionAssignment) {
-	g.Work(ctx, &Partition{
-		Topic: topic, ID: a.ID, commits: &g.done,
-		reader: reader{cluster: g.cluster, topic: topic, partition: a.ID, next: a.Offset, maxBytes: g.FetchBytes},
-	})
+	next := a.Offset
+	for attempt := 0; ; attempt++ {
+		p := &Partition{
+			Topic: topic, ID: a.ID, commits: &g.done, done: next,
+			reader: reader{cluster: g.cluster, topic: topic, partition: a.ID, next: next, maxBytes: g.FetchBytes},
+		}
+		err := proc.Protect(func() error { return g.Work(ctx, p) })
+		if ctx.Err() != nil {
+			return
+		}
+		next = p.done
+		g.log.Warn("working again", "group", g.Group, "topic", topic, "partition", a.ID, "offset", next, "err", err)
+		if !sleep(ctx, backoff(attempt)) {
+			return
+		}
+	}
 }
 
 // A Partition is one that a consumer works on.
@@ -185,6 +199,7 @@ type Partition struct {
 
 	reader  reader
 	commits *commits
+	done    int64 // what Done was told
 }
 
 // Fetched is what came of a fetch.
@@ -204,8 +219,12 @@ func (p *Partition) Fetch(ctx context.Context) (Fetched, error) {
 	return Fetched{Records: records, Next: p.reader.next, End: p.reader.end, Moved: p.reader.next != before}, err
 }
 
-// Done says that all before an offset is done, and may be committed.
-func (p *Partition) Done(next int64) { p.commits.mark(p.Topic, p.ID, next) }
+// Done says that all before an offset is done, and may be committed. One
+// goroutine says so at a time.
+func (p *Partition) Done(next int64) {
+	p.done = next
+	p.commits.mark(p.Topic, p.ID, next)
+}
 
 // commitLoop commits what is done, all partitions in one request, until the
 // generation is over and its loops have ended.
