@@ -27,6 +27,7 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/s3"
 )
 
@@ -128,6 +129,8 @@ func Settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 		"SEARCHES_PER_MINUTE":         "1000000",
 		"STRANGERS_ADDED_PER_HOUR":    "1000000",
 		"REACTIONS_PER_MINUTE":        "1000000",
+		"GROUP_CHANGES_PER_HOUR":      "1000000",
+		"GROUP_JOINS_PER_HOUR":        "1000000",
 		"FRIEND_REQUESTS_PER_HOUR":    "1000000",
 		"FILES_PER_HOUR":              "1000000",
 		"MESSAGE_SEARCHES_PER_MINUTE": "1000000",
@@ -207,6 +210,12 @@ func Start(t *testing.T, more ...string) *System {
 		imtest.Eventually(t, f.Name+" is ready", func() error { return get(s.platform.health(f.Name)) })
 	}
 	return s
+}
+
+// Env returns an environment like that of its parts.
+func (s *System) Env() *proc.Env {
+	s.t.Helper()
+	return imtest.Env(s.t, s.vars)
 }
 
 // run starts a part with the common settings and these.

@@ -48,6 +48,8 @@ const (
 	GroupDissolved     = "group.dissolved"
 	GroupJoinRequested = "group.join-requested" // to owner and admins
 	GroupJoinRefused   = "group.join-refused"   // to who asked
+	GroupBanned        = "group.banned"         // to owner and admins, and to who is banned
+	GroupUnbanned      = "group.unbanned"       // likewise
 
 	MessageRecalled = "message.recalled"
 	MessageEdited   = "message.edited"

@@ -240,6 +240,16 @@ func (db *DB) History(ctx context.Context, c im.Conversation, user string, from 
 	return messages, archived, nil
 }
 
+// HasWritten reports whether a user wrote one of the last messages of a
+// conversation, of so many, that are not in the archive.
+func (db *DB) HasWritten(ctx context.Context, c im.Conversation, user string, of int) (has bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM (
+			SELECT sender FROM messages WHERE conversation = $1 ORDER BY time DESC, id DESC LIMIT $3) AS m
+			WHERE sender = $2)`, string(c), user, of).Scan(&has)
+	return has, failed(err, "asking whether %s has written in %s", user, c)
+}
+
 // borderQuery returns the query of the time at which the archive begins, read
 // from a place on: none if it does not.
 func borderQuery(backwards bool) string {
