@@ -60,7 +60,7 @@ func (op *operation) fields(w http.ResponseWriter, r *http.Request) (json.RawMes
 	for name := range query {
 		return nil, im.Errorf(im.Invalid, "%.40q is not a parameter of this operation", name)
 	}
-	return json.Marshal(all)
+	return im.JSON(all)
 }
 
 // body returns the fields of the body of a request.

@@ -124,7 +124,7 @@ func (p *parameter) convert(s string) (json.RawMessage, error) {
 	case "boolean":
 		ok = s == "true" || s == "false"
 	default:
-		b, err := json.Marshal(s)
+		b, err := im.JSON(s)
 		return b, err
 	}
 	if !ok {

@@ -51,6 +51,11 @@ type Func struct {
 	// Public functions may be reached from outside through the gateway.
 	Public bool
 
+	// Memory is how many bytes one call holds at most while it is made, its
+	// answer included; 0 is as few as most calls do. A call that says so is heavy:
+	// a process makes as many at a time as it has memory for, and few of one user.
+	Memory int64
+
 	// New makes its handler, opening what the handler needs. What it opens
 	// belongs to the process and connects when first used, so that a
 	// dependency that is down does not keep the process from starting.

@@ -35,6 +35,7 @@ type Env struct {
 
 	getenv   func(string) string
 	gatherer prometheus.Gatherer
+	group    int64 // bytes that the control group allows; 0 is unknown
 	draining atomic.Bool
 
 	mu      sync.Mutex
@@ -116,13 +117,13 @@ func Main(name string, run func(context.Context, *Env) error) {
 	env := NewEnv(os.Getenv, log)
 	if r, ok := env.Metrics.(*prometheus.Registry); ok {
 		r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		if limit, ok := memoryLimit("/sys/fs/cgroup"); ok {
+		if env.group = memoryLimit(cgroups, "/proc/self/cgroup"); env.group > 0 {
 			r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "tidings_memory_limit_bytes", Help: "Memory that the process's control group may use; absent if that is not limited.",
-			}, func() float64 { return limit }))
+			}, func() float64 { return float64(env.group) }))
 		}
 	}
-	err := env.startTracing(ctx, name)
+	err := errors.Join(env.keepMemory(), env.startTracing(ctx, name))
 	if err == nil {
 		err = run(ctx, env)
 	}
@@ -140,6 +141,7 @@ func (e *Env) Serve(ctx context.Context, ln net.Listener, h http.Handler) error 
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute, // from when the header is read, unless a handler says otherwise
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(e.Log.Handler(), slog.LevelDebug),

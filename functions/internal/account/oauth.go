@@ -130,7 +130,7 @@ func (s *starter) redirect(provider, asked string) (string, error) {
 }
 
 func put(ctx context.Context, to flows, state string, f flow) error {
-	data, err := json.Marshal(f)
+	data, err := im.JSON(f)
 	if err != nil {
 		return fmt.Errorf("writing a flow: %w", err)
 	}
