@@ -51,6 +51,21 @@ func WrittenLen(s string) int {
 	return n
 }
 
+// WrittenLen returns how many bytes p has as JSON, at most.
+func (p Profile) WrittenLen() int {
+	return profileLen + WrittenLen(p.Account) + WrittenLen(p.Name) + WrittenLen(p.Avatar) + WrittenLen(p.Bio)
+}
+
+// WrittenLen returns how many bytes m has as JSON, at most.
+func (m GroupMember) WrittenLen() int { return profileLen + m.User.WrittenLen() }
+
+// WrittenLen returns how many bytes f has as JSON, at most.
+func (f Friend) WrittenLen() int { return profileLen + f.User.WrittenLen() + WrittenLen(f.Remark) }
+
+// profileLen is the most bytes of a profile as written, without its texts, and
+// of what there is beside it of a member or of a friend.
+const profileLen = 256
+
 // fieldsLen is the most bytes of a message as written, without its text, its
 // data, its reactions and its client's id: the names of its fields, ids, times.
 const fieldsLen = 512

@@ -61,7 +61,7 @@ var (
 	// Get returns a group.
 	Get = reads("group-get", func(db *postgres.DB) handler { return call(get(db)) })
 	// Members returns who is in a group.
-	Members = reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })
+	Members = heavy(6<<20, reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })) // a page as it is read, and as JSON
 	// JoinRequests returns who asks to join a group.
 	JoinRequests = reads("group-join-requests", func(db *postgres.DB) handler { return call(requests(db)) })
 )
@@ -110,4 +110,10 @@ func changes(name string, of func(changer, invites) handler) fn.Func {
 			return of(change, invites{db, policy, most, limit})(gate), nil
 		},
 	}
+}
+
+// heavy returns a function of which a call holds so many bytes.
+func heavy(bytes int64, f fn.Func) fn.Func {
+	f.Memory = bytes
+	return f
 }
