@@ -21,6 +21,7 @@ type operation struct {
 	Function   string      `yaml:"operationId"`
 	Parameters []parameter `yaml:"parameters"` // in path and query
 	Body       *body       `yaml:"requestBody"`
+	Security   *[]any      `yaml:"security"` // nil is that of all: an access token
 
 	idempotent bool // takes an Idempotency-Key
 }

@@ -41,6 +41,7 @@ type Server struct {
 	env      *proc.Env
 	settings settings
 	ring     *event.Keyring
+	verifier *token.Verifier
 	redis    *redis.Client
 	hub      *ws.Hub
 	public   endpoint
@@ -80,7 +81,7 @@ func Open(ctx context.Context, env *proc.Env) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, redis: client}
+	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, verifier: verifier, redis: client}
 	post := &poster{client: fn.NewHTTPClient(set.timeout), functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways()}
 	s.hub = ws.New(ws.Config{
 		Gateway: s.id, Log: env.Log, Tracer: env.Tracer, Metrics: metrics, Ring: ring,
@@ -126,7 +127,14 @@ func (s *Server) publicHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	memory, err := s.env.Budgets()
+	if err != nil {
+		return nil, err
+	}
 	calls, err := api.New(api.Config{
+		Memory:    memory,
+		Limits:    s.settings.calls,
+		Verify:    s.verifier.Verify,
 		Spec:      tidings.OpenAPI,
 		Async:     tidings.AsyncAPI,
 		Functions: s.settings.functions,

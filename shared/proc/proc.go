@@ -138,8 +138,14 @@ func Main(name string, run func(context.Context, *Env) error) {
 // Serve answers HTTP/1.1 on ln until ctx is done, then lets what is in flight
 // end, for Grace at most.
 func (e *Env) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	limit, err := e.Memory()
+	if err != nil {
+		return err
+	}
+	held := conns{most: connsOf(limit)}
 	srv := &http.Server{
 		Handler:           h,
+		ConnState:         held.state,
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      time.Minute, // from when the header is read, unless a handler says otherwise
 		IdleTimeout:       2 * time.Minute,
@@ -157,7 +163,7 @@ func (e *Env) Serve(ctx context.Context, ln net.Listener, h http.Handler) error 
 		}
 		stopped <- err
 	})
-	err := srv.Serve(ln)
+	err = srv.Serve(ln)
 	if stop() { // ctx is not done: the listener failed
 		return fmt.Errorf("serving on %s: %w", ln.Addr(), err)
 	}
