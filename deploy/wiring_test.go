@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // Who may talk to gateways is a table, since no setting tells it. Here it is
@@ -98,4 +102,39 @@ func stringsIn(n ast.Node) []string {
 		return true
 	})
 	return list
+}
+
+// The largest calls fit in the memory that a function has, two of them at least,
+// and the largest body does.
+func TestP7TheLargestCallsFitInTheLimitOfMemory(t *testing.T) {
+	all, err := wire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := make(map[string]int) // MiB, by what runs a function
+	memory := make(map[string]int64)
+	for _, f := range all {
+		limits[f.Name], memory[f.Name] = f.Scale.Mi(), f.Memory
+	}
+	for _, g := range grouped(all) {
+		limits[g.Name+" (several)"] = g.Scale.Mi()
+		for _, f := range g.Functions {
+			memory[g.Name+" (several)"] = max(memory[g.Name+" (several)"], f.Memory)
+		}
+	}
+	for name, mi := range limits {
+		env := proc.NewEnv(func(setting string) string {
+			return map[string]string{"MEMORY_LIMIT": fmt.Sprint(mi << 20)}[setting]
+		}, slog.New(slog.DiscardHandler))
+		budgets, err := env.Budgets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if work := budgets.Work.Size(); work < 2*memory[name] {
+			t.Errorf("%s has %d MiB, of which %d are for calls: two of %d do not fit", name, mi, work>>20, memory[name]>>20)
+		}
+		if bodies := budgets.Bodies.Size(); bodies < 4*(4<<20) {
+			t.Errorf("%s has %d MiB, of which %d are for bodies: one of FUNCTION_MAX_BODY does not fit", name, mi, bodies>>20)
+		}
+	}
 }
