@@ -176,18 +176,18 @@ func limitsOf(t *testing.T) map[string]int64 {
 
 const attackers = 30
 
-// A crowd is users who talk to each other in texts that are long as JSON.
-type crowd struct {
+// A mob is users who talk to each other in texts that are long as JSON.
+type mob struct {
 	users  []string
 	tokens []string
 }
 
-func (c *crowd) conversation(i int) im.Conversation {
+func (c *mob) conversation(i int) im.Conversation {
 	return im.Direct(c.users[i], c.users[(i+1)%attackers])
 }
 
-// gather makes a crowd with messages in history and in inboxes.
-func gather(t *testing.T, vars map[string]string) *crowd {
+// assemble makes a mob with messages in history and in inboxes.
+func assemble(t *testing.T, vars map[string]string) *mob {
 	t.Helper()
 	env := imtest.Env(t, vars)
 	db, err := postgres.Open(t.Context(), env)
@@ -204,7 +204,7 @@ func gather(t *testing.T, vars map[string]string) *crowd {
 		t.Fatal(err)
 	}
 	issuer := token.NewIssuer(key.(ed25519.PrivateKey), "tidings", time.Hour)
-	c := new(crowd)
+	c := new(mob)
 	for range attackers {
 		who := im.Caller{User: im.NewID(), Session: im.NewID(), Device: "d", Platform: "web"}
 		jwt, _, err := issuer.Issue(who)
@@ -294,9 +294,9 @@ func call(ctx context.Context, url, jwt, media string, body io.Reader) int {
 	return resp.StatusCode
 }
 
-// strangers send large bodies that nobody has asked for, as batches, of which it
+// flood is of strangers who send large bodies that nobody has asked for, as batches, of which it
 // cannot be seen before they are read that nobody sealed them.
-func strangers(url, jwt string) attack {
+func flood(url, jwt string) attack {
 	batch := bytes.Repeat([]byte(`{"specversion":"1.0","id":"x","type":"t","source":"s","data":{"text":"xxxxxxxxxxxxxxxxxxxxx"}},`), 45_000)
 	batch[0], batch[len(batch)-1] = '[', ']'
 	batch = append([]byte("["), batch...)
@@ -314,7 +314,7 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 		vars[free] = "1000000"
 	}
 	prepare(t, vars)
-	people := gather(t, vars)
+	people := assemble(t, vars)
 	limits := limitsOf(t)
 	program := binary(t, "functions/all-in-one")
 	const span = 5 * time.Second
@@ -351,7 +351,7 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 					jwt = people.tokens[i%attackers]
 				}
 				return call(ctx, url, jwt, "application/json", strings.NewReader(tt.body(i)))
-			}}, strangers(url, some))
+			}}, flood(url, some))
 			c.survived()
 			t.Logf("%d calls were answered meanwhile", counts[0])
 			if tt.jwt && counts[0] == 0 {
@@ -364,7 +364,7 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 
 // A gateway has a container of 2 GiB, for its sockets; without any, 256 MiB are
 // enough for the API.
-func attackGateway(t *testing.T, vars map[string]string, people *crowd, span time.Duration) {
+func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.Duration) {
 	large := []byte(`{"messages":"` + strings.Repeat("x", 1<<20) + `"}`)
 	functions := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
