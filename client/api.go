@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -228,40 +229,38 @@ func (a *API) call(ctx context.Context, method, path, accessToken string, in, ou
 		return nil, im.Wrap(im.Unavailable, err, "the server does not answer")
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	got, err := answer.Read(resp, maxAnswer)
+	var foreign *answer.Foreign
 	switch {
+	case errors.As(err, &foreign):
+		// Nothing is known of what was asked: a proxy's 401 has ended no session.
+		kind := im.Unavailable
+		if resp.StatusCode == http.StatusTooManyRequests {
+			kind = im.Overloaded
+		}
+		return nil, &im.Error{Kind: kind, Msg: "the server does not answer, but something before it does", Err: err, RetryAfter: got.RetryAfter}
+	case errors.Is(err, im.TooLarge):
+		return nil, err
 	case err != nil:
 		return nil, im.Wrap(im.Unavailable, err, "the server's answer broke off")
-	case len(b) > maxAnswer:
-		return nil, im.Errorf(im.TooLarge, "the server's answer is longer than %d bytes", maxAnswer)
-	case resp.StatusCode >= 400:
-		return nil, problem(resp, b)
-	case resp.StatusCode >= 300:
-		return nil, im.Errorf(im.Internal, "the server answered with status %d, which is not for a call", resp.StatusCode)
+	case got.Problem != nil:
+		return nil, failure(got)
 	}
 	if out != nil {
-		if err := json.Unmarshal(b, out); err != nil {
+		if err := json.Unmarshal(got.Data, out); err != nil {
 			return nil, im.Wrap(im.Internal, err, "the server's answer to %s %s is not of the form expected", method, req.URL.Path)
 		}
 	}
 	return resp.Header, nil
 }
 
-// problem returns the error that an answer tells of.
-func problem(resp *http.Response, body []byte) error {
-	var p im.Problem
-	if json.Unmarshal(body, &p) != nil || p.Kind == "" {
-		p = im.Problem{Kind: kindOf(resp.StatusCode), Detail: fmt.Sprintf("the server answered with status %d", resp.StatusCode)}
-	}
-	e := &im.Error{Kind: p.Kind, Msg: p.Detail}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
-	}
-	return e
+// failure returns the error that an answer tells of.
+func failure(a answer.Answer) error {
+	return &im.Error{Kind: a.Problem.Kind, Msg: a.Problem.Detail, RetryAfter: a.RetryAfter}
 }
 
-// kindOf returns the kind of a status that came without a Problem, as from a
-// proxy in between.
+// kindOf returns the kind of a status that came without a Problem: of a store of
+// files, or of what is at an address that is not a server's.
 func kindOf(status int) im.Kind {
 	switch status {
 	case http.StatusUnauthorized:

@@ -195,6 +195,7 @@ func (f *fake) routes() http.Handler {
 			}
 			page.Entries = append(page.Entries, e)
 		}
+		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(page)
 	})
 	mux.HandleFunc("GET /ws", f.socket)
@@ -206,6 +207,7 @@ func (f *fake) grant(w http.ResponseWriter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tokens++
+	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(Tokens{
 		User:         im.User{ID: ann, Account: "ann"},
 		AccessToken:  "access-" + strconv.Itoa(f.tokens),

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -14,6 +13,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestP6ABotIsNoMoreThanItsTokenSays(t *testing.T) {
@@ -147,7 +147,7 @@ func TestP6WhoNamesAURLReachesNothingInside(t *testing.T) {
 		ann.try("PATCH", "/v1/webhooks/"+made.Webhook.ID, request{"url": "https://" + name + ":" + port})
 		ann.tell(bot.visitor, "anybody there?")
 	}
-	eventually(t, 20*time.Second, "the webhook fails", func() error {
+	imtest.Eventually(t, "the webhook fails", func() error {
 		if got := ann.must("GET", "/v1/webhooks", nil); !strings.Contains(got, `"waiting":0`) {
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A device is somebody's, connected by a socket, and what it was told.
@@ -55,7 +56,7 @@ func (v visitor) on(name string) *device {
 // hears waits until a device was told of a message that is as wanted.
 func (d *device) hears(what string, wanted func(im.Message) bool) (found im.Message) {
 	d.t.Helper()
-	eventually(d.t, 20*time.Second, d.Account+" hears "+what, func() error {
+	imtest.Eventually(d.t, d.Account+" hears "+what, func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, m := range d.told {
@@ -254,7 +255,7 @@ func (d *device) stopped(why frame.Close) {
 	d.t.Helper()
 	select {
 	case <-d.client.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(imtest.Patience(d.t)):
 		d.t.Fatalf("the socket of %s stays", d.Account)
 	}
 	// The gateway may find by itself that the session has ended, just before it

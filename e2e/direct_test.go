@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -33,11 +34,11 @@ type direct struct {
 
 func mountAll(t *testing.T, more ...string) *direct {
 	t.Helper()
-	vars := settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}
-	prepare(t, vars)
+	system.Prepare(t, vars)
 	return &direct{t, mount(t, imtest.Env(t, vars), vars), vars}
 }
 
@@ -240,13 +241,13 @@ func TestP6ARefreshTokenThatIsUsedAgainEndsTheSession(t *testing.T) {
 // after ttl, which may be in the past.
 func (d *direct) token(u im.User, privatePEM string, ttl time.Duration) string {
 	d.t.Helper()
-	return d.issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web"}, privatePEM, ttl)
+	return d.issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web", Proved: im.Now()}, privatePEM, ttl)
 }
 
 // as returns the header by which a user of a session is believed.
 func (d *direct) as(user, session string) string {
 	d.t.Helper()
-	c := im.Caller{User: user, Session: session, Device: "5e1f7c0e-phone", Platform: "android"}
+	c := im.Caller{User: user, Session: session, Device: "5e1f7c0e-phone", Platform: "android", Proved: im.Now()}
 	return "Bearer " + d.issue(c, d.vars["TOKEN_PRIVATE_KEY"], time.Hour)
 }
 

@@ -1,4 +1,3 @@
-// Package e2e holds tests of the whole system as it runs in production: each
-// part a process of its own, on real services, used through its front door by
-// the Go client, and broken on purpose.
+// Package e2e holds tests of the whole system, on real services, used through
+// its front door and past it. Package faults breaks it on purpose.
 package e2e

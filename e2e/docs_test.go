@@ -18,6 +18,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 const apiPage = "../docs/api.md"
@@ -106,7 +107,7 @@ func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
 	if strings.Count(script.String(), local) != 1 {
 		t.Fatalf("the session is to name %s once", local)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), imtest.Patience(t))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Replace(script.String(), local, openDoor(t).url, 1))
 	cmd.WaitDelay, cmd.Dir = time.Second, dir

@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A door is the front door: the API of a gateway, as clients reach it.
@@ -144,7 +144,7 @@ func (v visitor) inbox() []im.Message {
 // gets waits until a message that is as wanted is in the inbox, and returns it.
 func (v visitor) gets(what string, wanted func(im.Message) bool) (m im.Message) {
 	v.t.Helper()
-	eventually(v.t, 20*time.Second, v.Account+" gets "+what, func() error {
+	imtest.Eventually(v.t, v.Account+" gets "+what, func() error {
 		all := v.inbox()
 		for _, m = range all {
 			if wanted(m) {

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -55,7 +54,7 @@ func TestTheBotOfTheManualAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	imtest.Run(t, []string{"TIDINGS_API=" + d.url + "/v1", "BOT_TOKEN=" + made.Token, "WEBHOOK_SECRET=" + hook.Secret, fmt.Sprint("PORT=", port)}, python, "-u", file)
-	eventually(t, 20*time.Second, "the bot listens", func() error {
+	imtest.Eventually(t, "the bot listens", func() error {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			conn.Close()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestP6NobodyOpensAFileThatWasNotSentToThem(t *testing.T) {
@@ -220,14 +221,14 @@ func TestP6LinksToFilesAreGoodForOneThingAndNotForLong(t *testing.T) {
 }
 
 func TestP6LinksToFilesRunOut(t *testing.T) {
-	direct := mountAll(t, "FILE_LINK_TTL", "1s")
+	direct := mountAll(t, "FILE_LINK_TTL", "5s") // enough to upload and fetch by it
 	d := &door{t, front(t, direct.vars, direct.url)}
 	ann := d.signUp("ann")
 	link := ann.opens(ann.uploads("lunch.png", "image/png", picture(t, 20, 20)))
 	if resp, _ := fetch(t, link); resp.StatusCode != http.StatusOK {
 		t.Fatalf("the link is answered by %s at first", resp.Status)
 	}
-	eventually(t, 20*time.Second, "the link is good no more", func() error {
+	imtest.Eventually(t, "the link is good no more", func() error {
 		if resp, _ := fetch(t, link); resp.StatusCode != http.StatusForbidden {
 			return errors.New(resp.Status)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A socket is a connection used frame by frame, as a client with a fault would.
@@ -24,7 +25,7 @@ type socket struct {
 
 func dial(t *testing.T, url string, tokens client.Tokens) socket {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{frame.Subprotocol}, HandshakeTimeout: 10 * time.Second}
+	d := websocket.Dialer{Subprotocols: []string{frame.Subprotocol}, HandshakeTimeout: time.Minute}
 	c, resp, err := d.DialContext(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/ws", http.Header{"Authorization": {"Bearer " + tokens.AccessToken}})
 	if err != nil {
 		t.Fatalf("dialing: %v (%v)", err, resp)
@@ -38,7 +39,7 @@ func dial(t *testing.T, url string, tokens client.Tokens) socket {
 // next returns the next frame that is of one of these types.
 func (s socket) next(types ...string) frame.FromServer {
 	s.t.Helper()
-	s.SetReadDeadline(time.Now().Add(20 * time.Second))
+	s.SetReadDeadline(time.Now().Add(imtest.Patience(s.t)))
 	for {
 		_, b, err := s.ReadMessage()
 		if err != nil {
@@ -155,7 +156,7 @@ func TestBadInputIsAnsweredAndLosesNothing(t *testing.T) {
 	}
 
 	// What was good is there, once, beside the notice of the group.
-	eventually(t, 20*time.Second, "bob has what was good", func() error {
+	imtest.Eventually(t, "bob has what was good", func() error {
 		page, err := api.Inbox(t.Context(), bob.AccessToken, 0, 100)
 		if err != nil {
 			return err

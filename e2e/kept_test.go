@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // kept is what PostgreSQL and Redis held at a moment, to which they can be put
@@ -102,15 +105,28 @@ func (k *kept) keep() {
 		k.t.Fatal(err)
 	}
 	for _, name := range names {
-		value, err := k.redis.Dump(k.t.Context(), name).Result()
-		if err != nil {
-			k.t.Fatal(err)
+		if dumped, there := k.dumpOf(name); there {
+			k.dump[name] = dumped
 		}
-		ttl, err := k.redis.PTTL(k.t.Context(), name).Result()
-		if err != nil {
-			k.t.Fatal(err)
-		}
-		k.dump[name] = key{value, max(ttl, 0)}
+	}
+}
+
+// dumpOf returns a key of Redis as it is, unless it has expired since it was
+// listed.
+func (k *kept) dumpOf(name string) (as key, there bool) {
+	k.t.Helper()
+	tx := k.redis.TxPipeline()
+	ttl, value := tx.PTTL(k.t.Context(), name), tx.Dump(k.t.Context(), name)
+	if _, err := tx.Exec(k.t.Context()); err != nil && !errors.Is(err, redis.Nil) {
+		k.t.Fatal(err)
+	}
+	switch left := ttl.Val(); {
+	case errors.Is(value.Err(), redis.Nil):
+		return key{}, false
+	case left < 0: // it never expires
+		return key{value.Val(), 0}, true
+	default: // 0 would be never
+		return key{value.Val(), max(left, time.Millisecond)}, true
 	}
 }
 
@@ -143,9 +159,11 @@ func (k *kept) changed() []string {
 	return names
 }
 
-// restore puts everything back.
+// restore puts everything back. Mails that were asked for are sent beside the
+// calls, and what is done for them would count as a change after it.
 func (k *kept) restore() {
 	k.t.Helper()
+	imtest.Until(k.t, "no mail waits to be sent", func() bool { return k.value(`SELECT count(*)::text FROM mails`) == "0" })
 	ctx := k.t.Context()
 	err := pgx.BeginFunc(ctx, k.db, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}

@@ -307,8 +307,9 @@ var requests = map[string]func(situation) request{
 		}
 		return request{"session": s.caller.Session}
 	},
-	"user-delete":  func(s situation) request { return own(s, request{"password": rightPassword}) },
-	"presence-get": func(s situation) request { return request{"users": s.other} },
+	"session-prove": func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"user-delete":   func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"presence-get":  func(s situation) request { return request{"users": s.other} },
 
 	"friend-request":  func(s situation) request { return request{"user": s.otherOrMe()} },
 	"friend-requests": func(s situation) request { return own(s, request{"direction": "incoming"}) },
@@ -545,9 +546,7 @@ func (s *society) places() (n int) {
 		s.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if was, ok := s.stores.dump[k]; !ok {
-			n++
-		} else if now, err := s.stores.redis.Dump(s.t.Context(), k).Result(); err != nil || now != was.value {
+		if now, there := s.stores.dumpOf(k); there && now.value != s.stores.dump[k].value {
 			n++
 		}
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/inbox"
@@ -308,15 +309,15 @@ func flood(url, jwt string) attack {
 // Each of these, alone in the memory that its manifest gives it, outlives what
 // those who mean it harm can send it, and serves others afterwards.
 func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
-	vars := settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
 	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
 	for _, free := range []string{"CALLS_PER_SECOND", "CALLS_BURST", "MESSAGE_SEARCHES_PER_MINUTE", "SIGN_INS_PER_MINUTE"} {
 		vars[free] = "1000000"
 	}
-	prepare(t, vars)
+	system.Prepare(t, vars)
 	people := assemble(t, vars)
 	limits := limitsOf(t)
-	program := binary(t, "functions/all-in-one")
+	program := system.Binary(t, "functions/all-in-one")
 	const span = 5 * time.Second
 
 	for _, tt := range []struct {
@@ -379,7 +380,7 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 	}))
 	t.Cleanup(functions.Close)
 	addr := fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t))
-	c := encage(t, "gateway", 256<<20, binary(t, "gateway"), vars, "FUNCTION_URL", functions.URL+"/{function}",
+	c := encage(t, "gateway", 256<<20, system.Binary(t, "gateway"), vars, "FUNCTION_URL", functions.URL+"/{function}",
 		"GATEWAY_ADDR", addr, "GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)), "CLIENT_ADDRESS_HEADER", "X-Forwarded-For")
 	c.url = "http://" + addr
 	c.ready()

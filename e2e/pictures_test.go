@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // TestADayWithPicturesAndABot is a day of ann, bob and a bot, each part of the
@@ -22,10 +24,10 @@ import (
 // an address is proved and a second factor asked for.
 func TestADayWithPicturesAndABot(t *testing.T) {
 	post, browser := openPostbox(t), receive(t, nil)
-	s := start(t, "WEBHOOK_PRIVATE", "true", "SMTP_URL", post.URL, "NOTIFY_AFTER", "100ms")
-	d := &door{t, s.gateways[0]}
+	s := system.Start(t, "WEBHOOK_PRIVATE", "true", "SMTP_URL", post.URL, "NOTIFY_AFTER", "100ms")
+	d := &door{t, s.Gateways[0]}
 	ann, bob := d.signUp("ann"), d.signUp("bob")
-	his := visitor{door: &door{t, s.gateways[1]}, account: bob.account}.on("phone")
+	his := visitor{door: &door{t, s.Gateways[1]}, account: bob.account}.on("phone")
 
 	// She sends him a picture, which he sees and opens.
 	content := picture(t, 300, 200)
@@ -39,7 +41,7 @@ func TestADayWithPicturesAndABot(t *testing.T) {
 	if resp, b := fetch(t, his.opens(file)); resp.StatusCode != http.StatusOK || !bytes.Equal(b, content) {
 		t.Errorf("he opens %s, %d bytes", resp.Status, len(b))
 	}
-	eventually(t, 20*time.Second, "he finds it by what she said of it", func() error {
+	imtest.Eventually(t, "he finds it by what she said of it", func() error {
 		if found := his.must("GET", "/v1/messages/search?q="+url.QueryEscape("午饭"), nil); !strings.Contains(found, m) {
 			return fmt.Errorf("found %s", found)
 		}
@@ -77,7 +79,7 @@ func TestADayWithPicturesAndABot(t *testing.T) {
 		"endpoint": browser.URL + "/bob", "p256dh": base64.RawURLEncoding.EncodeToString(key.PublicKey().Bytes()), "auth": "BTBZMqHH6r4Tts7J_aSIgg",
 	})
 	his.client.Close()
-	eventually(t, 40*time.Second, "his browser is pushed to", func() error {
+	imtest.Eventually(t, "his browser is pushed to", func() error {
 		if pushed := browser.all(); len(pushed) > 0 {
 			return nil
 		}

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidings-im/tidings/connector/relay"
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/gateway/server"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
@@ -15,12 +16,12 @@ import (
 // oneProcess runs all parts in this process and returns the public URL.
 func oneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
 	t.Helper()
-	vars := settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
 	vars["GATEWAY_ADDR"], vars["GATEWAY_INTERNAL_ADDR"] = "127.0.0.1:0", "127.0.0.1:0"
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}
-	prepare(t, vars)
+	system.Prepare(t, vars)
 
 	env := imtest.Env(t, vars)
 	env.Tracer = tracer

@@ -12,7 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A receiver is an endpoint on this machine that keeps what is posted to it.
@@ -62,7 +63,7 @@ func (r *receiver) all() []posted {
 // gets waits for a request that is as wanted.
 func (r *receiver) gets(what string, wanted func(posted) bool) (found posted) {
 	r.t.Helper()
-	eventually(r.t, 30*time.Second, what, func() error {
+	imtest.Eventually(r.t, what, func() error {
 		all := r.all()
 		for _, found = range all {
 			if wanted(found) {

@@ -7,9 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestP6SearchFindsNothingThatOneMayNotRead(t *testing.T) {
@@ -45,7 +45,7 @@ func TestP6SearchFindsNothingThatOneMayNotRead(t *testing.T) {
 	}
 	finds := func(why string, v visitor, query string, want ...string) {
 		t.Helper()
-		eventually(t, 20*time.Second, why, func() error {
+		imtest.Eventually(t, why, func() error {
 			got := found(v, query)
 			slices.Sort(got)
 			if slices.Sort(want); !slices.Equal(got, want) {

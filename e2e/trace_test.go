@@ -4,10 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // One trace spans a message's way from the socket it came in by, through Kafka
@@ -17,19 +18,15 @@ func TestOneTraceSpansTheWayOfAMessage(t *testing.T) {
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.AlwaysSample())).Tracer("e2e")
 
 	url := oneProcess(t, tracer)
-	ann, bob := join(t, url, "ann"), join(t, url, "bob")
-	if _, err := ann.client.Send(t.Context(), "u:"+bob.user.ID, "hello"); err != nil {
+	d := &door{t, url}
+	ann, bob := d.signUp("ann").on("phone"), d.signUp("bob").on("phone")
+	if _, err := ann.client.Send(t.Context(), "u:"+bob.ID, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the message arrives", func() error {
-		if bob.count() != 1 {
-			return errNotYet
-		}
-		return nil
-	})
+	bob.hears("it", said("hello"))
 
 	want := []string{"chat-ingest", "persist-history", "persist-inbox", "push-fanout"}
-	eventually(t, 10*time.Second, "one trace has every part in it", func() error {
+	imtest.Until(t, "one trace has every part in it", func() bool {
 		traces := make(map[string][]string)
 		for _, s := range spans.GetSpans() {
 			id := s.SpanContext.TraceID().String()
@@ -40,9 +37,9 @@ func TestOneTraceSpansTheWayOfAMessage(t *testing.T) {
 			// Before them the socket it came in by, after them the one it went out by.
 			if !missing && len(names) >= len(want)+2 {
 				t.Logf("one trace: %s", strings.Join(names, ", "))
-				return nil
+				return true
 			}
 		}
-		return errNotYet
+		return false
 	})
 }

@@ -435,7 +435,7 @@ func TestP7RangesAndValuesThatMakeNoSenseAreRefused(t *testing.T) {
 			if resp.StatusCode >= 500 {
 				t.Errorf("%s with %s: %s %s", op.id, what, resp.Status, body)
 			}
-			if took := time.Since(begun); took > 5*time.Second {
+			if took := time.Since(begun); took > time.Minute {
 				t.Errorf("%s with %s takes %s", op.id, what, took)
 			}
 			if resp.StatusCode >= 300 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // What it takes to bring an event that waits in Kafka to a function that does
@@ -27,7 +28,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		defer s.fn.mu.Unlock()
 		return len(s.fn.done)
 	}
-	eventually(b, time.Minute, "all are done", func() bool { return total() == b.N })
+	imtest.Until(b, "all are done", func() bool { return total() == b.N })
 }
 
 // How long an event takes from being published to being handled, one at a time.

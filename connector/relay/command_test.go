@@ -34,15 +34,15 @@ func TestServingSaysHowItFares(t *testing.T) {
 		b, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(b)
 	}
-	eventually(t, 10*time.Second, "it lives", func() bool { code, _ := get("/healthz"); return code == 200 })
-	eventually(t, 20*time.Second, "it is ready", func() bool { code, _ := get("/readyz"); return code == 200 })
+	imtest.Until(t, "it lives", func() bool { code, _ := get("/healthz"); return code == 200 })
+	imtest.Until(t, "it is ready", func() bool { code, _ := get("/readyz"); return code == 200 })
 	s.publish("k", 0, 3)
-	eventually(t, 20*time.Second, "it works", func() bool { return s.fn.count() == 3 })
+	imtest.Until(t, "it works", func() bool { return s.fn.count() == 3 })
 	for _, want := range []string{
 		`tidings_connector_delivered_total{function="` + s.fn.name + `"} 3`,
 		`tidings_connector_lag_records{function="` + s.fn.name + `",partition="1",topic="` + s.topic + `"} 0`,
 	} {
-		eventually(t, 10*time.Second, "the metrics have "+want, func() bool {
+		imtest.Until(t, "the metrics have "+want, func() bool {
 			_, metrics := get("/metrics")
 			return strings.Contains(metrics, want)
 		})
@@ -53,7 +53,7 @@ func TestServingSaysHowItFares(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(imtest.Patience(t)):
 		t.Fatal("it does not end")
 	}
 	if n := s.committed(); n != 3 {

@@ -108,7 +108,7 @@ func (s *site) configure(topic, name, value string) {
 }
 
 func (s *site) admin() *kafkago.Client {
-	return &kafkago.Client{Addr: kafkago.TCP(s.brokers...), Timeout: 10 * time.Second}
+	return &kafkago.Client{Addr: kafkago.TCP(s.brokers...), Timeout: time.Minute}
 }
 
 func newFunction(t testing.TB, vars map[string]string) *function1 {
@@ -309,13 +309,4 @@ func (s *site) committed() int64 {
 		sum += o
 	}
 	return sum
-}
-
-func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(d); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", d, what)
-		}
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -60,9 +59,9 @@ func TestReplayPostsWhatFailedAndOnlyOnce(t *testing.T) {
 	s.fn.behave(refusing("k/1", "k/3", "k/5", "k/7"), nil)
 	s.publish("k", 0, 8)
 	_, stop := s.relay()
-	eventually(t, 20*time.Second, "all are done or dead", func() bool { return s.committed() == 8 })
+	imtest.Until(t, "all are done or dead", func() bool { return s.committed() == 8 })
 	s.write(s.topic, kafka.Record{Value: []byte("no event")})
-	eventually(t, 20*time.Second, "what is no event is dead", func() bool { return s.committed() == 9 })
+	imtest.Until(t, "what is no event is dead", func() bool { return s.committed() == 9 })
 	stop()
 	done := func(ids ...string) {
 		t.Helper()
@@ -108,7 +107,7 @@ func TestReplayStopsWhileAFunctionIsDown(t *testing.T) {
 	s.fn.behave(refusing("k/0", "k/1"), nil)
 	s.publish("k", 0, 2)
 	_, stop := s.relay()
-	eventually(t, 20*time.Second, "both are dead", func() bool { return s.committed() == 2 })
+	imtest.Until(t, "both are dead", func() bool { return s.committed() == 2 })
 	stop()
 	s.fn.behave(nil, status(http.StatusServiceUnavailable))
 	out, err := s.replay()

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidings-im/tidings/gateway/origin"
+	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	problemJSON = "application/problem+json"
+	problemJSON = answer.ProblemJSON
 
 	maxCalls  = 1024    // of functions under way at a time
 	maxAnswer = 4 << 20 // bytes
@@ -53,6 +53,7 @@ type Config struct {
 	Log       *slog.Logger
 	Tracer    trace.Tracer
 	Metrics   *Metrics
+	Foreign   fn.ForeignAnswers // counted; none in its zero value
 }
 
 // Metrics are what the API counts.
@@ -145,7 +146,7 @@ func (a *api) guard(next http.Handler) http.Handler {
 		}
 		if from := r.Header.Get("Origin"); from != "" && a.Origins.Allows(from) {
 			h.Set("Access-Control-Allow-Origin", from)
-			h.Set("Access-Control-Expose-Headers", "Retry-After")
+			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -292,8 +293,8 @@ type pacedBody struct {
 	io.Closer
 }
 
-// A said is what a function answered.
-type said struct {
+// A reply is what a function answered.
+type reply struct {
 	status int
 	header http.Header
 	body   []byte
@@ -301,7 +302,7 @@ type said struct {
 
 // ask calls a function and reads all that it answers, for which it has one of
 // the slots; the client, who may read slowly, has none.
-func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who caller, data json.RawMessage, v *visit) (got said, err error) {
+func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who caller, data json.RawMessage, v *visit) (got reply, err error) {
 	// Not before the request is read, which may take a slow client long.
 	select {
 	case a.slots <- struct{}{}:
@@ -318,10 +319,10 @@ func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who calle
 		return got, im.Wrap(im.Unavailable, err, noAnswer)
 	}
 	defer resp.Body.Close()
-	if err := foreign(resp); err != nil {
+	if err := a.foreign(op.Function, resp); err != nil {
 		return got, err
 	}
-	got = said{status: resp.StatusCode, header: make(http.Header)}
+	got = reply{status: resp.StatusCode, header: make(http.Header)}
 	for _, name := range []string{"Content-Type", "Retry-After", "WWW-Authenticate"} {
 		if v := resp.Header.Get(name); v != "" {
 			got.header.Set(name, v)
@@ -388,22 +389,13 @@ func (a *api) post(ctx context.Context, function, address string, data json.RawM
 
 var errBusy = &im.Error{Kind: im.Overloaded, Msg: "too many calls at once: come again", RetryAfter: time.Second}
 
-// foreign reports whether an answer is not of a function but of something
-// before it, such as a proxy that does not find it. A function answers with
-// JSON, with a problem, or with nothing.
-func foreign(resp *http.Response) error {
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch ok := resp.StatusCode < 300; {
-	case ok && (media == event.JSON || resp.StatusCode == http.StatusNoContent), !ok && media == problemJSON:
-		return nil
-	case resp.StatusCode == http.StatusTooManyRequests:
+// foreign returns the error for an answer that is not of a function but of
+// something before it, such as a proxy that does not find it, or nil.
+func (a *api) foreign(function string, resp *http.Response) error {
+	err := answer.Check(resp)
+	a.Foreign.Note(function, err)
+	if err != nil && resp.StatusCode == http.StatusTooManyRequests {
 		return errBusy
 	}
-	return im.Wrap(im.Unavailable, errForeign(resp.StatusCode), noAnswer)
-}
-
-type errForeign int
-
-func (e errForeign) Error() string {
-	return "status " + strconv.Itoa(int(e)) + " of something that is not a function"
+	return im.Wrap(im.Unavailable, err, noAnswer)
 }

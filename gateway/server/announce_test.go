@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // toldOf returns what others were told of a user, in order.
@@ -25,7 +26,7 @@ func (s *system) toldOf(user string) []bool {
 // becomesTold waits until others have been told this of a user.
 func (s *system) becomesTold(user string, want ...bool) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("others are told %v", want), func() error {
+	imtest.Eventually(s.t, fmt.Sprintf("others are told %v", want), func() error {
 		if got := s.toldOf(user); !slices.Equal(got, want) {
 			return fmt.Errorf("they are told %v", got)
 		}

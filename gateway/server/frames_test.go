@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestTheFirstFrameSaysWhoAndHowFar(t *testing.T) {
@@ -198,7 +199,7 @@ func TestTypingAndSignalsArePassedOn(t *testing.T) {
 	}
 	p.say(`{"type":"typing","to":"u:%s"}`, im.NewID())
 	p.say(`{"type":"signal","to":"u:%s","data":{"offer":1}}`, bob)
-	eventually(t, "three signals arrive", func() error {
+	imtest.Eventually(t, "three signals arrive", func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.signals) != 3 {
@@ -277,7 +278,7 @@ func TestWhatIsWrongWithChatIngestIsNoFaultOfTheMessage(t *testing.T) {
 		kind im.Kind
 	}{
 		{name: "it is not there", vars: []string{"FUNCTION_URL", "http://127.0.0.1:1/{function}"}, kind: im.Unavailable},
-		{name: "its platform does not know it", vars: []string{"FUNCTION_URL", s.vars["FUNCTION_URL"] + "/nowhere"}, kind: im.Internal},
+		{name: "its platform does not know it", vars: []string{"FUNCTION_URL", s.vars["FUNCTION_URL"] + "/nowhere"}, kind: im.Unavailable},
 		{name: "the seal is of another system", vars: []string{"SEAL_KEYS", "k2:" + strings.Repeat("QUJD", 11)}, kind: im.Internal},
 		{name: "it says no", f: func(context.Context, []event.Submitted) []fn.Reply[event.Placed] {
 			return []fn.Reply[event.Placed]{{Err: im.Errorf(im.NotFound, "there is no such user")}}

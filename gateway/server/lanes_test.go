@@ -12,6 +12,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestP4EachConnectionsMessagesArriveInOrder(t *testing.T) {
@@ -127,7 +128,7 @@ func TestAMessageThatDoesNotComeAgainHoldsUpOnlyItsConversation(t *testing.T) {
 	if f := p.next(frame.Refused); f.Kind != im.Unavailable || f.RetryAfterMS == 0 {
 		t.Errorf("held back by %+v", f)
 	}
-	eventually(t, "it is taken to be given up", func() error {
+	imtest.Eventually(t, "it is taken to be given up", func() error {
 		p.send("held", to)
 		if f := <-p.frames; f.Type != frame.Accepted {
 			return fmt.Errorf("%+v", f)
@@ -153,7 +154,7 @@ func TestP7WhoeverSendsFasterThanIsTakenWaits(t *testing.T) {
 		p.send(fmt.Sprint(i), im.NewID())
 	}
 	// Connections of the other lane are not held up.
-	eventually(t, "somebody else is answered", func() error {
+	imtest.Eventually(t, "somebody else is answered", func() error {
 		other := s.dial(g, someone("web"))
 		defer other.ws.Close()
 		other.send("m1", im.NewID())

@@ -25,7 +25,7 @@ func TestP7AnIdleConnectionCostsLittle(t *testing.T) {
 	}
 	p := imtest.Run(t, env, imtest.Build(t, "gateway"))
 	g := &gate{Server: &Server{URL: "http://" + s.vars["GATEWAY_ADDR"]}}
-	eventually(t, "the gateway is ready", func() error {
+	imtest.Eventually(t, "the gateway is ready", func() error {
 		resp, err := http.Get(g.URL + "/readyz")
 		if err == nil {
 			resp.Body.Close()
@@ -40,7 +40,7 @@ func TestP7AnIdleConnectionCostsLittle(t *testing.T) {
 		s.dial(g, someone("web"))
 	}
 	got := 0
-	eventually(t, "an idle connection costs little", func() error {
+	imtest.Eventually(t, "an idle connection costs little", func() error {
 		got = (resident(t, p.Pid()) - before) / n
 		if got > most {
 			return fmt.Errorf("it costs %d bytes, %d at most", got, most)

@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func message(text string) json.RawMessage {
@@ -110,7 +111,7 @@ func TestASlowReaderIsClosedAndNobodyElseNotices(t *testing.T) {
 	text := strings.Repeat("x", 16<<10)
 	to := []event.Recipient{{User: slow.User}, {User: quick.User}}
 	var events []event.Event
-	eventually(t, "the slow one is closed", func() error {
+	imtest.Eventually(t, "the slow one is closed", func() error {
 		for range 50 {
 			to[0].Seq++
 			to[1].Seq++

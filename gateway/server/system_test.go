@@ -31,7 +31,7 @@ import (
 )
 
 // patience is how long a test waits for what is to happen.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // A system is what gateways stand on: a real Redis, and functions that the
 // test makes up.
@@ -199,8 +199,8 @@ func (s *system) gateway(vars ...string) *gate {
 		g.done <- srv.Serve(ctx)
 	}()
 	s.t.Cleanup(g.end)
-	eventually(s.t, "the gateway is registered", func() error {
-		urls, err := s.redis.NewGateways().URLs(s.t.Context(), []string{srv.id})
+	imtest.Eventually(s.t, "the gateway is registered", func() error {
+		urls, err := s.redis.NewGateways(imtest.Env(s.t, nil)).URLs(s.t.Context(), []string{srv.id})
 		if err == nil && urls[srv.id] == "" {
 			err = errors.New("it is not there")
 		}
@@ -396,22 +396,6 @@ func (s *system) sealed(typ string, data any) event.Event {
 	}
 	s.ring.Sign(&e)
 	return e
-}
-
-// eventually waits until f succeeds.
-func eventually(t testing.TB, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s that %s: %v", patience, what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // freeAddr returns an address that nobody listens at.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestConnecting(t *testing.T) {
@@ -101,7 +102,7 @@ func TestMoreConnectionsThanAGatewayHoldsComeLater(t *testing.T) {
 		t.Fatalf("%v %v, want 503 with Retry-After", err, resp)
 	}
 	p.ws.Close()
-	eventually(t, "there is room again", func() error {
+	imtest.Eventually(t, "there is room again", func() error {
 		_, _, err := s.tryDial(g, h, "/ws")
 		return err
 	})

@@ -13,11 +13,18 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == embedded.FetchName {
+		end(embedded.FetchCommand(os.Args[2:]))
+		return
+	}
 	if len(os.Args) < 2 || embedded.Services[os.Args[1]].Start == nil {
 		fmt.Fprintln(os.Stderr, "usage: services kafka|postgres|redis|s3 [flags]")
 		os.Exit(2)
 	}
-	err := embedded.Command(os.Args[1], os.Args[2:])
+	end(embedded.Command(os.Args[1], os.Args[2:]))
+}
+
+func end(err error) {
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}

@@ -3,6 +3,7 @@ package fn
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -34,6 +35,7 @@ func (r Result) Err() error {
 		if r.Error.Kind != "" {
 			e.Kind = r.Error.Kind
 		}
+		e.MaxAge = time.Duration(r.Error.MaxAge) * time.Second
 		e.Msg = r.Error.Detail
 	}
 	return e
@@ -43,15 +45,15 @@ type batchAnswer struct {
 	Results []Result `json:"results"`
 }
 
-// An answer is what is written to who sent a request.
-type answer struct {
+// An outcome is what is written to who sent a request.
+type outcome struct {
 	status int
 	body   []byte // JSON; none if there is nothing to say
 	err    error  // why the request is refused as a whole
 }
 
 // write writes a to somebody who may read slowly, or be gone.
-func (a answer) write(w http.ResponseWriter) {
+func (a outcome) write(w http.ResponseWriter) {
 	// What took long leaves as much time as what did not.
 	http.NewResponseController(w).SetWriteDeadline(paced(time.Now(), 0)) // only what is no network connection has none
 	switch {
@@ -69,26 +71,26 @@ func (a answer) write(w http.ResponseWriter) {
 }
 
 // answer answers a request of one event.
-func (s *server) answer(r *http.Request, rep reply) answer {
+func (s *server) answer(r *http.Request, rep reply) outcome {
 	err := classify(rep.err)
 	if err != nil {
 		return s.refusal(r, s.statusOf(err), err)
 	}
 	if rep.value == nil {
 		s.count(http.StatusOK, nil)
-		return answer{status: http.StatusNoContent}
+		return outcome{status: http.StatusNoContent}
 	}
 	body, err := im.JSON(rep.value)
 	if err != nil {
 		return s.refusal(r, http.StatusInternalServerError, err)
 	}
 	s.count(http.StatusOK, nil)
-	return answer{status: http.StatusOK, body: append(body, '\n')}
+	return outcome{status: http.StatusOK, body: append(body, '\n')}
 }
 
 // answerBatch answers a request of a batch: 204 if all is done and there is
 // nothing to say, else 200 with what there is.
-func (s *server) answerBatch(r *http.Request, events []event.Event, replies []reply) answer {
+func (s *server) answerBatch(r *http.Request, events []event.Event, replies []reply) outcome {
 	var out batchAnswer
 	var logged error // of many that failed alike, one line is enough
 	for i, rep := range replies {
@@ -113,28 +115,33 @@ func (s *server) answerBatch(r *http.Request, events []event.Event, replies []re
 		}
 	}
 	if out.Results == nil {
-		return answer{status: http.StatusNoContent}
+		return outcome{status: http.StatusNoContent}
 	}
 	body, err := im.JSON(out)
 	if err != nil {
 		return s.refusal(r, http.StatusInternalServerError, err)
 	}
-	return answer{status: http.StatusOK, body: body}
+	return outcome{status: http.StatusOK, body: body}
 }
 
 // refusal answers a request that failed as a whole.
-func (s *server) refusal(r *http.Request, status int, err error) answer {
+func (s *server) refusal(r *http.Request, status int, err error) outcome {
 	s.count(status, err)
 	s.log(r, r.Header.Get("Ce-Id"), status, err)
-	return answer{status: status, err: err}
+	return outcome{status: status, err: err}
 }
 
 func (s *server) log(r *http.Request, id string, status int, err error) {
 	log := s.env.Log.DebugContext // the caller's own fault
-	if status >= 500 {
+	if status >= 500 && !ordinary(err) {
 		log = s.env.Log.WarnContext
 	}
 	log(r.Context(), "failed", "function", s.Name, "event", id, "status", status, "err", err)
+}
+
+func ordinary(err error) bool {
+	var e *im.Error
+	return errors.As(err, &e) && e.Ordinary
 }
 
 // count counts an event that was answered with a status, for err or nil.
@@ -156,12 +163,21 @@ func WriteProblem(w http.ResponseWriter, status int, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
 	}
 	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", challenge(p))
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	body, _ := im.JSON(p)       // strings and numbers can always be written
 	w.Write(append(body, '\n')) // a caller that is gone reads no answer
+}
+
+// challenge returns how a caller is to authenticate (RFC 6750, §3), and of one
+// who has to prove again who they are how lately (RFC 9470, §3).
+func challenge(p im.Problem) string {
+	if p.Kind != im.Reauthenticate {
+		return "Bearer"
+	}
+	return fmt.Sprintf(`Bearer error="insufficient_user_authentication", error_description="a more recent proof of who is calling is needed", max_age="%d"`, p.MaxAge)
 }
 
 func retryAfter(err error) time.Duration {

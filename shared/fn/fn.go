@@ -56,6 +56,10 @@ type Func struct {
 	// a process makes as many at a time as it has memory for, and few of one user.
 	Memory int64
 
+	// Proof is what it asks of its callers beyond an access token; the zero
+	// Proof asks for nothing.
+	Proof Proof
+
 	// New makes its handler, opening what the handler needs. What it opens
 	// belongs to the process and connects when first used, so that a
 	// dependency that is down does not keep the process from starting.
@@ -217,8 +221,8 @@ func KeyOf(ctx context.Context) string {
 // Timed does a job when its time has come. Any POST says that it has: a ping
 // event or nothing at all, with or without a body, from anybody. So f is such
 // that it may be done at any time, twice at once, and be cut off at any step.
-// In one process it runs once at a time; who comes while it runs is told that
-// it is done.
+// In one process it runs once at a time. Requests that come while it runs have
+// it run once more afterwards, however many they are: a run begins after each.
 func Timed(f func(context.Context) error) Handler {
 	return Handler{status: deliveryStatus, timed: f}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -174,8 +175,11 @@ type server struct {
 	slots    chan struct{}
 	memory   *memory
 	ticking  sync.Mutex // held while a timed function runs
+	next     sync.Mutex // held by the request that waits for ticking
 	metrics  *metrics
 	observer prometheus.Observer
+	audit    *audit.Recorder
+	fresh    time.Duration // for how long callers are believed what Proof asks for
 }
 
 func newServer(ctx context.Context, env *proc.Env, f Func, l limits, mem *memory, m *metrics) (*server, error) {
@@ -187,6 +191,14 @@ func newServer(ctx context.Context, env *proc.Env, f Func, l limits, mem *memory
 		slots: make(chan struct{}, l.inFlight), observer: m.seconds.WithLabelValues(f.Name)}
 	if err := declared(f, h); err != nil {
 		return nil, err
+	}
+	if s.audit, err = audit.Open(ctx, env, recorded[f.Name] != ""); err != nil {
+		return nil, err
+	}
+	if f.Proof.asks() {
+		if s.fresh, err = FreshFor(env); err != nil {
+			return nil, err
+		}
 	}
 	if h.sealed || h.vouched || h.gate != nil {
 		if s.ring, err = Keyring(env); err != nil {
@@ -208,6 +220,8 @@ func declared(f Func, h Handler) error {
 		return errors.New("its handler handles nothing")
 	case h.open != nil && h.gate == nil:
 		return errors.New("its callers pass no gate")
+	case h.open == nil && f.Proof.asks():
+		return errors.New("it asks its callers for a proof and does not know who they are")
 	case h.timed != nil && (f.Public || f.Accepts != "" || f.Topic != ""):
 		return errors.New("it is called by a clock: it is not public and takes no events")
 	case (h.timed != nil) != (f.Every > 0):
@@ -236,14 +250,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // respond makes an answer. When it returns, nothing of the request is held but
 // the answer, and what is lent for that: who reads it slowly keeps no slot from
 // others.
-func (s *server) respond(w http.ResponseWriter, r *http.Request, start time.Time, lent *lent) (a answer) {
+func (s *server) respond(w http.ResponseWriter, r *http.Request, start time.Time, lent *lent) (a outcome) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
 	// Before anything of the body is read: who has no token cannot make anybody
-	// hold it.
-	caller, err := s.caller(r)
-	if err != nil {
-		return s.refusal(r, s.statusOf(err), err)
+	// hold it. Of somebody known who may not, the security log says what it was.
+	caller, denied := s.caller(r)
+	if denied != nil && caller.User == "" {
+		return s.refusal(r, s.statusOf(denied), denied)
 	}
 	// Without a slot and not for ever: anybody who reaches the port may begin
 	// a request, and who sends it slowly keeps no slot from others.
@@ -276,7 +290,7 @@ func (s *server) respond(w http.ResponseWriter, r *http.Request, start time.Time
 		}
 		defer func() { lent.work.keep(int64(len(a.body))) }()
 	}
-	results := s.run(ctx, r, caller, events)
+	results := s.run(ctx, r, caller, denied, events)
 	if batch {
 		return s.answerBatch(r, events, results)
 	}
@@ -396,14 +410,19 @@ func (s *server) readBinary(r *http.Request, from io.Reader) (e event.Event, err
 	return e, err
 }
 
-// run hands to the handler what may pass and returns a reply for each event.
-func (s *server) run(ctx context.Context, r *http.Request, caller im.Caller, events []event.Event) []reply {
+// run hands to the handler what may pass and returns a reply for each event. The
+// caller may call at all unless denied says why not.
+func (s *server) run(ctx context.Context, r *http.Request, caller im.Caller, denied error, events []event.Event) []reply {
 	replies := make([]reply, len(events))
 	calls := make([]call, 0, len(events))
 	index := make([]int, 0, len(events))
 	ctx, end := s.trace(ctx, events)
 	for i := range events {
 		if err := s.admit(&events[i]); err != nil {
+			replies[i].err = err
+		} else if denied != nil {
+			replies[i].err = denied
+		} else if err := s.proved(caller, events[i].Data); err != nil {
 			replies[i].err = err
 		} else {
 			calls = append(calls, call{Event: events[i], caller: caller, address: s.address(&events[i])})
@@ -422,6 +441,9 @@ func (s *server) run(ctx context.Context, r *http.Request, caller im.Caller, eve
 		replies[index[j]] = rep
 	}
 	end(replies)
+	for i := range events {
+		s.record(ctx, caller, &events[i], replies[i])
+	}
 	return replies
 }
 

@@ -7,13 +7,17 @@ import (
 )
 
 // tick runs a timed function. What the request says is not read; that its
-// sender goes away does not stop the function.
+// sender goes away does not stop the function. One request waits while it runs:
+// the run may have looked already at what that request is about. It runs for
+// all that come while it waits.
 func (s *server) tick(w http.ResponseWriter, r *http.Request) {
-	if !s.ticking.TryLock() {
+	if !s.next.TryLock() {
 		s.count(http.StatusOK, nil)
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	s.ticking.Lock()
+	s.next.Unlock()
 	defer s.ticking.Unlock()
 	start := time.Now()
 	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
@@ -24,7 +28,7 @@ func (s *server) tick(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.count(http.StatusOK, nil)
-	answer{status: http.StatusNoContent}.write(w)
+	outcome{status: http.StatusNoContent}.write(w)
 }
 
 // job runs a timed function and makes an error of a panic.

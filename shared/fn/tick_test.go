@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -59,23 +61,52 @@ func TestAnyPostTellsATimedFunctionThatItIsTime(t *testing.T) {
 	}
 }
 
-func TestATimedFunctionRunsOnceAtATime(t *testing.T) {
-	entered, goOn := make(chan struct{}, 2), make(chan struct{})
+// What a request is about may be something that the run under way has looked for
+// already, and missed.
+func TestATimedFunctionRunsOnceAtATimeAndOnceMoreForAllThatComeMeanwhile(t *testing.T) {
+	entered, goOn := make(chan struct{}, 9), make(chan struct{})
 	srv := timed(t, nil, func(context.Context) error { entered <- struct{}{}; <-goOn; return nil })
-	first := make(chan int)
-	go func() {
+	var arrived atomic.Int32
+	function := srv.Config.Handler
+	srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived.Add(1)
+		function.ServeHTTP(w, r)
+	})
+	const meanwhile = 8
+	statuses := make(chan int, 1+meanwhile)
+	ask := func() {
 		resp, _ := raw(t, srv, "")
-		first <- resp.StatusCode
-	}()
+		statuses <- resp.StatusCode
+	}
+	answered := func() {
+		t.Helper()
+		if got := <-statuses; got != http.StatusNoContent {
+			t.Errorf("status %d", got)
+		}
+	}
+	go ask()
 	<-entered
-	if resp, body := raw(t, srv, ""); resp.StatusCode != http.StatusNoContent || len(entered) != 0 {
-		t.Errorf("while it runs: %d %s", resp.StatusCode, body)
+	for range meanwhile {
+		go ask()
+	}
+	imtest.Until(t, "all come while it runs", func() bool { return arrived.Load() == 1+meanwhile })
+	for range meanwhile - 1 { // all but the one that runs for them
+		answered()
+	}
+	if len(entered) != 0 {
+		t.Error("it runs twice at once")
+	}
+	goOn <- struct{}{}
+	answered()
+	<-entered
+	goOn <- struct{}{}
+	answered()
+	if len(entered) != 0 {
+		t.Error("it runs more than once for those that came meanwhile")
 	}
 	close(goOn)
-	if got := <-first; got != http.StatusNoContent {
-		t.Errorf("status %d", got)
-	}
-	raw(t, srv, "")
+	ask()
+	answered()
 	if len(entered) != 1 {
 		t.Error("it does not run again")
 	}

@@ -54,7 +54,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 		t.Fatalf("it started only %v", pids)
 	}
 	cmd.Process.Kill()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(Patience(t))
 	for _, pid := range pids {
 		for child.CommandLine(pid) != "" {
 			if time.Now().After(deadline) {

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -49,7 +48,7 @@ func makeDatabase(server string) (own string, drop func() error, err error) {
 	}
 	name := Name()
 	exec := func(sql string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), startTime)
 		defer cancel()
 		conn, err := pgx.Connect(ctx, server)
 		if err != nil {

@@ -83,7 +83,7 @@ func (p *Process) Kill() {
 }
 
 // Stop asks the process to end by SIGTERM, and waits. One that has not ended
-// after 30 s fails the test and is killed.
+// after a minute fails the test and is killed.
 func (p *Process) Stop() {
 	p.t.Helper()
 	p.mu.Lock()
@@ -92,8 +92,8 @@ func (p *Process) Stop() {
 		return
 	}
 	p.thaw()
-	if p.proc.Stop(syscall.SIGTERM, 30*time.Second) {
-		p.t.Errorf("%s did not end within 30 s of SIGTERM; it said last:\n%s", p.name, p.proc.Said())
+	if p.proc.Stop(syscall.SIGTERM, time.Minute) {
+		p.t.Errorf("%s did not end within a minute of SIGTERM; it said last:\n%s", p.name, p.proc.Said())
 	}
 	p.proc = nil
 }

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -57,14 +56,14 @@ func makeBucket(server string) (own string, drop func() error, err error) {
 		return "", nil, fmt.Errorf("opening S3: %w", err)
 	}
 	name := Name()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
 	if err := client.MakeBucket(ctx, name, minio.MakeBucketOptions{}); err != nil {
 		return "", nil, fmt.Errorf("making a bucket: %w", err)
 	}
 	u.Path = "/" + name
 	return u.String(), func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), startTime)
 		defer cancel()
 		for up := range client.ListIncompleteUploads(ctx, name, "", true) {
 			if up.Err == nil {

@@ -14,8 +14,9 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest/child"
 )
 
-// startTime is how long a service may take to start on a busy machine.
-const startTime = 90 * time.Second
+// startTime is how long a service may take to start on a busy machine: longer
+// than it gives itself, so that it can say what it waits for.
+const startTime = 3 * time.Minute
 
 // The services that can be started.
 const (

@@ -7,7 +7,6 @@ import (
 	"context"
 
 	"github.com/tidings-im/tidings/shared/im"
-	"github.com/tidings-im/tidings/shared/mongodb"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 )
@@ -42,14 +41,10 @@ func home(env *proc.Env) (string, error) {
 // done with all other tables.
 func Prepare(ctx context.Context, env *proc.Env) error {
 	which, err := home(env)
-	if err != nil || which != "mongodb" || !mongodb.Configured(env) {
+	if err != nil || which != "mongodb" {
 		return err
 	}
-	db, err := mongodb.Open(ctx, env)
-	if err != nil {
-		return err
-	}
-	return db.Inbox().Prepare(ctx)
+	return prepareMongoDB(ctx, env)
 }
 
 // Open returns the process's inboxes. It connects when first used.
@@ -65,9 +60,5 @@ func Open(ctx context.Context, env *proc.Env) (Store, error) {
 		}
 		return db.Inbox(), nil
 	}
-	db, err := mongodb.Open(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	return db.Inbox(), nil
+	return openMongoDB(ctx, env)
 }

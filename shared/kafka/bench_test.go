@@ -72,7 +72,7 @@ func BenchmarkConsume(b *testing.B) {
 			}
 			b.ResetTimer()
 			r := read(b, env, imtest.Name(), topic, func(context.Context, []Record) error { time.Sleep(pause); return nil })
-			eventually(b, time.Minute, "all is read", func() bool { return r.total() == b.N })
+			imtest.Until(b, "all is read", func() bool { return r.total() == b.N })
 			b.StopTimer()
 			r.stop()
 		})

@@ -40,7 +40,7 @@ func TestAcknowledgedRecordsAreReadThoughTheBrokerIsKilled(t *testing.T) {
 				default:
 				}
 				e := say(fmt.Sprint(k), n)
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				err := p.Publish(ctx, topic, []event.Event{e})
 				cancel()
 				if err == nil {
@@ -60,15 +60,15 @@ func TestAcknowledgedRecordsAreReadThoughTheBrokerIsKilled(t *testing.T) {
 	}
 	for range 3 {
 		n := written()
-		eventually(t, 20*time.Second, "writing goes on", func() bool { return written() > n+500 })
+		imtest.Until(t, "writing goes on", func() bool { return written() > n+500 })
 		broker.Kill()
 		broker.Restart()
 	}
 	n := written()
-	eventually(t, 20*time.Second, "writing goes on after the last restart", func() bool { return written() > n+100 })
+	imtest.Until(t, "writing goes on after the last restart", func() bool { return written() > n+100 })
 	close(stop)
 	writers.Wait()
-	eventually(t, 30*time.Second, "what was acknowledged is read", func() bool {
+	imtest.Until(t, "what was acknowledged is read", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		r.mu.Lock()
@@ -94,14 +94,14 @@ func TestAConsumerGoesOnAfterItsBrokerWasFrozen(t *testing.T) {
 	if err := p.Publish(t.Context(), topic, []event.Event{say("a", 0), say("b", 0)}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the first are read", func() bool { return r.count() == 2 })
+	imtest.Until(t, "the first are read", func() bool { return r.count() == 2 })
 	broker.Freeze()
 	time.Sleep(7 * time.Second) // longer than a commit, a heartbeat or a fetch may take
 	broker.Thaw()
-	if err := p.Publish(within(t, 20*time.Second), topic, []event.Event{say("a", 1), say("b", 1)}); err != nil {
+	if err := p.Publish(within(t, time.Minute), topic, []event.Event{say("a", 1), say("b", 1)}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the rest is read", func() bool { return r.count() == 4 })
+	imtest.Until(t, "the rest is read", func() bool { return r.count() == 4 })
 }
 
 func TestConsumersShareAndLoseNothingWhenOneComesOrGoes(t *testing.T) {
@@ -133,7 +133,7 @@ func TestConsumersShareAndLoseNothingWhenOneComesOrGoes(t *testing.T) {
 	more := func(r *reading, n int) {
 		t.Helper()
 		now := r.count()
-		eventually(t, 20*time.Second, "the consumer gets more", func() bool { return r.count() >= now+n })
+		imtest.Until(t, "the consumer gets more", func() bool { return r.count() >= now+n })
 	}
 	more(all[0], 200)
 	all = append(all, read(t, environment(t, imtest.Kafka(t)...), group, topic, nil))
@@ -161,7 +161,7 @@ func TestConsumersShareAndLoseNothingWhenOneComesOrGoes(t *testing.T) {
 		}
 		return len(ids), records
 	}
-	eventually(t, 20*time.Second, "all is read by one or the other", func() bool { n, _ := seen(); return n == total })
+	imtest.Until(t, "all is read by one or the other", func() bool { n, _ := seen(); return n == total })
 	if _, records := seen(); records > total*3/2 {
 		t.Errorf("%d records were handed over for %d: too much is done again", records, total)
 	}
@@ -182,7 +182,7 @@ func TestOnlyWhatIsDoneIsCommitted(t *testing.T) {
 	}
 	publish(0, 10)
 	first := read(t, env, group, topic, nil)
-	eventually(t, 10*time.Second, "ten are read", func() bool { return first.total() == 10 })
+	imtest.Until(t, "ten are read", func() bool { return first.total() == 10 })
 	first.stop()
 
 	publish(10, 15)
@@ -199,7 +199,7 @@ func TestOnlyWhatIsDoneIsCommitted(t *testing.T) {
 	second.stop()
 
 	third := read(t, env, group, topic, nil)
-	eventually(t, 10*time.Second, "the rest is read", func() bool { return third.total() >= 5 })
+	imtest.Until(t, "the rest is read", func() bool { return third.total() >= 5 })
 	third.stop()
 	if first, n := third.records[0].Offset, third.total(); first != 10 || n != 5 {
 		t.Errorf("%d records from offset %d came, want 5 from 10", n, first)
@@ -217,7 +217,7 @@ func TestOnlyWhatIsDoneIsCommitted(t *testing.T) {
 	fourth.stop()
 	publish(16, 17)
 	fifth := read(t, env, group, topic, nil)
-	eventually(t, 10*time.Second, "the last is read", func() bool { return fifth.total() == 1 })
+	imtest.Until(t, "the last is read", func() bool { return fifth.total() == 1 })
 	if got := fifth.records[0].Offset; got != 16 {
 		t.Errorf("offset %d came again", got)
 	}
@@ -265,7 +265,7 @@ func TestAHandlerThatTakesLongPausesItsPartitionOnly(t *testing.T) {
 		if err := p.Publish(t.Context(), topic, []event.Event{say(other, n), say("slow", n+1)}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 5*time.Second, "the other partition goes on", func() bool { return r.count() == n+1 })
+		imtest.Until(t, "the other partition goes on", func() bool { return r.count() == n+1 })
 		time.Sleep(100 * time.Millisecond)
 	}
 	if n := attempts.Load(); n < 3 {
@@ -273,7 +273,7 @@ func TestAHandlerThatTakesLongPausesItsPartitionOnly(t *testing.T) {
 	}
 	n := r.count()
 	close(busy)
-	eventually(t, 10*time.Second, "the slow partition catches up", func() bool { return r.count() == 2*n+1 })
+	imtest.Until(t, "the slow partition catches up", func() bool { return r.count() == 2*n+1 })
 	r.inOrder(t, nil)
 	if r.total() != 2*n+1 {
 		t.Errorf("%d records were handed over, want %d: the group has been disturbed", r.total(), 2*n+1)
@@ -296,7 +296,7 @@ func TestAnOffsetThatIsNotThereMeansTheBeginning(t *testing.T) {
 		t.Fatal(err, res)
 	}
 	r := read(t, env, group, topic, nil)
-	eventually(t, 15*time.Second, "all is read", func() bool { return r.count() == 5 })
+	imtest.Until(t, "all is read", func() bool { return r.count() == 5 })
 }
 
 func TestCompressedBatchesAreReadFromTheMiddle(t *testing.T) {
@@ -322,7 +322,7 @@ func TestCompressedBatchesAreReadFromTheMiddle(t *testing.T) {
 		r := reader{cluster: c, topic: topic, next: 17, maxBytes: 1}
 		var got []string
 		for len(got) < 13 {
-			records, err := r.read(within(t, 10*time.Second))
+			records, err := r.read(within(t, time.Minute))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -418,18 +418,18 @@ func TestNewPartitionsAreWrittenAndRead(t *testing.T) {
 		}
 	}
 	publish()
-	eventually(t, 10*time.Second, "the first are read", func() bool { return r.count() == n })
+	imtest.Until(t, "the first are read", func() bool { return r.count() == n })
 	res, err := p.client.CreatePartitions(t.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: 3}}})
 	if err != nil || res.Errors[topic] != nil {
 		t.Fatal(err, res)
 	}
-	eventually(t, 30*time.Second, "the new partitions are written to", func() bool {
+	imtest.Until(t, "the new partitions are written to", func() bool {
 		publish()
 		time.Sleep(50 * time.Millisecond)
 		return len(p.topics[topic].queues.Load().list) == 3
 	})
 	publish()
-	eventually(t, 30*time.Second, "the new partitions are read", func() bool { return r.count() == n })
+	imtest.Until(t, "the new partitions are read", func() bool { return r.count() == n })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !slices.ContainsFunc(r.records, func(r Record) bool { return r.Partition == 2 }) {

@@ -63,16 +63,6 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually waits for ok.
-func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(d); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", d, what)
-		}
-	}
-}
-
 // reading is a consumer and what it has been handed.
 type reading struct {
 	stop func() // waits for the consumer to leave
@@ -112,7 +102,7 @@ func read(t testing.TB, env *proc.Env, group, topic string, handle func(context.
 			if err != nil {
 				t.Errorf("the consumer ended: %v", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(imtest.Patience(t)):
 			t.Error("the consumer has not ended")
 		}
 	})

@@ -46,7 +46,7 @@ func TestEventsOfAKeyKeepTheirOrder(t *testing.T) {
 	}
 	wg.Wait()
 	r := read(t, env, imtest.Name(), topic, nil)
-	eventually(t, 20*time.Second, "all events are read", func() bool { return r.count() == keys*each })
+	imtest.Until(t, "all events are read", func() bool { return r.count() == keys*each })
 	r.inOrder(t, nil)
 	if r.total() != keys*each {
 		t.Errorf("%d records were read of %d written", r.total(), keys*each)
@@ -77,7 +77,7 @@ func TestAnEventIsReadAsItWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := read(t, env, imtest.Name(), topic, nil)
-	eventually(t, 10*time.Second, "the event is read", func() bool { return r.total() == 1 })
+	imtest.Until(t, "the event is read", func() bool { return r.total() == 1 })
 	rec := r.records[0]
 	got, err := rec.Event()
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
@@ -132,7 +132,7 @@ func TestOnlyTheRecordThatIsTooLargeIsRefused(t *testing.T) {
 		t.Errorf("publishing what no broker is asked to take says %v", err)
 	}
 	r := read(t, env, imtest.Name(), topic, nil)
-	eventually(t, 10*time.Second, "the others are read", func() bool { return r.count() == 28 })
+	imtest.Until(t, "the others are read", func() bool { return r.count() == 28 })
 	r.inOrder(t, nil)
 }
 
@@ -158,7 +158,7 @@ func TestABrokerThatIsFrozenIsUnavailableAndThenNot(t *testing.T) {
 	broker.Freeze()
 	start := time.Now()
 	err := p.Publish(within(t, 500*time.Millisecond), topic, []event.Event{say("k", 1)})
-	if took := time.Since(start); !errors.Is(err, im.Unavailable) || took > 2*time.Second {
+	if took := time.Since(start); !errors.Is(err, im.Unavailable) || took > time.Minute {
 		t.Errorf("after %s: %v", took, err)
 	}
 
@@ -189,7 +189,7 @@ func TestABrokerThatIsFrozenIsUnavailableAndThenNot(t *testing.T) {
 		}
 	}
 	r := read(t, env, imtest.Name(), topic, nil)
-	eventually(t, 20*time.Second, "the events of the patient are read", func() bool {
+	imtest.Until(t, "the events of the patient are read", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for n := range 20 {
@@ -217,7 +217,7 @@ func TestAQueueIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	broker.Freeze()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	var wg sync.WaitGroup
 	var overloaded, written atomic.Int64
 	const callers, each = 30, 1000
@@ -237,14 +237,14 @@ func TestAQueueIsBounded(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, 10*time.Second, "what does not fit is refused", func() bool { return overloaded.Load() == callers-maxQueueRecords/each })
+	imtest.Until(t, "what does not fit is refused", func() bool { return overloaded.Load() == callers-maxQueueRecords/each })
 	broker.Thaw()
 	wg.Wait()
 	if written.Load() != maxQueueRecords/each {
 		t.Errorf("%d of %d were written", written.Load(), maxQueueRecords/each)
 	}
 	q := p.topics[topic].queues.Load().list[0]
-	eventually(t, 5*time.Second, "the queue is empty", func() bool {
+	imtest.Until(t, "the queue is empty", func() bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return q.records == 0 && q.bytes == 0 && !q.running
@@ -268,7 +268,7 @@ func TestAQueueHasRoomAgainForThoseWhoWaitWhenOthersGaveUp(t *testing.T) {
 	for n := range 5 {
 		if n == 4 {
 			broker.Thaw()
-			if err := p.Publish(within(t, 20*time.Second), topic, events); err != nil {
+			if err := p.Publish(within(t, time.Minute), topic, events); err != nil {
 				t.Error(err)
 			}
 			break
@@ -311,7 +311,7 @@ func TestClosingWritesWhatIsQueued(t *testing.T) {
 		}
 	}
 	r := read(t, env, imtest.Name(), topic, nil)
-	eventually(t, 10*time.Second, "what was acknowledged is read", func() bool { return r.total() >= acked+1 })
+	imtest.Until(t, "what was acknowledged is read", func() bool { return r.total() >= acked+1 })
 	if err := p.Publish(t.Context(), topic, []event.Event{say("k", 0)}); !errors.Is(err, im.Unavailable) {
 		t.Errorf("a closed producer says %v", err)
 	}

@@ -52,6 +52,7 @@ func Open(env *proc.Env) (*Sender, error) {
 	if at == "" {
 		return nil, ErrOff
 	}
+	env.Uses(proc.Outside)
 	return New(at, from, timeout, nil)
 }
 

@@ -143,7 +143,7 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 		t.Fatalf("error = %v, want kind %s", err, im.Unavailable)
 	}
 	server.Restart()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(imtest.Patience(t)); ; time.Sleep(20 * time.Millisecond) {
 		err := insert()
 		if err == nil {
 			break

@@ -345,7 +345,7 @@ func TestWithoutKafkaAChangeIsMadeAndToldOfLater(t *testing.T) {
 	if err := create(t.Context(), p.Outbox, group, owner); err != nil || !exists(t, p.db, group) {
 		t.Fatalf("it is not made: %v", err)
 	}
-	if took := time.Since(begin); took > publishTime+3*time.Second {
+	if took := time.Since(begin); took > publishTime+time.Minute { // Kafka would hold it up for ever
 		t.Errorf("it took %s", took)
 	}
 	if err := p.Relay(t.Context()); im.KindOf(err) != im.Unavailable {
@@ -355,7 +355,7 @@ func TestWithoutKafkaAChangeIsMadeAndToldOfLater(t *testing.T) {
 		t.Errorf("%d notices wait", n)
 	}
 	k.Thaw()
-	eventually(t, func() error { return p.Relay(t.Context()) })
+	imtest.Eventually(t, "the relay works", func() error { return p.Relay(t.Context()) })
 	isTold(t, p.env, group)
 }
 
@@ -375,7 +375,7 @@ func TestWithoutRedisNothingIsChanged(t *testing.T) {
 		t.Errorf("%d notices wait", n)
 	}
 	r.Restart()
-	eventually(t, func() error { return create(t.Context(), p.Outbox, group, owner) })
+	imtest.Eventually(t, "it is made", func() error { return create(t.Context(), p.Outbox, group, owner) })
 	isTold(t, p.env, group)
 }
 
@@ -636,18 +636,4 @@ func (p pausing) GroupMembers(ctx context.Context, groups []string) (map[string]
 	}
 	<-p.goOn
 	return of, err
-}
-
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // attempt runs f in a transaction whose notices go nowhere.
@@ -200,7 +201,7 @@ func TestP7NoMoreArePinnedThanMayBe(t *testing.T) {
 			go func() { refused <- pin(c, &yes) }()
 		}
 		waiting := 0
-		for deadline := time.Now().Add(10 * time.Second); waiting < 3 && len(refused) == 0; {
+		for deadline := time.Now().Add(imtest.Patience(t)); waiting < 3 && len(refused) == 0; {
 			if time.Now().After(deadline) {
 				return errors.New("nobody waits")
 			}

@@ -371,7 +371,7 @@ func TestAChangeInTheMiddleOfAReadIsInItOrComesLater(t *testing.T) {
 				return err
 			}
 			reading.Go(read)
-			for deadline := time.Now().Add(10 * time.Second); rowsOf(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0; {
+			for deadline := time.Now().Add(imtest.Patience(t)); rowsOf(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0; {
 				if time.Now().After(deadline) {
 					t.Errorf("nobody waits for %s", table)
 					break

@@ -356,7 +356,7 @@ func TestWhoLeavesWaitsForWhoAnswersThem(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		for deadline := time.Now().Add(10 * time.Second); rowsOf(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0; {
+		for deadline := time.Now().Add(imtest.Patience(t)); rowsOf(t, db, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0; {
 			select {
 			case <-left:
 				t.Error("they have not waited for the group")

@@ -30,6 +30,17 @@ func (db *DB) Ask(ctx context.Context, purpose, email, user string) error {
 	return failed(err, "asking for a mail")
 }
 
+// tellOwner notes that a user is to be mailed of what has changed, if they have
+// proved an address. It does not ask how many mails wait: there is one of each
+// change at a time, and only who may change it makes one.
+func tellOwner(ctx context.Context, tx pgx.Tx, change, user string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO mails (purpose, email, user_id)
+		SELECT $1, email, id FROM users WHERE id = $2 AND deleted IS NULL AND email_verified IS NOT NULL
+		ON CONFLICT ON CONSTRAINT mails_once DO UPDATE SET created = now()`, change, user)
+	return err
+}
+
 // DueMails returns at most limit mails that are to be sent, those first that
 // are due for longest, and leaves them to the caller for a lease; each try makes
 // the next lease longer. Those that were asked for age ago it deletes.
@@ -68,9 +79,14 @@ func (db *DB) Mailed(ctx context.Context, id int64) error {
 // Addressee returns whom a mail is for, as they are now. NotFound: nobody, not
 // any more, or there is no need.
 func (db *DB) Addressee(ctx context.Context, m im.Mail) (u im.User, err error) {
-	of, args := `email = $1 AND email_verified IS NOT NULL`, []any{m.Email}
-	if m.Purpose == im.MailVerify {
-		of, args = `email = $1 AND id = $2 AND email_verified IS NULL`, append(args, m.User)
+	of, args := `email = $1 AND id = $2 AND email_verified IS NOT NULL`, []any{m.Email, m.User}
+	switch m.Purpose {
+	case im.MailReset:
+		of, args = `email = $1 AND email_verified IS NOT NULL`, []any{m.Email}
+	case im.MailVerify:
+		of = `email = $1 AND id = $2 AND email_verified IS NULL`
+	case im.MailEmailChanged:
+		of, args = `id = $1`, []any{m.User} // the address was theirs
 	}
 	err = db.pool.QueryRow(ctx, `SELECT id, account, name FROM users WHERE deleted IS NULL AND `+of, args...).Scan(&u.ID, &u.Account, &u.Name)
 	return u, noUser(err, "reading whom a mail is for")
@@ -160,9 +176,10 @@ func (db *DB) ConfirmEmail(ctx context.Context, user string, is func(user, email
 
 // ResetPassword puts the hash of a password in the place of whatever the user
 // has who has proved that an e-mail address is theirs, and ends all of their
-// sessions, by the code of which is reports that it was mailed. Denied: it is
-// not that code, or there is no such user.
-func (db *DB) ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string) (user string, ended []string, err error) {
+// sessions, and what else is said, by the code of which is reports that it was
+// mailed. It returns the sessions that have ended, of bots too. The owner is to
+// be mailed. Denied: it is not that code, or there is no such user.
+func (db *DB) ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string, also im.Revocation) (user string, ended []im.Session, err error) {
 	var refused error
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// The lock keeps those waiting who sign in with the old password.
@@ -181,8 +198,10 @@ func (db *DB) ResetPassword(ctx context.Context, email string, is func(user stri
 		if _, err = tx.Exec(ctx, `UPDATE users SET password = $2 WHERE id = $1`, user, passwordHash); err != nil {
 			return err
 		}
-		ended, err = endSessions(ctx, tx, `user_id = $1`, user)
-		return err
+		if ended, err = endAll(ctx, tx, user, also); err != nil {
+			return err
+		}
+		return tellOwner(ctx, tx, im.MailPasswordChanged, user)
 	})
 	if err = failed(err, "resetting a password"); err == nil {
 		err = refused

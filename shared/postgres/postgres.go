@@ -57,6 +57,7 @@ func Open(_ context.Context, env *proc.Env) (*DB, error) {
 }
 
 func settings(env *proc.Env) (*pgxpool.Config, error) {
+	env.Uses("postgres")
 	set := env.Settings()
 	url, size := set.String(settingURL), set.Int(settingPool, 1)
 	statement, connect := set.Duration(settingTimeout), set.Duration(settingConnect)

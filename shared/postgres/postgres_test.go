@@ -182,7 +182,7 @@ func TestStatesHaveTheirKinds(t *testing.T) {
 
 func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 	server := imtest.Start(t, "postgres")
-	db := migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "1s"})
+	db := migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "3s"})
 	u := im.User{ID: im.NewID(), Account: "ann", Name: "Ann"}
 	wants(t, db.CreateUser(t.Context(), u, "hash"), "")
 
@@ -206,7 +206,7 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 // comesBack waits until the database answers again, with the user it had.
 func comesBack(t *testing.T, db *DB, u im.User) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(imtest.Patience(t))
 	for {
 		got, _, err := db.UserByAccount(t.Context(), u.Account)
 		if err == nil {

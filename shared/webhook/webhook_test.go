@@ -22,7 +22,7 @@ import (
 
 func sender(t *testing.T, private string) *webhook.Sender {
 	t.Helper()
-	env := imtest.Env(t, map[string]string{"WEBHOOK_PRIVATE": private, "WEBHOOK_TIMEOUT": "500ms"})
+	env := imtest.Env(t, map[string]string{"WEBHOOK_PRIVATE": private, "WEBHOOK_TIMEOUT": "3s"})
 	s, err := webhook.Open(env)
 	if err != nil {
 		t.Fatal(err)
@@ -186,6 +186,30 @@ func TestP6OnlyPublicAddressesAreDialled(t *testing.T) {
 	var f *webhook.Failure
 	if !errors.As(err, &f) || f.Status != 0 || strings.Contains(f.Reason, port) {
 		t.Errorf("%v", err)
+	}
+}
+
+// What an owner is told makes no difference between a name that leads nowhere
+// and one that leads into this network.
+func TestP6AFailureDoesNotTellNamesOfThisNetworkFromOthers(t *testing.T) {
+	s := sender(t, "false")
+	reasons := map[string]string{}
+	for _, to := range []string{"https://nobody.invalid/", "https://ip6-localhost:1/", "https://127.1:1/", "https://0x7f000001:1/"} {
+		var f *webhook.Failure
+		if err := s.Send(t.Context(), to, webhook.NewSecret(), "id", time.Now(), []byte("{}")); !errors.As(err, &f) {
+			t.Fatalf("%s: %v", to, err)
+		}
+		reasons[f.Reason] = to
+	}
+	if len(reasons) != 1 || reasons["it could not be reached"] == "" {
+		t.Errorf("told apart: %v", reasons)
+	}
+	var f *webhook.Failure
+	if err := s.Send(t.Context(), "https://localhost/", webhook.NewSecret(), "id", time.Now(), nil); !errors.As(err, &f) || f.Reason != "it could not be sent" {
+		t.Errorf("of a URL that is refused: %v, %+v", err, f)
+	}
+	if err := s.Send(t.Context(), "https://example.org/", "no secret", "id", time.Now(), nil); !errors.As(err, &f) || f.Reason != "it could not be sent" {
+		t.Errorf("of a secret that cannot be read: %v, %+v", err, f)
 	}
 }
 

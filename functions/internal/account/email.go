@@ -144,10 +144,11 @@ func forgot(users asker, from addressLimiter, limit mailLimiter, send wake) func
 
 type resetter interface {
 	// ResetPassword puts the hash of a password in the place of what the user
-	// has who has proved that an e-mail address is theirs, and ends and returns
-	// their sessions, if is reports that a hash is that of the code that was
-	// given. Denied: it is not, or there is no such user.
-	ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string) (user string, ended []string, err error)
+	// has who has proved that an e-mail address is theirs, and ends their
+	// sessions and what else is said, if is reports that a hash is that of the
+	// code that was given. It returns the sessions. Denied: it is not, or there
+	// is no such user.
+	ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string, also im.Revocation) (user string, ended []im.Session, err error)
 }
 
 type hasher interface {
@@ -156,43 +157,60 @@ type hasher interface {
 }
 
 type ender interface {
-	// Revoked tells everybody that sessions have ended.
-	Revoked(ctx context.Context, user string, sessions ...string)
+	// RevokedAll tells everybody that sessions have ended.
+	RevokedAll(ctx context.Context, ended []im.Session)
 }
 
 type resetRequest struct {
 	Email string `json:"email"`
 	Code  string `json:"code"`
 	New   string `json:"new"`
+
+	// nil is true: whoever does not know the password any more may not be the
+	// only one who is signed in.
+	RevokeBots       *bool `json:"revoke_bots"`
+	RevokeIdentities *bool `json:"revoke_identities"`
 }
 
+// resetDone is the answer, which says nothing, and for the security log whose
+// password it was.
+type resetDone struct{ user string }
+
+// AuditedAs returns whose password it was.
+func (r resetDone) AuditedAs() im.Caller { return im.Caller{User: r.user} }
+
 // reset gives another password to who has the code that was mailed, and signs
-// them out everywhere. A second factor stays.
-func reset(users resetter, limit addressLimiter, passwords hasher, v *vault.Vault, end ender) func(context.Context, string, resetRequest) (nothing, error) {
-	return func(ctx context.Context, address string, in resetRequest) (nothing, error) {
+// them out everywhere, their bots and accounts elsewhere among it unless they
+// say otherwise. A second factor stays.
+func reset(users resetter, limit addressLimiter, passwords hasher, v *vault.Vault, end ender) func(context.Context, string, resetRequest) (resetDone, error) {
+	return func(ctx context.Context, address string, in resetRequest) (resetDone, error) {
 		email, err := im.NormalEmail(in.Email)
 		if err := cmp.Or(err, im.CheckPassword(in.New)); err != nil {
-			return nothing{}, err
+			return resetDone{}, err
 		}
 		code, ok := vault.ParseCode(in.Code, codeLen)
 		if !ok {
-			return nothing{}, errForm
+			return resetDone{}, errForm
 		}
 		if err := limit.AllowReset(ctx, email, address); err != nil {
-			return nothing{}, err
+			return resetDone{}, err
 		}
 		// Before the code is looked at: it takes as long for one that is wrong.
 		hash, err := passwords.Hash(ctx, in.New)
 		if err != nil {
-			return nothing{}, err
+			return resetDone{}, err
+		}
+		also := im.Revocation{
+			Bots:       in.RevokeBots == nil || *in.RevokeBots,
+			Identities: in.RevokeIdentities == nil || *in.RevokeIdentities,
 		}
 		user, ended, err := users.ResetPassword(ctx, email, func(user string, stored []byte) bool {
 			return v.Is(stored, code, im.MailReset, user, email)
-		}, hash)
+		}, hash, also)
 		if err != nil {
-			return nothing{}, fmt.Errorf("resetting a password: %w", err)
+			return resetDone{}, fmt.Errorf("resetting a password: %w", err)
 		}
-		end.Revoked(ctx, user, ended...)
-		return nothing{}, nil
+		end.RevokedAll(ctx, ended)
+		return resetDone{user}, nil
 	}
 }

@@ -1,7 +1,10 @@
 package account
 
 import (
+	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,7 +13,9 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A user proves that an address is theirs, and has it alone then.
@@ -142,6 +147,71 @@ func TestP6ForgettingAPasswordTellsNobodyWhoThereIs(t *testing.T) {
 	}
 }
 
+// Who has proved an address is told of what somebody else may have changed.
+func TestOwnersAreToldByMailOfWhatHasChanged(t *testing.T) {
+	w := newWorld(t, nil)
+	ann := w.verified("ann", "ann@example.org")
+	bob := w.join("bob") // who has proved none
+	told := func(want ...string) {
+		t.Helper()
+		w.told = nil
+		w.noMail()
+		if !slices.Equal(w.told, want) {
+			t.Errorf("told %q, want %q", w.told, want)
+		}
+	}
+	for _, who := range []user.SignedIn{ann, bob} {
+		var f factorSecret
+		w.call("totp-setup", who.AccessToken, 200, fields{"password": "correct horse"}, &f)
+		var r recovery
+		w.call("totp-confirm", who.AccessToken, 200, fields{"code": codeAt(t, f.Secret, 0)}, &r)
+		if who.User.ID == ann.User.ID {
+			told("ann@example.org A second factor was added")
+		}
+		w.call("totp-delete", who.AccessToken, 200, fields{"password": "correct horse", "code": r.Codes[0]}, nil)
+		w.call("totp-delete", who.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	}
+	told("ann@example.org The second factor was removed")
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.call("password-reset", "", 200, fields{"email": "ann@example.org", "code": w.mail("ann@example.org"), "new": "battery staple"}, nil)
+	told("ann@example.org Your password was changed")
+	ann = w.login("ann", "battery staple")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org"}, nil)
+	told()
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "eve@example.org"}, nil)
+	told("ann@example.org Your e-mail address was changed")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "mia@example.org"}, nil) // the one before was proved by nobody
+	told()
+}
+
+// What somebody may have left behind who had the old password ends with it,
+// unless its owner says otherwise.
+func TestP6AResetEndsBotsAndIdentitiesToo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		keep fields
+		left int
+	}{
+		"by default":                {fields{}, 0},
+		"unless it is said to keep": {fields{"revoke_bots": false, "revoke_identities": false}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			ann := w.verified("ann", "ann@example.org")
+			w.exec(`INSERT INTO identities (issuer, subject, provider, user_id) VALUES ('i', 's', 'p', $1)`, ann.User.ID)
+			w.exec(`INSERT INTO users (id, account, name, password, owner_id) VALUES ('bbbbbbbbbbbbbbbb', 'bot', 'B', '', $1)`, ann.User.ID)
+			w.exec(`INSERT INTO sessions (id, user_id, device, platform, created) VALUES ('tttttttttttttttt', 'bbbbbbbbbbbbbbbb', 'd', 'bot', now())`)
+			w.exec(`INSERT INTO webhooks (id, bot_id, url, secret) VALUES ('wwwwwwwwwwwwwwww', 'bbbbbbbbbbbbbbbb', 'https://example.org', '')`)
+			w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+			in := fields{"email": "ann@example.org", "code": w.mail("ann@example.org"), "new": "battery staple"}
+			maps.Copy(in, tt.keep)
+			w.call("password-reset", "", 200, in, nil)
+			w.counts(tt.left, `SELECT count(*) FROM identities`)
+			w.counts(tt.left, `SELECT count(*) FROM sessions WHERE user_id = 'bbbbbbbbbbbbbbbb' AND ended IS NULL`)
+			w.counts(tt.left, `SELECT count(*) FROM webhooks WHERE disabled IS NULL`)
+		})
+	}
+}
+
 func TestAPasswordIsReset(t *testing.T) {
 	w := newWorld(t, nil)
 	ann := w.verified("ann", "ann@example.org")
@@ -252,6 +322,7 @@ func TestMailsComeThroughOutages(t *testing.T) {
 		w.call("user-update", ann.AccessToken, 200, fields{"email": email}, nil)
 		w.call("email-verify", ann.AccessToken, 200, fields{"password": "battery staple"}, nil)
 	}
+	w.exec(`DELETE FROM mails WHERE purpose <> 'verify'`) // that the one before was changed
 	other := newSender(t, w)
 	var all sync.WaitGroup
 	for range 3 {
@@ -281,6 +352,58 @@ func TestMailSendIsWoken(t *testing.T) {
 	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
 	if m := target.mails.Next(t); m.To != "ann@example.org" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// Nor does a mail wait for the clock that is asked for while others are sent.
+func TestAMailThatIsAskedForWhileOthersAreSentIsSentAtOnce(t *testing.T) {
+	target := newWorld(t, nil)
+	w := newWorld(t, map[string]string{
+		"POSTGRES_URL": target.vars["POSTGRES_URL"], "FUNCTION_URL": target.url + "/{function}",
+	})
+	sending, goOn := make(chan struct{}), make(chan struct{})
+	t.Cleanup(sync.OnceFunc(func() { close(goOn) }))
+	var first sync.Once
+	target.mails.Refuse = func(to string) error {
+		if to == "ann@example.org" {
+			first.Do(func() { close(sending); <-goOn })
+		}
+		return nil
+	}
+	w.exec(`INSERT INTO users (id, account, name, password, email, email_verified)
+		SELECT left(md5(name), 16), name, name, '', name || '@example.org', now() FROM unnest('{ann,bob,cyd}'::text[]) name`)
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	<-sending
+	for _, email := range []string{"bob@example.org", "cyd@example.org"} {
+		w.call("password-forgot", "", 200, fields{"email": email}, nil)
+	}
+	goOn <- struct{}{}
+	for _, want := range []string{"ann@example.org", "bob@example.org", "cyd@example.org"} {
+		if m := target.mails.Next(t); m.To != want {
+			t.Errorf("%+v, want a mail to %s", m, want)
+		}
+	}
+}
+
+// Of those who ask while the function runs, the first has it called once more.
+func TestAWakeIsNotLostWhileAnotherIsUnderWay(t *testing.T) {
+	called, goOn := make(chan struct{}, 9), make(chan struct{})
+	wake := newWake(func(context.Context) error { called <- struct{}{}; <-goOn; return nil }, imtest.Log(t))
+	wake()
+	<-called
+	for range 5 {
+		wake()
+	}
+	if len(called) > 0 {
+		t.Error("it is called twice at once")
+	}
+	goOn <- struct{}{}
+	<-called
+	close(goOn)
+	wake() // waits for the one before, or is after it
+	<-called
+	if len(called) > 0 {
+		t.Errorf("it is called %d times too many", len(called))
 	}
 }
 

@@ -7,10 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/mail"
@@ -26,14 +26,16 @@ var (
 	settingRedirects = proc.Setting{Name: "OAUTH_REDIRECTS", Doc: "URLs of clients to which users may come back from signing in elsewhere, separated by commas, with {provider} where its name stands; the first is the default"}
 )
 
-// wakeTime is how long mail-send may take to answer who wakes it.
-const wakeTime = 2 * time.Second
+// wakeTime is how long mail-send may take to answer who wakes it, its platform's
+// starting it included. Nobody waits for it but who wakes it next.
+const wakeTime = 30 * time.Second
 
 // VerifyEmail mails a code to the address of the caller.
 var VerifyEmail = fn.Func{
 	Name:    "email-verify",
 	Accepts: event.CallType("email-verify"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -52,6 +54,7 @@ var ConfirmEmail = fn.Func{
 	Name:    "email-confirm",
 	Accepts: event.CallType("email-confirm"),
 	Public:  true,
+	Proof:   fn.Fresh(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -126,6 +129,7 @@ var StartOAuth = fn.Func{
 	Name:    "oauth-start",
 	Accepts: event.CallType("oauth-start"),
 	Public:  true,
+	Proof:   fn.AskedInside(), // to link
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		gate, gateErr := redis.OpenGate(ctx, env)
 		cache, redisErr := redis.Open(ctx, env)
@@ -160,10 +164,11 @@ var EndOAuth = fn.Func{
 		begin, beginErr := user.OpenBeginner(ctx, env)
 		v, vaultErr := vault.Open(env)
 		providers, providersErr := openProviders(env)
-		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, vaultErr, providersErr); err != nil {
+		records, auditErr := audit.Open(ctx, env, true)
+		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, vaultErr, providersErr, auditErr); err != nil {
 			return fn.Handler{}, err
 		}
-		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, second: second, begin: begin, vault: v}
+		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, second: second, begin: begin, vault: v, audit: records}
 		return fn.CallMaybe(gate, b.call), nil
 	},
 }
@@ -188,6 +193,7 @@ var DeleteIdentity = fn.Func{
 	Name:    "identity-delete",
 	Accepts: event.CallType("identity-delete"),
 	Public:  true,
+	Proof:   fn.Fresh(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -203,6 +209,7 @@ var SetUpTOTP = fn.Func{
 	Name:    "totp-setup",
 	Accepts: event.CallType("totp-setup"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -239,6 +246,7 @@ var DeleteTOTP = fn.Func{
 	Name:    "totp-delete",
 	Accepts: event.CallType("totp-delete"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -268,6 +276,7 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 		if err := set.Err(); err != nil {
 			return nil, nil, err
 		}
+		env.Uses(proc.Outside)
 		client := newProviderClient()
 		providers, err := parseProviders(list, client)
 		if err != nil {
@@ -279,12 +288,15 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 
 // openWake returns the process's wake of mail-send.
 func openWake(env *proc.Env) (wake, error) {
+	urls, urlErr := fn.OpenURLs(env)
+	poster, posterErr := fn.OpenPoster(env, wakeTime)
+	if err := errors.Join(urlErr, posterErr); err != nil {
+		return nil, err
+	}
 	return proc.Share(env, "account.wake", func() (wake, func() error, error) {
-		urls, err := fn.OpenURLs(env)
-		if err != nil {
-			return nil, nil, err
+		tick := func(ctx context.Context) error {
+			return poster.Tick(ctx, SendMails.Name, urls.Of(SendMails.Name))
 		}
-		client := &http.Client{Timeout: wakeTime, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}}
-		return newWake(urls.Of(SendMails.Name), client, env.Log), func() error { client.CloseIdleConnections(); return nil }, nil
+		return newWake(tick, env.Log), poster.Close, nil
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/vault"
 )
@@ -183,6 +184,9 @@ type linked struct {
 	Linked string `json:"linked"` // the provider
 }
 
+// AuditEvent returns what has happened, for the security log.
+func (linked) AuditEvent() audit.Event { return audit.IdentityChange }
+
 type callback struct {
 	providers map[string]provider
 	flows     flows
@@ -191,6 +195,7 @@ type callback struct {
 	second    codeChecker
 	begin     beginner
 	vault     *vault.Vault
+	audit     *audit.Recorder
 }
 
 // call ends what oauth-start began: it signs the device in, or links. Whose
@@ -331,6 +336,9 @@ func (b *callback) create(ctx context.Context, address string, claim im.Claim) e
 			u.Name = account
 		}
 		err = b.users.CreateUserOf(ctx, u, claim)
+		if err == nil {
+			b.audit.Record(ctx, audit.Record{Event: audit.UserCreated, Function: "oauth-callback", User: u.ID, Address: address})
+		}
 		if !errors.Is(err, im.Conflict) {
 			return err
 		}

@@ -18,8 +18,7 @@ import (
 const (
 	codeLife  = 15 * time.Minute
 	mailAge   = time.Hour        // after which a mail that could not be sent is of no use
-	mailLease = 30 * time.Second // longer than a run lasts
-	mailBatch = 50
+	mailLease = 30 * time.Second // longer than it takes to send one
 
 	mostFailures = 5 // of a run, after which there is no sense in going on
 )
@@ -67,9 +66,10 @@ func newMailMetrics() (sent *prometheus.CounterVec, waiting prometheus.Gauge) {
 }
 
 // send sends what is due, until there is nothing or half of the time that ctx
-// leaves it is over. What cannot be sent now stays for the next run. A mail is
-// sent twice if this is cut off between sending and noting it; the code in the
-// later one is good then.
+// leaves it is over. What cannot be sent now stays for the next run. It takes
+// one mail at a time, so that none waits for the end of a lease that was not
+// tried. A mail is sent twice if this is cut off between sending and noting it;
+// the code in the later one is good then.
 func (s *sender) send(ctx context.Context) error {
 	if s.smtp == nil {
 		return s.drop(ctx)
@@ -77,23 +77,18 @@ func (s *sender) send(ctx context.Context) error {
 	deadline, bounded := ctx.Deadline()
 	enough := time.Now().Add(time.Until(deadline) / 2)
 	var failed []error
-	for {
-		due, err := s.store.DueMails(ctx, mailAge, mailLease, mailBatch)
+	for len(failed) < mostFailures && !(bounded && time.Now().After(enough)) {
+		due, err := s.store.DueMails(ctx, mailAge, mailLease, 1)
 		if err != nil {
 			return err
 		}
-		for _, m := range due {
-			if err := s.one(ctx, m); err != nil {
-				s.log.WarnContext(ctx, "a mail is left to a later run", "purpose", m.Purpose, "tries", m.Tries, "err", err)
-				s.sent.WithLabelValues("failed").Inc()
-				failed = append(failed, err)
-			}
-			if len(failed) >= mostFailures || bounded && time.Now().After(enough) {
-				break // what is left of due comes again when its lease has run out
-			}
-		}
-		if len(failed) >= mostFailures || len(due) < mailBatch || bounded && time.Now().After(enough) {
+		if len(due) == 0 {
 			break
+		}
+		if err := s.one(ctx, due[0]); err != nil {
+			s.log.WarnContext(ctx, "a mail is left to a later run", "purpose", due[0].Purpose, "tries", due[0].Tries, "err", err)
+			s.sent.WithLabelValues("failed").Inc()
+			failed = append(failed, err)
 		}
 	}
 	oldest, err := s.store.OldestMail(ctx)
@@ -106,7 +101,7 @@ func (s *sender) send(ctx context.Context) error {
 // drop forgets mails that nobody can send, so that they do not come all at
 // once when there is a server.
 func (s *sender) drop(ctx context.Context) error {
-	due, err := s.store.DueMails(ctx, mailAge, mailLease, mailBatch)
+	due, err := s.store.DueMails(ctx, mailAge, mailLease, 50)
 	for _, m := range due {
 		s.log.WarnContext(ctx, "a mail is not sent: there is no mail server", "purpose", m.Purpose, "err", mail.ErrOff)
 		s.sent.WithLabelValues("off").Inc()
@@ -125,12 +120,16 @@ func (s *sender) one(ctx context.Context, m im.Mail) error {
 	if err != nil {
 		return err
 	}
-	typed := vault.NewCode(codeLen)
-	code, _ := vault.ParseCode(typed, codeLen)
-	if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
-		return err
+	text, tells := s.tell(m, u)
+	if !tells {
+		typed := vault.NewCode(codeLen)
+		code, _ := vault.ParseCode(typed, codeLen)
+		if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
+			return err
+		}
+		text = s.write(m, u, typed)
 	}
-	err = s.smtp.Send(ctx, s.write(m, u, typed))
+	err = s.smtp.Send(ctx, text)
 	switch {
 	case errors.Is(err, im.Invalid):
 		s.log.ErrorContext(ctx, "a mail is refused for good", "purpose", m.Purpose, "user", u.ID, "err", err)
@@ -162,4 +161,35 @@ func (s *sender) write(m im.Mail, u im.User, code string) mail.Mail {
 	line("It is good for %d minutes. Nobody of %s will ever ask you for it.", int(codeLife.Minutes()), s.service)
 	line("If you did not ask for it, there is nothing that you have to do.")
 	return mail.Mail{To: m.Email, Subject: s.service + ": " + subject, Text: text.String()}
+}
+
+// changes are what mails tell of that has changed.
+var changes = map[string]struct{ subject, text string }{
+	im.MailEmailChanged:    {"Your e-mail address was changed", "The e-mail address of your account %q of %s was this one, and is another now, or none."},
+	im.MailPasswordChanged: {"Your password was changed", "Your account %q of %s has a new password. All devices were signed out."},
+	im.MailFactorAdded:     {"A second factor was added", "Signing in to your account %q of %s takes a code of an authenticator now."},
+	im.MailFactorRemoved:   {"The second factor was removed", "Signing in to your account %q of %s takes no code of an authenticator any more."},
+}
+
+// tell returns a mail that tells of what has changed, and false if m is of
+// another purpose. There is no link in it to follow.
+func (s *sender) tell(m im.Mail, u im.User) (mail.Mail, bool) {
+	c, ok := changes[m.Purpose]
+	if !ok {
+		return mail.Mail{}, false
+	}
+	text := fmt.Sprintf(c.text, u.Account, s.service) + `
+
+If it was you, there is nothing that you have to do.
+If it was not, somebody else is signed in as you: choose a new password, and look at
+your devices, bots and accounts elsewhere.
+`
+	if m.Purpose == im.MailEmailChanged {
+		text = fmt.Sprintf(c.text, u.Account, s.service) + `
+
+If it was you, there is nothing that you have to do.
+If it was not, sign in, choose a new password, and give your e-mail address again.
+`
+	}
+	return mail.Mail{To: m.Email, Subject: s.service + ": " + c.subject, Text: text}, true
 }

@@ -66,6 +66,7 @@ func TestAKilledMailSenderLosesNoMailAndTheLastCodeIsGood(t *testing.T) {
 			}
 			w.call("password-reset", "", status, fields{"email": "ann@example.org", "code": mailed.FindStringSubmatch(m.Text)[1], "new": "battery staple"}, nil)
 		}
+		w.exec(`DELETE FROM mails`) // of the password that was changed
 		twice += len(mails) - 1
 		if killed == "" {
 			break

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // codeAt returns the code of a secret so many steps from now.
@@ -26,7 +27,7 @@ func codeAt(t testing.TB, secret string, steps int) string {
 // steady waits, if need be, so that what a test does in a few seconds is done in one
 // step of time.
 func steady(t testing.TB) {
-	eventually(t, "a step of time begins", func() bool { return time.Now().Unix()%30 < 22 })
+	imtest.Until(t, "a step of time begins", func() bool { return time.Now().Unix()%30 < 22 })
 }
 
 // protect gives somebody a second factor, of which the code of the present step

@@ -1,7 +1,5 @@
-// Package archive is the functions of history that is kept elsewhere:
-// archive-history makes the partitions of history ahead and moves old ones to
-// objects, archive-read reads these for other functions. It does not know who may
-// read a conversation.
+//go:build !tidings_small
+
 package archive
 
 import (
@@ -10,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/tidings-im/tidings/shared/coldstore"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -19,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
-var settingAfter = proc.Setting{Name: "ARCHIVE_AFTER", Default: "0", Doc: "how old all messages of a month have to be for it to be archived, such as 8760h, at least 744h; longer than Kafka and its dead letters keep anything. 0 archives nothing"}
+var settingAfter = proc.Setting{Name: "ARCHIVE_AFTER", Default: "0", Doc: "how old all messages of a month have to be for it to be archived, such as 8760h, at least 744h. 0 archives nothing"}
 
 // Move makes partitions ahead and archives old ones.
 var Move = fn.Func{
@@ -80,23 +76,4 @@ func age(env *proc.Env) (time.Duration, error) {
 		return 0, fmt.Errorf("setting %s: %s is less than %s (%s)", settingAfter.Name, after, postgres.ArchiveAge, settingAfter.Doc)
 	}
 	return after, nil
-}
-
-type metrics struct {
-	rows            prometheus.Counter
-	waiting, behind prometheus.Gauge
-}
-
-func newMetrics() *metrics {
-	return &metrics{
-		rows: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tidings_archive_messages_total", Help: "Messages that archive-history has written to the archive and read back.",
-		}),
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tidings_archive_waiting_spans", Help: "Months that archive-history has detached and not yet archived in full when it looked last.",
-		}),
-		behind: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tidings_archive_behind_seconds", Help: "For how long the earliest month has been older than ARCHIVE_AFTER that archive-history had not archived in full when it ran last.",
-		}),
-	}
 }

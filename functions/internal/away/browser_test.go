@@ -27,6 +27,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A browser has a subscription, with keys of its own.
@@ -233,7 +234,7 @@ func (s *pushService) next() pushed {
 	select {
 	case p := <-s.took:
 		return p
-	case <-time.After(20 * time.Second):
+	case <-time.After(imtest.Patience(s.t)):
 		s.t.Fatal("nothing was pushed")
 		return pushed{}
 	}

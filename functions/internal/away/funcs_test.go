@@ -190,7 +190,7 @@ func (w *world) count(sql string, args ...any) (n int) {
 // eventually waits until a query counts n.
 func (w *world) eventually(n int, sql string, args ...any) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(imtest.Patience(w.t)); ; {
 		got := w.count(sql, args...)
 		if got == n {
 			return
@@ -219,7 +219,7 @@ func (w *world) device(user, device string) im.Caller {
 	if _, err := w.db.CreateSession(w.t.Context(), s, "hash", []byte(s.ID), time.Now().Add(time.Hour), 100); err != nil {
 		w.t.Fatal(err)
 	}
-	return im.Caller{User: user, Session: s.ID, Device: device, Platform: "web"}
+	return im.Caller{User: user, Session: s.ID, Device: device, Platform: "web", Proved: im.Now()}
 }
 
 // connect has a device come online.

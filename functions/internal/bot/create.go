@@ -37,6 +37,9 @@ type created struct {
 // ShownOnce says that the answer is kept nowhere.
 func (created) ShownOnce() {}
 
+// AuditedAs returns the bot, for the security log.
+func (c created) AuditedAs() im.Caller { return im.Caller{User: c.Bot.ID} }
+
 type creator struct {
 	bots  botCreator
 	limit limiter

@@ -29,19 +29,19 @@ var (
 // Functions of owners.
 var (
 	// Create makes a bot of the caller.
-	Create = owners("bot-create", func(o opened) handler {
+	Create = owners("bot-create", fn.Fresh(), func(o opened) handler {
 		return call((&creator{bots: o.db, limit: o.limit, most: o.bots}).call)
 	})
 	// List returns the bots of the caller.
-	List = owners("bot-list", func(o opened) handler { return call(list(o.db)) })
+	List = owners("bot-list", fn.Proof{}, func(o opened) handler { return call(list(o.db)) })
 	// Update changes what a bot of the caller says of itself.
-	Update = owners("bot-update", func(o opened) handler { return call(update(o.db)) })
+	Update = owners("bot-update", fn.Proof{}, func(o opened) handler { return call(update(o.db)) })
 	// CreateToken gives a bot of the caller another token.
-	CreateToken = owners("bot-token-create", func(o opened) handler {
+	CreateToken = owners("bot-token-create", fn.Fresh(), func(o opened) handler {
 		return call((&tokenCreator{tokens: o.db, limit: o.limit, most: o.tokens}).call)
 	})
 	// Tokens lists the tokens of a bot of the caller.
-	Tokens = owners("bot-token-list", func(o opened) handler { return call(listTokens(o.db)) })
+	Tokens = owners("bot-token-list", fn.Proof{}, func(o opened) handler { return call(listTokens(o.db)) })
 )
 
 // Delete deletes a bot of the caller.
@@ -120,11 +120,12 @@ type opened struct {
 	bots, tokens int // the most
 }
 
-func owners(name string, of func(opened) handler) fn.Func {
+func owners(name string, proof fn.Proof, of func(opened) handler) fn.Func {
 	return fn.Func{
 		Name:    name,
 		Accepts: event.CallType(name),
 		Public:  true,
+		Proof:   proof,
 		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 			set := env.Settings()
 			o := opened{bots: set.Int(settingBots, 0), tokens: set.Int(settingTokens, 1)}

@@ -32,6 +32,9 @@ type signedIn struct {
 	Scopes      []im.Scope `json:"scopes"`
 }
 
+// AuditedAs returns whose session it is, for the security log.
+func (s signedIn) AuditedAs() im.Caller { return im.Caller{User: s.User.ID, Session: s.Session} }
+
 type login struct {
 	bots   byToken
 	limit  limiter

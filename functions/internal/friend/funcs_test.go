@@ -193,7 +193,7 @@ func ask[T any](t *testing.T, s *system, user, function, in string) (out T) {
 // once none waits to be published.
 func (s *system) notices(t *testing.T, of im.Conversation) []event.Accepted {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		waiting, broken, err := s.db.Pending(ctx, 0, im.Pending{}, 1)

@@ -155,7 +155,7 @@ func (s *system) call(t *testing.T, function, user, in string) (status int, answ
 // returns them in the order of the conversation.
 func (s *system) notices(t *testing.T, c im.Conversation, n int) []event.Accepted {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var all []event.Accepted
 	for from := map[int]int64{}; len(all) < n; {

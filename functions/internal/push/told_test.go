@@ -26,7 +26,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 		"POSTGRES_URL":   imtest.Postgres(t),
 		"REDIS_URL":      imtest.Redis(t),
 		"SEAL_KEYS":      "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"PRESENCE_GRACE": "100ms",
+		"PRESENCE_GRACE": "3s", // longer than what is too early takes
 	}
 	env := imtest.Env(t, vars)
 	if err := postgres.Migrate(t.Context(), env); err != nil {
@@ -49,11 +49,12 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make(chan string, 8)
-	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
+		w.WriteHeader(http.StatusNoContent)
 		got <- string(body)
 	}))
 	defer gateway.Close()
@@ -139,7 +140,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 	}
 	post(true) // too early
 	quiet()
-	for deadline := time.Now().Add(10 * time.Second); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(imtest.Patience(t)); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if status := post(true); status != 204 {
 			t.Fatalf("status %d", status)
 		}

@@ -32,6 +32,7 @@ type Beginner struct {
 // another password by now.
 func (b *Beginner) Begin(ctx context.Context, u im.User, passwordHash, device, platform string) (SignedIn, error) {
 	s := im.Session{ID: im.NewID(), User: u.ID, Device: device, Platform: platform, Created: im.Now()}
+	s.Proved = s.Created
 	refresh := b.tokens.newRefresh()
 	ended, err := b.sessions.CreateSession(ctx, s, passwordHash, refresh.hash, refresh.expires, b.most)
 	if err != nil {

@@ -195,7 +195,7 @@ func (e *estate) remover(t *testing.T, steps int) (*remover, *sweeper, *street) 
 		return mark.MarkEnded(ctx, s, ttl)
 	})
 	erase := &eraser{inbox: e, hints: e, notes: e}
-	return &remover{users: e, limit: &gate{}, passwords: passwords, change: e.change, end: end, erase: erase},
+	return &remover{who: prover(e, &gate{}), change: e.change, end: end, erase: erase},
 		&sweeper{store: e, end: end, erase: erase}, street
 }
 
@@ -262,7 +262,7 @@ func TestDelete(t *testing.T) {
 		{name: "the password is wrong", in: deleteRequest{"correct house"}, want: im.Denied},
 		{name: "no password", want: im.Denied},
 		{name: "too many attempts", in: deleteRequest{"correct horse"}, want: im.Overloaded,
-			fail: func(_ *estate, r *remover) { r.limit = &gate{err: im.Errorf(im.Overloaded, "wait")} }},
+			fail: func(_ *estate, r *remover) { r.who.limit = &gate{err: im.Errorf(im.Overloaded, "wait")} }},
 		{name: "the password is changed meanwhile", in: deleteRequest{"correct horse"}, want: im.Conflict,
 			fail: func(e *estate, r *remover) {
 				r.change = func(ctx context.Context, f func(context.Context, leaver) error) error {

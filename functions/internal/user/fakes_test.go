@@ -38,6 +38,7 @@ type directory struct {
 	grace    time.Duration // for which a refresh token is to be good
 	factor   *im.Factor    // of everybody
 	recovery [][]byte
+	also     im.Revocation // of ChangePassword
 	err      error
 }
 
@@ -62,13 +63,14 @@ func (d *directory) UseRecoveryCode(_ context.Context, _ string, hash []byte) (b
 	return len(d.recovery) < n, nil
 }
 
-func (d *directory) SessionCreated(_ context.Context, user, session string) (im.Time, error) {
-	for _, s := range d.sessions {
+func (d *directory) ProveSession(_ context.Context, user, session string) (im.Session, error) {
+	for i, s := range d.sessions {
 		if s.User == user && s.ID == session {
-			return s.Created, nil
+			d.sessions[i].Proved = im.Now()
+			return d.sessions[i], d.err
 		}
 	}
-	return 0, im.Errorf(im.NotFound, "no such session")
+	return im.Session{}, im.Errorf(im.NotFound, "no such session")
 }
 
 func testVault(t testing.TB) *vault.Vault {
@@ -112,20 +114,18 @@ func (d *directory) Password(_ context.Context, user string) (account, hash stri
 	return "", "", im.Errorf(im.NotFound, "no such user")
 }
 
-func (d *directory) ChangePassword(ctx context.Context, user, oldHash, newHash, keep string) (ended []string, err error) {
-	account, hash, err := d.Password(ctx, user)
+func (d *directory) ChangePassword(ctx context.Context, next im.Session, oldHash, newHash string, refresh []byte, _ time.Time, also im.Revocation) (ended []im.Session, err error) {
+	account, hash, err := d.Password(ctx, next.User)
 	if err != nil {
 		return nil, err
 	}
 	if hash != oldHash {
 		return nil, im.Errorf(im.Conflict, "changed meanwhile")
 	}
-	d.hashes[account] = newHash
-	for _, s := range d.sessions {
-		if s.User == user && s.ID != keep {
-			ended = append(ended, s.ID)
-		}
-	}
+	d.hashes[account], d.also = newHash, also
+	ended = d.sessions
+	d.sessions = []im.Session{next}
+	d.refresh[string(refresh)] = next.ID
 	return ended, nil
 }
 

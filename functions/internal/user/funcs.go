@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/inbox"
@@ -117,6 +118,7 @@ var Update = fn.Func{
 	Name:    "user-update",
 	Accepts: event.CallType("user-update"),
 	Public:  true,
+	Proof:   fn.FreshWith("email"), // by which a password can be reset
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -148,16 +150,34 @@ var ChangePassword = fn.Func{
 	Name:    "password-change",
 	Accepts: event.CallType("password-change"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env, "signing in")
+		who, whoErr := OpenProver(ctx, env)
+		tokens, tokenErr := openTokens(env)
 		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, gateErr, limitErr, hashErr, endErr); err != nil {
+		if err := errors.Join(dbErr, gateErr, whoErr, tokenErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, changePassword(db, limit, passwords, end)), nil
+		return fn.CallAs(gate, changePassword(db, who, tokens, end)), nil
+	},
+}
+
+// ProveAgain has a caller prove again who they are, for what asks for it.
+var ProveAgain = fn.Func{
+	Name:    "session-prove",
+	Accepts: event.CallType("session-prove"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		gate, gateErr := redis.OpenGate(ctx, env)
+		who, whoErr := OpenProver(ctx, env)
+		second, secondErr := OpenSecondFactor(ctx, env)
+		renew, renewErr := OpenRenewer(ctx, env)
+		if err := errors.Join(gateErr, whoErr, secondErr, renewErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, proveAgain(who, second, renew)), nil
 	},
 }
 
@@ -197,21 +217,20 @@ var Delete = fn.Func{
 	Name:    "user-delete",
 	Accepts: event.CallType("user-delete"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env, "signing in")
+		who, whoErr := OpenProver(ctx, env)
 		box, boxErr := outbox.Open(ctx, env)
 		end, endErr := openEnder(ctx, env)
 		erase, eraseErr := openEraser(ctx, env)
-		if err := errors.Join(dbErr, gateErr, limitErr, hashErr, boxErr, endErr, eraseErr); err != nil {
+		if err := errors.Join(gateErr, whoErr, boxErr, endErr, eraseErr); err != nil {
 			return fn.Handler{}, err
 		}
 		change := func(ctx context.Context, f func(context.Context, leaver) error) error {
 			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 		}
-		r := &remover{users: db, limit: limit, passwords: passwords, change: change, end: end, erase: erase}
+		r := &remover{who: who, change: change, end: end, erase: erase}
 		return fn.CallAs(gate, r.call), nil
 	},
 }
@@ -260,10 +279,22 @@ func OpenProver(ctx context.Context, env *proc.Env) (*Prover, error) {
 	db, dbErr := postgres.Open(ctx, env)
 	limit, limitErr := openSignIns(ctx, env)
 	passwords, hashErr := openHasher(env, "signing in")
-	if err := errors.Join(dbErr, limitErr, hashErr); err != nil {
+	fresh, freshErr := fn.FreshFor(env)
+	if err := errors.Join(dbErr, limitErr, hashErr, freshErr); err != nil {
 		return nil, err
 	}
-	return &Prover{users: db, limit: limit, passwords: passwords}, nil
+	return &Prover{users: db, limit: limit, passwords: passwords, fresh: fresh}, nil
+}
+
+// OpenRenewer returns what gives access tokens to callers who have proved again
+// who they are.
+func OpenRenewer(ctx context.Context, env *proc.Env) (*Renewer, error) {
+	db, dbErr := postgres.Open(ctx, env)
+	access, accessErr := token.OpenIssuer(env)
+	if err := errors.Join(dbErr, accessErr); err != nil {
+		return nil, err
+	}
+	return &Renewer{sessions: db, access: access}, nil
 }
 
 // OpenPasswords returns what hashes passwords for a purpose.
@@ -324,20 +355,25 @@ func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
 	db, dbErr := postgres.Open(ctx, env)
 	cache, redisErr := redis.Open(ctx, env)
 	seal, sealErr := fn.Keyring(env)
-	if err := errors.Join(dbErr, redisErr, sealErr); err != nil {
+	records, auditErr := audit.Open(ctx, env, true)
+	if err := errors.Join(dbErr, redisErr, sealErr, auditErr); err != nil {
 		return nil, err
 	}
-	client := fn.NewHTTPClient(endTimeout)
-	env.OnClose(func() error { client.CloseIdleConnections(); return nil })
+	poster, err := fn.OpenPoster(env, endTimeout)
+	if err != nil {
+		return nil, err
+	}
+	env.OnClose(poster.Close)
 	return &ender{
 		marks:    cache,
 		told:     db,
 		conns:    cache,
-		gateways: cache.NewGateways(),
+		gateways: cache.NewGateways(env),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
-			return fn.Post(ctx, client, url, events)
+			return poster.Deliver(ctx, "gateway", url, events)
 		},
-		seal: seal,
-		log:  env.Log,
+		seal:  seal,
+		log:   env.Log,
+		audit: records,
 	}, nil
 }

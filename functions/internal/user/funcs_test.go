@@ -210,7 +210,7 @@ func (w *world) hasEnded(why frame.Close, sessions ...signedIn) {
 			if e.Reason != why.Reason {
 				w.t.Errorf("the gateway is told %+v", e)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(imtest.Patience(w.t)):
 			w.t.Fatalf("the gateway is told of %v alone", ids)
 		}
 	}
@@ -303,9 +303,11 @@ func TestTheLifeOfAUser(t *testing.T) {
 		t.Errorf("others see %v", seen)
 	}
 
-	w.call("password-change", phone.AccessToken, 403, passwordRequest{"wrong horse", "battery staple"}, nil)
-	w.call("password-change", phone.AccessToken, 200, passwordRequest{"correct horse", "battery staple"}, nil)
-	w.hasEnded(frame.CloseRevoked, desk, ann[2])
+	w.call("password-change", phone.AccessToken, 403, passwordRequest{Old: "wrong horse", New: "battery staple"}, nil)
+	old := phone
+	w.call("password-change", phone.AccessToken, 200, passwordRequest{Old: "correct horse", New: "battery staple"}, &phone.issued)
+	w.hasEnded(frame.CloseRevoked, old, desk, ann[2])
+	w.connect(phone)
 	w.call("user-login", "", 401, credentials{Account: "ann", Password: "correct horse", Device: "desk", Platform: "web"}, nil)
 	w.call("user-login", "", 200, credentials{Account: "ann", Password: "battery staple", Device: "desk", Platform: "web"}, &desk)
 	w.connect(desk)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -68,10 +69,10 @@ func (l *login) call(ctx context.Context, address string, in credentials) (signe
 		return signedIn{}, fmt.Errorf("signing in: %w", err)
 	}
 	if !known || !right {
-		return signedIn{}, errCredentials
+		return signedIn{}, audit.About(im.Caller{User: u.ID}, errCredentials)
 	}
 	if err := l.second.Check(ctx, u.ID, in.Code); err != nil {
-		return signedIn{}, err
+		return signedIn{}, audit.About(im.Caller{User: u.ID}, err)
 	}
 	s, err := l.Begin(ctx, u, hash, in.Device, in.Platform)
 	if errors.Is(err, im.NotFound) {

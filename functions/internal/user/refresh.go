@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -38,7 +39,7 @@ func refresh(sessions rotator, tokens tokens, end *ender) func(context.Context, 
 		if errors.Is(err, im.Denied) {
 			end.log.WarnContext(ctx, "a refresh token came twice", "user", s.User)
 			end.aside(ctx, frame.CloseRevoked, s.User, s.ID)
-			return issued{}, im.Wrap(im.Unauthenticated, err, "the refresh token was used before: its session is ended, sign in again")
+			return issued{}, audit.About(callerOf(s), im.Wrap(im.Unauthenticated, errors.Join(audit.TokenReused, err), "the refresh token was used before: its session is ended, sign in again"))
 		}
 		if err != nil {
 			return issued{}, fmt.Errorf("refreshing: %w", err)

@@ -27,7 +27,7 @@ import (
 	"github.com/tidings-im/tidings/shared/token"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // a world is the functions of the area on real services, but for Kafka: what
 // is told by a notice stays in the outbox.
@@ -94,7 +94,7 @@ func (w *world) person(account string) (user, token string) {
 	if err := w.db.CreateUser(w.t.Context(), u, "hash"); err != nil {
 		w.t.Fatal(err)
 	}
-	token, _, err := w.issuer.Issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web"})
+	token, _, err := w.issuer.Issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web", Proved: im.Now()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestMessagesOfABotsConversationsAreDeliveredSigned(t *testing.T) {
 }
 
 func TestAnEndpointThatHangsDelaysNoOther(t *testing.T) {
-	w := newWorld(t, map[string]string{"WEBHOOK_TIMEOUT": "2s"})
+	w := newWorld(t, map[string]string{"WEBHOOK_TIMEOUT": "10s"})
 	ann, as := w.person("ann")
 	stuck, free := w.bot(ann, "stuck"), w.bot(ann, "free")
 	hanging := newReceiver(t, func(_ http.ResponseWriter, r *http.Request, _ delivery) { <-r.Context().Done() })
@@ -371,7 +371,7 @@ func TestAnEndpointThatHangsDelaysNoOther(t *testing.T) {
 		if d := good.next(); d.message().Text != fmt.Sprint(i) {
 			t.Errorf("told %s", d.body)
 		}
-		if took := time.Since(start); took > 1500*time.Millisecond {
+		if took := time.Since(start); took > 9*time.Second {
 			t.Errorf("it took %s", took)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -28,6 +29,11 @@ type Config struct {
 	Dir  string // for its data, made if it does not exist
 	Sync bool   // what it acknowledges is on disk, and not only handed to the operating system
 	Log  *slog.Logger
+
+	Progress io.Writer // is told, in lines, how far fetching what is not installed has come; nil is Log
+
+	// User and Password are asked for by Kafka, by PLAIN and SCRAM; "" asks for none.
+	User, Password string
 }
 
 // A Server is a running service.

@@ -29,7 +29,14 @@ import (
 // the user starts it.
 func TestMain(m *testing.M) {
 	if name := os.Getenv("RUN_SERVICE"); name != "" {
-		if err := Command(name, os.Args[1:]); err != nil {
+		if os.Getenv("NO_POSTGRES") != "" {
+			Packaged = nil
+		}
+		run := func(args []string) error { return Command(name, args) }
+		if len(os.Args) > 1 && os.Args[1] == FetchName {
+			run = func(args []string) error { return FetchCommand(args[1:]) }
+		}
+		if err := run(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -95,7 +102,7 @@ func TestServicesAnswerAndEndOnSIGTERM(t *testing.T) {
 			}
 			conn.Close()
 			below := child.Tree(p.Pid)
-			if p.Stop(syscall.SIGTERM, 20*time.Second) {
+			if p.Stop(syscall.SIGTERM, time.Minute) {
 				t.Fatalf("it did not end by itself\n%s", p.Said())
 			}
 			if p.Err() != nil {
@@ -284,23 +291,16 @@ func TestTwoDoNotWorkOnTheSameData(t *testing.T) {
 }
 
 // What was written is there, under the same keys, in the folder that was named
-// by a path of the process that asked for it.
-func TestAnS3ApartKeepsItsObjectsAndItsKeys(t *testing.T) {
+// by a relative path.
+func TestAnS3KeepsItsObjectsAndItsKeys(t *testing.T) {
 	dir := folder(t)
 	t.Chdir(dir)
-	conf := Config{Addr: "127.0.0.1:0", Dir: "objects", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	var first string
 	for range 2 {
-		s, err := s3Apart(t.Context(), conf, command("s3"))
+		p, at := serve(t, "s3", "--addr", "127.0.0.1:0", "--data", "objects")
+		u, err := url.Parse(at)
 		if err != nil {
 			t.Fatal(err)
-		}
-		u, err := url.Parse(s.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if here, err := os.Getwd(); err != nil || here != dir {
-			t.Errorf("this process is in %s now, %v", here, err)
 		}
 		if first == "" {
 			first = u.User.String()
@@ -310,6 +310,9 @@ func TestAnS3ApartKeepsItsObjectsAndItsKeys(t *testing.T) {
 		} else if u.User.String() != first {
 			t.Error("after a restart the keys are others")
 		}
+		if before, err := S3URL(u.Host, "objects"); err != nil || before != at {
+			t.Errorf("its URL is %s, and is said to be %s before it runs, %v", at, before, err)
+		}
 		resp, err := http.Get("http://" + u.Host + "/kept")
 		if err != nil {
 			t.Fatal(err)
@@ -318,11 +321,11 @@ func TestAnS3ApartKeepsItsObjectsAndItsKeys(t *testing.T) {
 		if resp.StatusCode != http.StatusForbidden {
 			t.Errorf("anybody is answered %s", resp.Status)
 		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
+		if p.Stop(syscall.SIGTERM, 30*time.Second) {
+			t.Error("it does not end")
 		}
 		if _, err := net.Dial("tcp", u.Host); err == nil {
-			t.Error("closed, it still listens")
+			t.Error("ended, it still listens")
 		}
 	}
 }

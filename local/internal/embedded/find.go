@@ -17,7 +17,7 @@ import (
 const minPostgres = 14
 
 // install tells how to come by PostgreSQL.
-var install = fmt.Sprintf(`PostgreSQL %d or newer was not found on this machine. Install it, it need not be started:
+var install = fmt.Sprintf(`PostgreSQL %d or newer was not found on this machine, and could not be fetched. Install it, it need not be started:
   Debian, Ubuntu   sudo apt-get install postgresql
   Fedora           sudo dnf install postgresql-server
   macOS            brew install postgresql@18
@@ -105,22 +105,47 @@ func usable(list []installation, bins []string) []installation {
 }
 
 // choose returns the installation to use for the data in dir: the one that
-// wrote it, or the best if there is no data yet.
-func choose(dir string, list []installation) (installation, error) {
-	kept, _ := filepath.Glob(filepath.Join(dir, "postgresql-*"))
+// wrote it, or the best if there is no data yet. fetch is called for one that
+// list does not have.
+func choose(dir string, list []installation, fetch func() (bin string, err error)) (installation, error) {
+	wrote, err := writtenBy(dir)
+	if err != nil {
+		return installation{}, err
+	}
+	if wrote.major == 0 && len(list) > 0 {
+		return list[0], nil
+	}
+	if i := slices.IndexFunc(list, func(i installation) bool { return i.major == wrote.major }); i >= 0 {
+		return list[i], nil
+	}
+	if wrote.major != 0 && wrote.major != fetchedMajor {
+		return installation{}, fmt.Errorf("the data in %s was written by PostgreSQL %d, which is not installed any more: install it again, or remove that folder to start anew", wrote.data, wrote.major)
+	}
+	bin, err := fetch()
+	if err != nil {
+		return installation{}, fmt.Errorf("%w\n(%w)", ErrNoPostgres, err)
+	}
+	return installation{bin, fetchedMajor}, nil
+}
+
+// written is data, and the major version that wrote it; 0 is that there is none.
+type written struct {
+	data  string
+	major int
+}
+
+// writtenBy returns the newest data in dir.
+func writtenBy(dir string) (written, error) {
+	kept, err := filepath.Glob(filepath.Join(dir, "postgresql-*"))
+	if err != nil {
+		return written{}, fmt.Errorf("looking for data: %w", err)
+	}
 	slices.Sort(kept)
 	for _, data := range slices.Backward(kept) {
 		major, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(data), "postgresql-"))
-		if err != nil {
-			continue // what a first start that was cut off has left
+		if err == nil { // else it is what a first start that was cut off has left
+			return written{data, major}, nil
 		}
-		if i := slices.IndexFunc(list, func(i installation) bool { return i.major == major }); i >= 0 {
-			return list[i], nil
-		}
-		return installation{}, fmt.Errorf("the data in %s was written by PostgreSQL %d, which is not installed any more: install it again, or remove that folder to start anew", data, major)
 	}
-	if len(list) == 0 {
-		return installation{}, ErrNoPostgres
-	}
-	return list[0], nil
+	return written{}, nil
 }

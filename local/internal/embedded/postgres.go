@@ -25,7 +25,8 @@ import (
 // database is the database that a started PostgreSQL holds, and the user that owns it.
 const database = "tidings"
 
-// Postgres starts a PostgreSQL from the programs installed on this machine.
+// Postgres starts a PostgreSQL from the programs installed on this machine, or
+// from programs that it fetches where none are.
 // Data is made at the first start and kept. Without c.Sync it is lost when the
 // machine crashes, and the server is as fast as it can be.
 func Postgres(ctx context.Context, c Config) (*Server, error) {
@@ -59,7 +60,7 @@ func startPostgres(ctx context.Context, c Config, as *syscall.Credential, dir st
 	if err != nil {
 		return nil, err
 	}
-	pg, err := choose(dir, installations(Packaged, os.Getenv("PATH"), here))
+	pg, err := choose(dir, installations(Packaged, os.Getenv("PATH"), here), func() (string, error) { return fetch(ctx, c, as) })
 	if err != nil {
 		return nil, err
 	}

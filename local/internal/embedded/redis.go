@@ -74,12 +74,12 @@ func startRedis(ctx context.Context, c Config, bin, dir string) (*Server, error)
 
 // ping reports whether a Redis answers and has read its data.
 func ping(addr string) error {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
 	fmt.Fprint(conn, "PING\r\n")
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err == nil && !strings.HasPrefix(line, "+PONG") {

@@ -1,31 +1,23 @@
+//go:build !tidings_small
+
 package embedded
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
-
-	"github.com/tidings-im/tidings/shared/imtest/child"
 )
-
-// bucket is the bucket that the URL of an S3 names. Whoever uses it makes it.
-const bucket = "tidings"
 
 // S3 starts versitygw, a stand-in for Amazon S3 that keeps objects as files, in
 // this process, whose working directory it takes: there can be one, and paths
@@ -56,10 +48,6 @@ func startS3(ctx context.Context, c Config, dir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := keptSecret(filepath.Join(dir, "secret-key"))
-	if err != nil {
-		return nil, fmt.Errorf("the secret key of versitygw: %w", err)
-	}
 	objects := filepath.Join(dir, "objects")
 	if err := os.MkdirAll(objects, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder for objects: %w", err)
@@ -86,6 +74,10 @@ func startS3(ctx context.Context, c Config, dir string) (*Server, error) {
 		return nil, fmt.Errorf("starting versitygw: %w", err)
 	}
 	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	at, secret, err := s3URL(addr, dir)
+	if err != nil {
+		return nil, err
+	}
 	running, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	var how error
@@ -104,8 +96,7 @@ func startS3(ctx context.Context, c Config, dir string) (*Server, error) {
 		<-ended
 		return nil
 	})
-	at := url.URL{Scheme: "http", User: url.UserPassword(database, secret), Host: addr, Path: "/" + bucket}
-	s := &Server{URL: at.String(), Name: "versitygw", Dir: dir, StandIn: true, stop: stop}
+	s := &Server{URL: at, Name: NameOfS3, Dir: dir, StandIn: true, stop: stop}
 	log := &logLines{log: c.Log, service: "versitygw"}
 	err = started(ctx, s, log, func(ctx context.Context) error {
 		select {
@@ -126,7 +117,7 @@ func startS3(ctx context.Context, c Config, dir string) (*Server, error) {
 const health = "health.check"
 
 func healthy(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -141,54 +132,4 @@ func healthy(ctx context.Context, url string) error {
 		return fmt.Errorf("versitygw answers %s", resp.Status)
 	}
 	return nil
-}
-
-// keptSecret returns what the file holds; if there is none, what is made now.
-func keptSecret(file string) (string, error) {
-	b, err := os.ReadFile(file)
-	if err == nil && len(b) > 0 {
-		return string(b), nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	secret := rand.Text()
-	return secret, os.WriteFile(file, []byte(secret), 0o600)
-}
-
-// S3Apart starts S3 as a process of its own, which ends when this one does: of
-// this program, which is to run Command if its first argument is "s3".
-func S3Apart(ctx context.Context, c Config) (*Server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("starting versitygw: %w", err)
-	}
-	return s3Apart(ctx, c, exec.Command(self, "s3"))
-}
-
-func s3Apart(ctx context.Context, c Config, cmd *exec.Cmd) (*Server, error) {
-	dir, err := filepath.Abs(c.Dir)
-	if err != nil {
-		return nil, err
-	}
-	host, port, err := listenAddr(c.Addr)
-	if err != nil {
-		return nil, err
-	}
-	addr := net.JoinHostPort(host, strconv.Itoa(port))
-	cmd.Args = append(cmd.Args, "--addr", addr, "--data", dir, "--with-stdin")
-	if _, err := cmd.StdinPipe(); err != nil { // open as long as this process runs
-		return nil, fmt.Errorf("starting versitygw: %w", err)
-	}
-	cmd.Stderr = &logLines{log: c.Log, service: "versitygw"}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it was not ready within %s", startTime))
-	defer cancel()
-	proc, at, err := child.Serve(ctx, cmd, syscall.SIGTERM)
-	if err != nil {
-		return nil, err
-	}
-	return &Server{
-		URL: at, Name: "versitygw", Dir: dir, StandIn: true,
-		proc: proc, end: syscall.SIGTERM,
-	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -13,7 +14,7 @@ import (
 
 // startTime is how long a service may take until it answers: PostgreSQL may
 // have to read much of its log again.
-const startTime = 60 * time.Second
+const startTime = 2 * time.Minute
 
 // started waits until the service answers. If it does not, it is closed, and
 // what it said last is in the error.
@@ -45,6 +46,11 @@ type logLines struct {
 	mu   sync.Mutex
 	part []byte // of a line that has not ended
 	kept []string
+}
+
+// LogLines returns what writes each line that a service says to a log.
+func LogLines(log *slog.Logger, service string) io.Writer {
+	return &logLines{log: log, service: service}
 }
 
 func (l *logLines) Write(b []byte) (int, error) {

@@ -33,6 +33,9 @@ func (s *system) describe(to io.Writer, took time.Duration) {
 		if svc.server.StandIn {
 			remark += ", a stand-in"
 		}
+		if svc.name == "s3" && !s.apart.serves() {
+			remark += ", which is compiled and started in the background"
+		}
 		if rel, err := filepath.Rel(s.home.dir, svc.server.Dir); svc.server.Dir != "" && (err != nil || !filepath.IsLocal(rel)) {
 			remark += ", its data in " + svc.server.Dir
 		}
@@ -94,15 +97,12 @@ func relative(path string) string {
 	return path
 }
 
-// program returns how this program was called, for printing commands.
+// program returns how this program was called, for printing commands. The
+// launcher passes on how it was called itself.
 func program() string {
-	exe, err := os.Executable()
-	if err != nil {
-		return "go run ./local"
-	}
 	// go run builds in a folder named so, or takes what it has in its cache of that name.
 	isGoRun := func(element string) bool { return strings.HasPrefix(element, "go-build") }
-	if slices.ContainsFunc(strings.Split(filepath.ToSlash(exe), "/"), isGoRun) {
+	if slices.ContainsFunc(strings.Split(filepath.ToSlash(os.Args[0]), "/"), isGoRun) {
 		return "go run ./local"
 	}
 	return shellWord(os.Args[0])

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +34,10 @@ type system struct {
 	home *home
 	opt  options
 	log  *slog.Logger
+	out  io.Writer // for people
 
-	services []started         // in the order of services
+	services []started // in the order of services
+	apart    *apart
 	vars     map[string]string // settings of all parts, before the environment's
 	failed   chan error        // the first part that ended by itself
 
@@ -52,7 +56,7 @@ var services = []service{
 	{"postgresql", "POSTGRES_URL", embedded.Postgres},
 	{"kafka", "KAFKA_BROKERS", embedded.Kafka},
 	{"redis", "REDIS_URL", embedded.Redis},
-	{"s3", "S3_URL", embedded.S3Apart},
+	{"s3", "S3_URL", laterS3},
 	{"mail", "SMTP_URL", embedded.Mail},
 }
 
@@ -83,6 +87,9 @@ func (s *system) start(ctx context.Context) error {
 		delete(s.vars, "VAPID_PUBLIC_KEY")
 	}
 	if err := s.startServices(ctx, ports); err != nil {
+		return err
+	}
+	if s.apart, err = s.newApart(); err != nil {
 		return err
 	}
 	if !given("INBOX_STORE") && !given("MONGODB_URL") {
@@ -116,7 +123,11 @@ func (s *system) start(ctx context.Context) error {
 		return fmt.Errorf("starting the gateway: %w", err)
 	}
 	s.part("gateway", gateway.Serve)
-	return s.answers(ctx, gateway.URL+"/readyz")
+	if err := s.answers(ctx, gateway.URL+"/readyz"); err != nil {
+		return err
+	}
+	s.startApart()
+	return nil
 }
 
 // mostEvery is how long somebody who tries something waits for the clock.
@@ -139,27 +150,42 @@ func given(setting string) bool {
 	return os.Getenv(setting) != "" || os.Getenv(setting+"_FILE") != ""
 }
 
-// startFunctions prepares tables, topics and the bucket and serves all functions at addr.
+// startFunctions prepares tables and topics, and the bucket of a store that the
+// environment names, and serves all functions at addr. Those that run apart are
+// handed what they are called with.
 func (s *system) startFunctions(ctx context.Context, addr string) error {
 	env := s.env("functions")
-	prepare, cancel := context.WithTimeout(ctx, time.Minute)
+	prepare, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	g, prepare := errgroup.WithContext(prepare)
 	g.Go(func() error { return postgres.Migrate(prepare, env) })
 	g.Go(func() error { return kafka.EnsureTopics(prepare, env) })
-	g.Go(func() error { return s3.EnsureBucket(prepare, env) })
+	if given("S3_URL") {
+		g.Go(func() error { return s3.EnsureBucket(prepare, env) })
+	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("preparing tables, topics and the bucket: %w", err)
 	}
-	handler, err := fn.Mount(context.WithoutCancel(ctx), env, functions.All...)
+	var here []fn.Func
+	for _, f := range functions.All {
+		if !slices.Contains(apartFunctions, f.Name) {
+			here = append(here, f)
+		}
+	}
+	handler, err := fn.Mount(context.WithoutCancel(ctx), env, here...)
 	if err != nil {
 		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	for _, name := range apartFunctions {
+		mux.Handle("/"+name, s.apart)
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	s.part("functions", func(ctx context.Context) error { return env.Serve(ctx, ln, handler) })
+	s.part("functions", func(ctx context.Context) error { return env.Serve(ctx, ln, mux) })
 	return nil
 }
 
@@ -178,6 +204,8 @@ func (s *system) startServices(ctx context.Context, ports map[string]int) error 
 				Dir:  s.home.path(svc.name),
 				Sync: s.opt.fsync || svc.name == "postgresql",
 				Log:  s.log,
+
+				Progress: s.out,
 			})
 			if err != nil {
 				return err
@@ -193,9 +221,6 @@ func (s *system) startServices(ctx context.Context, ports map[string]int) error 
 	for _, svc := range s.services {
 		if svc.server == nil {
 			continue
-		}
-		if svc.name == "s3" && !given("ARCHIVE_URL") {
-			s.vars["ARCHIVE_URL"] = svc.server.URL + "/archive" // what is moved there, ARCHIVE_AFTER says
 		}
 		s.vars[svc.setting] = svc.server.URL
 		go func() {
@@ -269,9 +294,9 @@ func (s *system) stop() error {
 
 // answers waits until url answers 200.
 func (s *system) answers(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	client := &http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 10 * time.Second}
 	var last error
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

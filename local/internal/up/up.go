@@ -84,7 +84,7 @@ func run(ctx context.Context, opt options, out, warnings io.Writer) (err error) 
 		slog.NewJSONHandler(file, nil),
 		slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}),
 	))
-	s := &system{home: h, opt: opt, log: log, failed: make(chan error, 1)}
+	s := &system{home: h, opt: opt, log: log, out: out, failed: make(chan error, 1)}
 	defer func() {
 		err = errors.Join(err, s.stop())
 		log.Info("stopped", "err", err)

@@ -64,7 +64,7 @@ func Start(t testing.TB, how string) *Server {
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
 		return &session{server: s, known: how == Plain}, nil
 	}))
-	srv.Domain, srv.ReadTimeout, srv.WriteTimeout, srv.MaxMessageBytes = "localhost", 10*time.Second, 10*time.Second, 1<<20
+	srv.Domain, srv.ReadTimeout, srv.WriteTimeout, srv.MaxMessageBytes = "localhost", time.Minute, time.Minute, 1<<20
 	srv.ErrorLog = silent{}
 	if how != Plain {
 		cert, roots := certificate(t)
@@ -86,13 +86,13 @@ func Start(t testing.TB, how string) *Server {
 	return s
 }
 
-// Next returns the next mail, within some seconds.
+// Next returns the next mail, within a minute.
 func (s *Server) Next(t testing.TB) Mail {
 	t.Helper()
 	select {
 	case m := <-s.mails:
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no mail comes")
 		return Mail{}
 	}

@@ -61,7 +61,7 @@ func New(t testing.TB, without ...string) *Watch {
 }
 
 // patience is how long a process may take that is not killed.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Run runs this test program once more, with a test of it alone, in an
 // environment that names services as Postgres and HTTP gave them, and kills it

@@ -124,7 +124,7 @@ func (o *output) String() string {
 // await waits until the program has said what it should.
 func (o *output) await(t *testing.T, want string, ended <-chan struct{}) {
 	t.Helper()
-	deadline := time.After(90 * time.Second)
+	deadline := time.After(imtest.Patience(t))
 	for !strings.Contains(o.String(), want) {
 		select {
 		case <-ended:
@@ -191,7 +191,7 @@ func (c *chatter) leaves() error {
 	c.in.Close()
 	select {
 	case <-c.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(imtest.Patience(c.t)):
 		c.t.Fatalf("the chat does not end with its input:\n%s", c.out)
 	}
 	return c.Err()
@@ -360,6 +360,25 @@ func files(t *testing.T, dir string, names ...string) string {
 	return all.String()
 }
 
+// It is another process that has the stand-in for S3, and starts when all else
+// is ready. Who is early waits for it.
+func TestFilesHaveAStoreFromTheFirstMoment(t *testing.T) {
+	l := newTidings(t)
+	l.up()
+	at := regexp.MustCompile(`(?m)^  S3 +(\S+) `).FindStringSubmatch(l.out.String())
+	if at == nil {
+		t.Fatalf("it does not say where S3 is:\n%s", l.out)
+	}
+	resp, err := http.Get("http://" + at[1] + "/tidings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusForbidden || !strings.Contains(string(b), "<Code>AccessDenied</Code>") {
+		t.Errorf("anybody is answered %s %s", resp.Status, b)
+	}
+}
+
 // Nobody who tries Tidings has a mail server.
 func TestMailsAreThereToBeRead(t *testing.T) {
 	l := newTidings(t)
@@ -393,7 +412,7 @@ func TestMailsAreThereToBeRead(t *testing.T) {
 	call("POST", "/v1/users/me/email/verify", `{"password":"correct horse"}`)
 
 	folder, code := filepath.Join(l.dir, "data", "mail"), ""
-	for deadline := time.Now().Add(30 * time.Second); code == ""; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(imtest.Patience(t)); code == ""; time.Sleep(20 * time.Millisecond) {
 		mails, err := filepath.Glob(filepath.Join(folder, "*-ann@example.org.eml"))
 		if err != nil || time.Now().After(deadline) {
 			t.Fatalf("no mail comes; %v", err)
@@ -551,7 +570,7 @@ func TestNothingOutlivesItsDeath(t *testing.T) {
 			}
 			test.end(l)
 			<-l.Done()
-			deadline := time.Now().Add(20 * time.Second)
+			deadline := time.Now().Add(imtest.Patience(t))
 			for _, pid := range all {
 				for child.CommandLine(pid) != "" {
 					if time.Now().After(deadline) {
@@ -603,7 +622,7 @@ func TestASecondInterruptEndsItAtOnce(t *testing.T) {
 	l.Signal(syscall.SIGINT)
 	select {
 	case <-l.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(14 * time.Second): // what is frozen would hold it up for 15 s
 		t.Error("it goes on")
 	}
 }
@@ -621,7 +640,7 @@ func TestItEndsAndSaysWhyWhenAServiceDies(t *testing.T) {
 	}
 	select {
 	case <-l.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(imtest.Patience(t)):
 		t.Fatal("it goes on without Redis")
 	}
 	if l.Err() == nil || !strings.Contains(l.out.String(), "redis-server ended") || !strings.Contains(l.out.String(), "log.jsonl") {
@@ -657,17 +676,18 @@ func TestWhatKeepsItFromStartingIsSaid(t *testing.T) {
 			t.Errorf("it said:\n%s", out)
 		}
 	})
-	t.Run("no PostgreSQL", func(t *testing.T) {
+	t.Run("no PostgreSQL, and no network to fetch it", func(t *testing.T) {
 		l := newTidings(t)
 		cmd := local("--addr", l.addr, "--data", filepath.Join(l.dir, "data"))
 		cmd.Dir = t.TempDir()
-		cmd.Env = append(cmd.Env, "RUN_LOCAL=as if PostgreSQL were not installed", "PATH="+cmd.Dir)
+		cmd.Env = append(cmd.Env, "RUN_LOCAL=as if PostgreSQL were not installed", "PATH="+cmd.Dir,
+			"HTTPS_PROXY=http://127.0.0.1:1", "HOME="+cmd.Dir, "XDG_CACHE_HOME="+cmd.Dir) // there is no network
 		out := new(strings.Builder)
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop()
+		defer time.AfterFunc(imtest.Patience(t), func() { cmd.Process.Kill() }).Stop()
 		if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "sudo apt-get install postgresql") {
 			t.Errorf("it ended with %v and said:\n%s", err, out)
 		}

@@ -1,9 +1,8 @@
-package e2e
+package faults
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 // A person is somebody who chats: what they sent and was accepted, and what
@@ -36,7 +36,7 @@ type sent struct {
 // join registers somebody and connects them to a gateway.
 func join(t *testing.T, url, account string) *person {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), imtest.Patience(t))
 	defer cancel()
 	api := &client.API{URL: url}
 	password := "correct horse battery"
@@ -102,7 +102,7 @@ func (p *person) talk(ctx context.Context, every time.Duration, to ...string) er
 		}
 		d.ReplyTo = p.last(c)
 		// Longer than any fault: a message that is never accepted is a finding.
-		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
+		sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
 		r, err := p.client.SendDraft(sending, d)
 		cancel()
 		if err != nil {
@@ -173,11 +173,11 @@ func (c *crowd) expected(p *person) map[string]bool {
 }
 
 // caughtUp waits until everybody was given everything that was accepted.
-func (c *crowd) caughtUp(t *testing.T, within time.Duration) {
+func (c *crowd) caughtUp(t *testing.T) {
 	t.Helper()
 	for _, p := range c.people {
 		want := c.expected(p)
-		eventually(t, within, p.user.Account+" has everything", func() error {
+		imtest.Eventually(t, p.user.Account+" has everything", func() error {
 			if err := p.client.Err(); err != nil {
 				return fmt.Errorf("the client stopped: %w", err)
 			}
@@ -265,8 +265,7 @@ func (c *crowd) checkOrder(t *testing.T) {
 // checkStores holds history and inboxes against P2.
 func (c *crowd) checkStores(t *testing.T, url string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx := t.Context()
 	db, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +282,7 @@ func (c *crowd) checkStores(t *testing.T, url string) {
 			WHERE (SELECT count(*) FROM inbox i WHERE i.message_id = m.id) <> CASE WHEN m.conversation LIKE 'g:%%' THEN %d ELSE 2 END`, len(c.people)),
 	} {
 		// History is written beside the inbox, so it may be a moment behind.
-		eventually(t, 20*time.Second, name, func() error {
+		imtest.Eventually(t, name, func() error {
 			var n int
 			if err := db.QueryRow(ctx, query).Scan(&n); err != nil {
 				return err
@@ -353,5 +352,3 @@ func (c *crowd) checkHistory(t *testing.T) {
 
 // Place returns where the message of a receipt stands.
 func (s sent) Place() im.Place { return im.Place{Time: s.Time, ID: s.ID} }
-
-var errNotYet = errors.New("not yet")

@@ -1,4 +1,7 @@
-package e2e
+// Package system runs Tidings as it runs in production, for tests: each part a
+// process of its own, on services that belong to the test. It does not know what
+// is tested.
+package system
 
 import (
 	"context"
@@ -27,37 +30,40 @@ import (
 	"github.com/tidings-im/tidings/shared/s3"
 )
 
-// A system is Tidings, each part a process of its own.
-type system struct {
+// A System is Tidings, each part a process of its own.
+type System struct {
+	Kafka    *imtest.Service // nil if the environment names another
+	Postgres *imtest.Service
+	Redis    *imtest.Service
+	Parts    map[string]*imtest.Process
+	Gateways []string // their public URLs
+
 	t        *testing.T
 	vars     map[string]string // the settings that all parts have in common
-	kafka    *imtest.Service   // nil if the environment names another
-	postgres *imtest.Service
-	redis    *imtest.Service
-	parts    map[string]*imtest.Process
-	gateways []string // their public URLs
 	platform *platform
 }
 
 // The functions that run as processes of their own; the rest share all-in-one.
 var alone = []string{"chat-ingest", "persist-history", "persist-inbox", "push-fanout"}
 
-// binaries are built once for all tests of the package.
-var binaries = sync.OnceValues(func() (map[string]string, error) { return map[string]string{}, nil })
+// The binaries of parts are built once for all tests of a package.
+var (
+	buildMu sync.Mutex
+	built   = make(map[string]string)
+	out     string // the folder where they are, set by Main
+)
 
-var buildMu sync.Mutex
-
-func binary(t *testing.T, pkg string) string {
+// Binary returns the path of the program of a package, built once.
+func Binary(t *testing.T, pkg string) string {
 	t.Helper()
 	buildMu.Lock()
 	defer buildMu.Unlock()
-	built, err := binaries()
-	if err != nil {
-		t.Fatal(err)
+	if out == "" {
+		t.Fatal("TestMain has to run the tests by system.Main")
 	}
 	if built[pkg] == "" {
 		from := imtest.Build(t, pkg)
-		to := outDir(t) + "/" + strings.ReplaceAll(pkg, "/", "-")
+		to := out + "/" + strings.ReplaceAll(pkg, "/", "-")
 		if err := os.Rename(from, to); err != nil {
 			t.Fatal(err)
 		}
@@ -66,39 +72,21 @@ func binary(t *testing.T, pkg string) string {
 	return built[pkg]
 }
 
-var out string // set by TestMain
-
-func outDir(t *testing.T) string {
-	t.Helper()
-	if out == "" {
-		t.Fatal("TestMain did not run")
+// Main runs the tests of a package that starts systems and returns the status
+// to exit with.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tidings-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return out
+	defer os.RemoveAll(dir)
+	out = dir
+	return m.Run()
 }
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "tidings-e2e-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		out = dir
-		// All calls of the API that tests make, by whatever client.
-		calls := &recorder{next: http.DefaultTransport, calls: make(map[string]int)}
-		http.DefaultTransport = calls
-		status := m.Run()
-		for _, wrong := range calls.wrong {
-			fmt.Fprintln(os.Stderr, "against the contract:", wrong)
-			status = 1
-		}
-		return status
-	}())
-}
-
-// settings returns secrets and limits for a system on these services.
-func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]string {
+// Settings returns secrets and limits for a system on these services.
+func Settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]string {
 	t.Helper()
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -134,6 +122,7 @@ func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 		"KAFKA_PARTITIONS":  "4",
 		"ANTI_ENTROPY":      "3s",
 		"DRAIN_SPREAD":      "200ms",
+		"SMTP_TIMEOUT":      "1m", // no clock has a mail sent again
 
 		// Tests are in a hurry.
 		"SIGN_INS_PER_MINUTE":         "1000000",
@@ -152,11 +141,11 @@ func settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 	}
 }
 
-// prepare makes the tables, the topics and the bucket.
-func prepare(t *testing.T, vars map[string]string) {
+// Prepare makes the tables, the topics and the bucket.
+func Prepare(t *testing.T, vars map[string]string) {
 	t.Helper()
 	env := imtest.Env(t, vars)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), imtest.Patience(t))
 	defer cancel()
 	if err := postgres.Migrate(ctx, env); err != nil {
 		t.Fatal(err)
@@ -169,23 +158,23 @@ func prepare(t *testing.T, vars map[string]string) {
 	}
 }
 
-// start starts everything, with further settings: two gateways, the functions,
+// Start starts everything, with further settings: two gateways, the functions,
 // the connector.
-func start(t *testing.T, more ...string) *system {
+func Start(t *testing.T, more ...string) *System {
 	t.Helper()
-	s := &system{t: t, parts: make(map[string]*imtest.Process)}
+	s := &System{t: t, Parts: make(map[string]*imtest.Process)}
 	brokers := os.Getenv("TIDINGS_TEST_KAFKA_BROKERS") // for tests that break no Kafka
 	if brokers == "" {
-		s.kafka = imtest.Start(t, "kafka")
-		brokers = s.kafka.URL
+		s.Kafka = imtest.Start(t, "kafka")
+		brokers = s.Kafka.URL
 	}
-	s.postgres = imtest.Start(t, "postgres")
-	s.redis = imtest.Start(t, "redis")
-	s.vars = settings(t, brokers, s.postgres.URL, s.redis.URL)
+	s.Postgres = imtest.Start(t, "postgres")
+	s.Redis = imtest.Start(t, "redis")
+	s.vars = Settings(t, brokers, s.Postgres.URL, s.Redis.URL)
 	for i := 0; i < len(more); i += 2 {
 		s.vars[more[i]] = more[i+1]
 	}
-	prepare(t, s.vars)
+	Prepare(t, s.vars)
 	s.platform = newPlatform(t)
 	s.vars["FUNCTION_URL"] = s.platform.URL + "/{function}"
 
@@ -206,19 +195,19 @@ func start(t *testing.T, more ...string) *system {
 			"GATEWAY_ADDR", fmt.Sprintf("127.0.0.1:%d", public),
 			"GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", internal),
 			"GATEWAY_INTERNAL_URL", fmt.Sprintf("http://127.0.0.1:%d", internal))
-		s.gateways = append(s.gateways, fmt.Sprintf("http://127.0.0.1:%d", public))
+		s.Gateways = append(s.Gateways, fmt.Sprintf("http://127.0.0.1:%d", public))
 	}
-	for _, url := range s.gateways {
-		eventually(t, 30*time.Second, url+" is ready", func() error { return get(url + "/readyz") })
+	for _, url := range s.Gateways {
+		imtest.Eventually(t, url+" is ready", func() error { return get(url + "/readyz") })
 	}
 	for _, f := range functions.All {
-		eventually(t, 30*time.Second, f.Name+" is ready", func() error { return get(s.platform.health(f.Name)) })
+		imtest.Eventually(t, f.Name+" is ready", func() error { return get(s.platform.health(f.Name)) })
 	}
 	return s
 }
 
 // run starts a part with the common settings and these.
-func (s *system) run(name, pkg string, vars ...string) {
+func (s *System) run(name, pkg string, vars ...string) {
 	s.t.Helper()
 	all := maps.Clone(s.vars)
 	for i := 0; i < len(vars); i += 2 {
@@ -228,11 +217,11 @@ func (s *system) run(name, pkg string, vars ...string) {
 	for k, v := range all {
 		env = append(env, k+"="+v)
 	}
-	s.parts[name] = imtest.Run(s.t, env, binary(s.t, pkg))
+	s.Parts[name] = imtest.Run(s.t, env, Binary(s.t, pkg))
 }
 
 func get(url string) error {
-	client := &http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Get(url)
 	if err != nil {
 		return err
@@ -242,22 +231,6 @@ func get(url string) error {
 		return fmt.Errorf("%s answers %s", url, resp.Status)
 	}
 	return nil
-}
-
-// eventually waits until f succeeds.
-func eventually(t *testing.T, within time.Duration, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s: %v", what, within, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }
 
 // A platform is what stands in for Knative or OpenFaaS: it finds a function by

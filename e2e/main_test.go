@@ -1,0 +1,22 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/tidings-im/tidings/e2e/system"
+)
+
+func TestMain(m *testing.M) {
+	// All calls of the API that tests make, by whatever client.
+	calls := &recorder{next: http.DefaultTransport, calls: make(map[string]int)}
+	http.DefaultTransport = calls
+	status := system.Main(m)
+	for _, wrong := range calls.wrong {
+		fmt.Fprintln(os.Stderr, "against the contract:", wrong)
+		status = 1
+	}
+	os.Exit(status)
+}
