@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -147,16 +146,14 @@ func (c *Client) queue(ctx context.Context, s *Sending) error {
 
 // encodeSend returns the frame that sends d.
 func encodeSend(d im.Draft) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // six bytes for each < would make a long text too large
-	if err := enc.Encode(frame.FromClient{Type: frame.Send, Draft: d}); err != nil {
+	b, err := im.JSON(frame.FromClient{Type: frame.Send, Draft: d})
+	if err != nil {
 		return nil, fmt.Errorf("writing the frame: %w", err)
 	}
-	if b.Len() > im.MaxFrame {
-		return nil, im.Errorf(im.TooLarge, "written as JSON the message has %d bytes; %d are the most", b.Len(), im.MaxFrame)
+	if len(b) > im.MaxFrame {
+		return nil, im.Errorf(im.TooLarge, "written as JSON the message has %d bytes; %d are the most", len(b), im.MaxFrame)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return b, nil
 }
 
 // Typing tells the others in a conversation that the user is writing. It is
@@ -175,7 +172,7 @@ func (c *Client) Signal(to string, data json.RawMessage) error {
 }
 
 func (c *Client) pass(f frame.FromClient) error {
-	b, err := json.Marshal(f)
+	b, err := im.JSON(f)
 	if err != nil {
 		return im.Wrap(im.Invalid, err, "the data of a signal is JSON")
 	}

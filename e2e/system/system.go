@@ -54,7 +54,8 @@ var (
 	out     string // the folder where they are, set by Main
 )
 
-func binary(t *testing.T, pkg string) string {
+// Binary returns the path of the program of a package, built once.
+func Binary(t *testing.T, pkg string) string {
 	t.Helper()
 	buildMu.Lock()
 	defer buildMu.Unlock()
@@ -229,7 +230,7 @@ func (s *System) run(name, pkg string, vars ...string) {
 	for k, v := range all {
 		env = append(env, k+"="+v)
 	}
-	s.Parts[name] = imtest.Run(s.t, env, binary(s.t, pkg))
+	s.Parts[name] = imtest.Run(s.t, env, Binary(s.t, pkg))
 }
 
 func get(url string) error {

@@ -69,7 +69,7 @@ func NewNotice(typ string, c Conversation, from string, data any) (Notice, error
 	if data == nil {
 		return n, nil
 	}
-	b, err := json.Marshal(data)
+	b, err := JSON(data)
 	if err != nil {
 		return n, Wrap(Internal, err, "writing a notice")
 	}

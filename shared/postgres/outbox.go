@@ -105,7 +105,7 @@ func (tx *Tx) store(ctx context.Context, pending []im.Pending) error {
 		if messages[i], err = parseUUID(p.Place.ID); err != nil {
 			return err
 		}
-		b, err := json.Marshal(p.Notice)
+		b, err := im.JSON(p.Notice)
 		if err != nil {
 			return im.Wrap(im.Internal, err, "writing a notice")
 		}

@@ -67,7 +67,7 @@ var (
 	// Get returns a group.
 	Get = reads("group-get", func(db *postgres.DB) handler { return call(get(db)) })
 	// Members returns who is in a group.
-	Members = reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })
+	Members = heavy(6<<20, reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })) // a page as it is read, and as JSON
 	// Bans returns who is banned from a group.
 	Bans = reads("group-bans", func(db *postgres.DB) handler { return call(bans(db)) })
 	// JoinRequests returns who asks to join a group.
@@ -146,4 +146,10 @@ func oftenOf(function string) redis.Limited {
 		return redis.GroupJoins
 	}
 	return redis.GroupChanges
+}
+
+// heavy returns a function of which a call holds so many bytes.
+func heavy(bytes int64, f fn.Func) fn.Func {
+	f.Memory = bytes
+	return f
 }

@@ -174,7 +174,7 @@ func inGroup(from string, members im.Members) ([]event.Recipient, error) {
 // the sender except for the device it comes from. They are two, because two
 // users may call their devices the same.
 func pushesOf(e *event.Event, s event.Signalled, others []event.Recipient) []push {
-	device, _ := json.Marshal(s.Device) // a string can always be written
+	device, _ := im.JSON(s.Device) // a string can always be written
 	p := push{
 		id:          e.ID,
 		subject:     string(s.Conversation),
