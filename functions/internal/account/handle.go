@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/vault"
 )
 
@@ -28,7 +29,7 @@ const (
 )
 
 func (h handles) issue(email string) string {
-	b, err := json.Marshal(handle{ID: rand.Text(), Email: email, Expires: time.Now().Add(handleLife).Unix()})
+	b, err := im.JSON(handle{ID: rand.Text(), Email: email, Expires: time.Now().Add(handleLife).Unix()})
 	if err != nil {
 		panic(err) // it cannot fail
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/vault"
 )
 
@@ -36,7 +37,7 @@ const (
 
 // issue returns a proof of a device of a user, whose password has a hash.
 func (p proofs) issue(user, passwordHash string) string {
-	b, err := json.Marshal(proof{User: user, Lane: rand.Text(), Password: p.vault.Hash(passwordHash, proofUse, user), Expires: time.Now().Add(p.ttl).Unix()})
+	b, err := im.JSON(proof{User: user, Lane: rand.Text(), Password: p.vault.Hash(passwordHash, proofUse, user), Expires: time.Now().Add(p.ttl).Unix()})
 	if err != nil {
 		panic(err) // it cannot fail
 	}
