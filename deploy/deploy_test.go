@@ -370,3 +370,27 @@ func wired(t *testing.T) []function {
 	}
 	return all
 }
+
+func TestP7ComposeBoundsTheMemoryOfEachPart(t *testing.T) {
+	var compose struct {
+		Services map[string]struct {
+			Memory string `yaml:"mem_limit"`
+		}
+	}
+	b, err := os.ReadFile("../docker-compose.yml")
+	if err == nil {
+		err = yaml.UnmarshalWithOptions(b, &compose, yaml.AllowDuplicateMapKey())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := []string{"gateway", "connector"}
+	for _, g := range grouped(wired(t)) {
+		parts = append(parts, g.Name)
+	}
+	for _, part := range parts {
+		if compose.Services[part].Memory == "" {
+			t.Errorf("docker-compose.yml lets %s take all memory of the machine", part)
+		}
+	}
+}

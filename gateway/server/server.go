@@ -195,7 +195,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		})
 	}
 	part(func(ctx context.Context) error { return s.env.Serve(ctx, s.internal, s.internal.Handler) })
-	part(func(ctx context.Context) error { return s.env.Serve(ctx, s.public, s.public.Handler) })
+	part(func(ctx context.Context) error {
+		return s.env.ServeFrom(ctx, s.public, s.public.Handler, s.settings.places())
+	})
 	part(func(ctx context.Context) error { s.hub.Run(ctx); return nil })
 	part(func(ctx context.Context) error { s.register(ctx); return nil })
 	s.env.Log.Info("serving", "address", s.URL, "internal", s.InternalURL, "gateway", s.id)

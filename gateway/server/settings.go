@@ -3,6 +3,8 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -47,6 +49,17 @@ type settings struct {
 
 // maxDrain leaves time to close the connections.
 const maxDrain = 10 * time.Second
+
+// places returns by what connections are counted, which is nothing if they are
+// all of the balancer.
+func (s settings) places() func(net.Addr) []string {
+	if s.forwarded != "" {
+		return nil
+	}
+	return func(a net.Addr) []string {
+		return origin.Networks(origin.AddressOf(&http.Request{RemoteAddr: a.String()}, ""))
+	}
+}
 
 // named returns a URL with the name of this machine in it.
 func named(url string) string {

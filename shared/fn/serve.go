@@ -275,6 +275,7 @@ func (s *server) respond(w http.ResponseWriter, r *http.Request, start time.Time
 		return s.refusal(r, http.StatusTooManyRequests, err)
 	case err != nil:
 		// What is no event can be none of a call either.
+		s.record(ctx, caller, new(event.Event), reply{err: err})
 		return s.refusal(r, deliveryStatus(im.KindOf(err)), err)
 	}
 	c.SetReadDeadline(time.Time{})
@@ -339,7 +340,7 @@ func (s *server) read(r *http.Request, from io.Reader) (events []event.Event, ba
 // data is not read yet, is none: a stranger's, which nobody has to hold.
 func (s *server) unsealed(e *event.Event) error {
 	if s.sealed && e.Seal == "" {
-		return s.ring.Verify(e)
+		return errEnvelope{s.ring.Verify(e)}
 	}
 	return nil
 }

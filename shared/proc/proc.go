@@ -140,11 +140,18 @@ func Main(name string, run func(context.Context, *Env) error) {
 // Serve answers HTTP/1.1 on ln until ctx is done, then lets what is in flight
 // end, for Grace at most.
 func (e *Env) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	return e.ServeFrom(ctx, ln, h, nil)
+}
+
+// ServeFrom serves likewise those who may mean it harm: nobody takes all
+// connections from others. places returns by what those of an address are
+// counted, the narrowest first.
+func (e *Env) ServeFrom(ctx context.Context, ln net.Listener, h http.Handler, places func(net.Addr) []string) error {
 	limit, err := e.Memory()
 	if err != nil {
 		return err
 	}
-	held := conns{most: connsOf(limit)}
+	held := newConns(connsOf(limit), places)
 	srv := &http.Server{
 		Handler:           h,
 		ConnState:         held.state,
