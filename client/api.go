@@ -37,6 +37,7 @@ type Tokens struct {
 	ExpiresAt        im.Time `json:"expires_at"` // of the access token, by the server's clock
 	RefreshToken     string  `json:"refresh_token"`
 	RefreshExpiresAt im.Time `json:"refresh_expires_at"`
+	DeviceProof      string  `json:"device_proof"` // of signing in: show it when the device signs in again
 
 	life time.Duration // of the access token when it was received; 0 is not known
 }
@@ -76,6 +77,22 @@ func (a *API) Register(ctx context.Context, account, name, password string) (im.
 	return u, err
 }
 
+// Credentials are what a device signs in with.
+type Credentials struct {
+	Account     string `json:"account"`
+	Password    string `json:"password"`
+	Code        string `json:"code,omitempty"` // of the second factor
+	Device      string `json:"device"`         // a name that is chosen once and kept
+	Platform    string `json:"platform"`
+	DeviceProof string `json:"device_proof,omitempty"` // that the device was given when it signed in before, if it did
+}
+
+// SignIn starts a session for a device. Of a user with a second factor the error
+// is im.SecondFactor if there is no code.
+func (a *API) SignIn(ctx context.Context, c Credentials) (Tokens, error) {
+	return a.tokens(ctx, "/v1/sessions", c)
+}
+
 // Login starts a session for a device. The device's name is chosen once and kept.
 // Of a user with a second factor the error is im.SecondFactor: see LoginWithCode.
 func (a *API) Login(ctx context.Context, account, password, device, platform string) (Tokens, error) {
@@ -85,11 +102,7 @@ func (a *API) Login(ctx context.Context, account, password, device, platform str
 // LoginWithCode is Login with a code of the second factor: of an authenticator,
 // or for recovery. Each is good once.
 func (a *API) LoginWithCode(ctx context.Context, account, password, code, device, platform string) (Tokens, error) {
-	in := map[string]string{"account": account, "password": password, "device": device, "platform": platform}
-	if code != "" {
-		in["code"] = code
-	}
-	return a.tokens(ctx, "/v1/sessions", in)
+	return a.SignIn(ctx, Credentials{Account: account, Password: password, Code: code, Device: device, Platform: platform})
 }
 
 // Refresh gives new tokens for a refresh token, which is spent by it: using it

@@ -101,6 +101,35 @@ func TestAfterAClose(t *testing.T) {
 	}
 }
 
+// A device that signs in again shows what it was given when it did before, also
+// after it was signed out.
+func TestADeviceShowsThatItWasSignedInBefore(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		store := new(Memory)
+		for range 3 {
+			var g got
+			opt := f.options(&g)
+			opt.Store = store
+			done := make(chan *Client)
+			go func() {
+				c, err := Connect(t.Context(), opt)
+				if err != nil {
+					t.Error(err)
+				}
+				done <- c
+			}()
+			f.next().welcome(0)
+			(<-done).Close()
+			if err := store.SaveSession(t.Context(), ann, ""); err != nil { // signed out
+				t.Fatal(err)
+			}
+		}
+		if want := []string{"", "proof-1", "proof-2"}; !slices.Equal(f.proofs, want) {
+			t.Errorf("shown was %q, want %q", f.proofs, want)
+		}
+	})
+}
+
 func TestConnecting(t *testing.T) {
 	unauthenticated := func(w http.ResponseWriter) bool {
 		w.WriteHeader(http.StatusUnauthorized)

@@ -272,7 +272,7 @@ var requests = map[string]func(situation) request{
 	"user-register": func(s situation) request {
 		name := "fresh"
 		if s.column == "deleted" {
-			name = "gone" // the account is free again
+			name = "gone" // nobody is taken for them
 		}
 		return request{"account": name, "password": rightPassword}
 	},
@@ -551,7 +551,7 @@ func (s *society) places() (n int) {
 		s.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if now, there := s.stores.dumpOf(k); there && now.value != s.stores.dump[k].value {
+		if now, there := s.stores.dumpOf(k); there && !slices.Equal(now.value, s.stores.dump[k].value) {
 			n++
 		}
 	}

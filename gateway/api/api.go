@@ -256,7 +256,8 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 }
 
 // address returns the network address of who sent r: of an IPv6 one the first
-// 64 bits, which is what one customer has. Of a list that a balancer wrote, the
+// 64 bits, by which limits tell all networks that a customer may have
+// (im.NetworksOf). Of a list that a balancer wrote, the
 // last is the only one that it saw itself.
 func (a *api) address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

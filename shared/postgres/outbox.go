@@ -18,6 +18,7 @@ type Tx struct {
 	tx      pgx.Tx
 	notices []im.Notice
 	stale   []im.Stale
+	hold    hold // of accounts of deleted users
 	free    bool // nobody is charged for the notices
 }
 
@@ -76,7 +77,7 @@ func (db *DB) Change(ctx context.Context,
 		return nil, nil, im.Wrap(im.Unavailable, ctx.Err(), "too many changes at once: try again")
 	}
 	err = pgx.BeginFunc(ctx, db.pool, func(pgtx pgx.Tx) error {
-		tx := &Tx{tx: pgtx}
+		tx := &Tx{tx: pgtx, hold: db.hold}
 		if err := f(ctx, tx); err != nil {
 			return err
 		}

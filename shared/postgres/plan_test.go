@@ -140,7 +140,8 @@ func TestQueriesReadIndexes(t *testing.T) {
 				if _, err := db.Addressee(ctx, due[0]); err != nil && !errors.Is(err, im.NotFound) { // erased
 					return err
 				}
-				return errors.Join(db.Mailed(ctx, due[0].ID), db.PutCode(ctx, user, "reset", user+"@b.c", []byte{1}, time.Hour), db.SweepCodes(ctx, 100))
+				_, err = db.PutCode(ctx, user, "reset", user+"@b.c", []byte{1}, "s", time.Hour)
+				return errors.Join(err, db.Mailed(ctx, due[0].ID), db.SweepCodes(ctx, 100))
 			},
 			"Nearest": func() error { return second(db.Nearest(ctx, m.Conversation, im.Place{}, now, true, 20)) },
 			"ArchiveChanges": func() error {

@@ -156,6 +156,16 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 	return s, nil
 }
 
+// RefreshSession returns the session of the refresh token of a hash, whether it is
+// good or not; "" if the token is not known.
+func (db *DB) RefreshSession(ctx context.Context, hash []byte) (session string, err error) {
+	err = db.pool.QueryRow(ctx, `SELECT session_id FROM refresh_tokens WHERE hash = $1`, hash).Scan(&session)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return session, failed(err, "reading whose refresh token it is")
+}
+
 // ProveSession notes that a user has proved by a session who they are, and
 // returns it. NotFound: they have none of this id that has not ended.
 func (db *DB) ProveSession(ctx context.Context, user, session string) (im.Session, error) {

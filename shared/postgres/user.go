@@ -10,13 +10,20 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// CreateUser adds a user. Conflict means that the account is taken.
+// CreateUser adds a user. Conflict means that the account is taken, or was that
+// of somebody who was deleted a while ago.
 func (db *DB) CreateUser(ctx context.Context, u im.User, passwordHash string) error {
-	_, err := db.pool.Exec(ctx,
-		`INSERT INTO users (id, account, name, password) VALUES ($1, $2, $3, $4)`,
-		u.ID, u.Account, u.Name, passwordHash)
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx,
+			`INSERT INTO users (id, account, name, password) VALUES ($1, $2, $3, $4)`,
+			u.ID, u.Account, u.Name, passwordHash)
+		if err != nil {
+			return err
+		}
+		return free(ctx, tx, u.Account, "")
+	})
 	if violates(err, "users_account") {
-		return im.Wrap(im.Conflict, err, "the account %q is taken", u.Account)
+		return taken(u.Account, err)
 	}
 	return failed(err, "creating user %s", u.ID)
 }
@@ -85,6 +92,7 @@ func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.
 			name            = coalesce($2, name),
 			bio             = coalesce($3, bio),
 			avatar          = coalesce($4, avatar),
+			avatar_checked  = coalesce($4, avatar_checked),
 			email           = CASE WHEN $5::text IS NULL THEN email ELSE nullif($5, '') END,
 			email_since     = CASE WHEN $5::text IS NULL OR $5 = email THEN email_since ELSE now() END,
 			email_verified  = CASE WHEN $5::text IS NULL OR $5 = email THEN email_verified END,

@@ -76,10 +76,11 @@ var ForgotPassword = fn.Func{
 		from, fromErr := openAttempts(ctx, env)
 		limit, limitErr := redis.OpenMailLimit(ctx, env)
 		send, sendErr := openWake(env)
-		if err := errors.Join(dbErr, fromErr, limitErr, sendErr); err != nil {
+		v, vaultErr := vault.Open(env)
+		if err := errors.Join(dbErr, fromErr, limitErr, sendErr, vaultErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallFrom(forgot(db, from, limit, send)), nil
+		return fn.CallFrom(forgot(db, from, limit, handles{v}, send)), nil
 	},
 }
 
@@ -97,7 +98,8 @@ var ResetPassword = fn.Func{
 		if err := errors.Join(dbErr, limitErr, hashErr, vaultErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallFrom(reset(db, limit, passwords, v, end)), nil
+		r := &reseter{users: db, from: limit, passwords: passwords, vault: v, handles: handles{v}, end: end}
+		return fn.CallFrom(r.call), nil
 	},
 }
 
@@ -135,17 +137,16 @@ var StartOAuth = fn.Func{
 		cache, redisErr := redis.Open(ctx, env)
 		limit, limitErr := openAttempts(ctx, env)
 		who, whoErr := user.OpenProver(ctx, env)
-		v, vaultErr := vault.Open(env)
 		providers, providersErr := openProviders(env)
 		set := env.Settings()
 		redirects, redirectsErr := parseRedirects(set.List(settingRedirects))
 		if redirectsErr != nil {
 			redirectsErr = fmt.Errorf("setting %s: %w", settingRedirects.Name, redirectsErr)
 		}
-		if err := errors.Join(gateErr, redisErr, limitErr, whoErr, vaultErr, providersErr, redirectsErr, set.Err()); err != nil {
+		if err := errors.Join(gateErr, redisErr, limitErr, whoErr, providersErr, redirectsErr, set.Err()); err != nil {
 			return fn.Handler{}, err
 		}
-		s := &starter{providers: providers, redirects: redirects, flows: cache.NewFlows(), limit: limit, who: who, vault: v}
+		s := &starter{providers: providers, redirects: redirects, flows: cache.NewFlows(), limit: limit, who: who}
 		return fn.CallMaybe(gate, s.call), nil
 	},
 }
@@ -162,13 +163,14 @@ var EndOAuth = fn.Func{
 		limit, limitErr := openAttempts(ctx, env)
 		second, secondErr := user.OpenSecondFactor(ctx, env)
 		begin, beginErr := user.OpenBeginner(ctx, env)
-		v, vaultErr := vault.Open(env)
+		names, namesErr := user.OpenNames(env)
+		newcomers, newErr := redis.OpenNewcomers(ctx, env)
 		providers, providersErr := openProviders(env)
 		records, auditErr := audit.Open(ctx, env, true)
-		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, vaultErr, providersErr, auditErr); err != nil {
+		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, namesErr, newErr, providersErr, auditErr); err != nil {
 			return fn.Handler{}, err
 		}
-		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, second: second, begin: begin, vault: v, audit: records}
+		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, names: names, newcomers: newcomers, second: second, begin: begin, audit: records}
 		return fn.CallMaybe(gate, b.call), nil
 	},
 }

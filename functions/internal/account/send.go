@@ -29,9 +29,9 @@ type mailStore interface {
 	DueMails(ctx context.Context, age, lease time.Duration, limit int) ([]im.Mail, error)
 	// Addressee returns whom a mail is for, as they are now. NotFound: nobody.
 	Addressee(ctx context.Context, m im.Mail) (im.User, error)
-	// PutCode stores the hash of a code in the place of one that was mailed
-	// before for the same purpose.
-	PutCode(ctx context.Context, user, purpose, email string, hash []byte, life time.Duration) error
+	// PutCode stores a code, as its hash and encrypted, and returns it encrypted;
+	// or one that was mailed before for the same purpose, and is good.
+	PutCode(ctx context.Context, user, purpose, email string, hash []byte, sealed string, life time.Duration) (kept string, err error)
 	// Mailed deletes a mail that was sent, or will never be.
 	Mailed(ctx context.Context, id int64) error
 	// OldestMail returns how long ago the mail was asked for that waits for
@@ -122,9 +122,8 @@ func (s *sender) one(ctx context.Context, m im.Mail) error {
 	}
 	text, tells := s.tell(m, u)
 	if !tells {
-		typed := vault.NewCode(codeLen)
-		code, _ := vault.ParseCode(typed, codeLen)
-		if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
+		typed, err := s.code(ctx, m, u)
+		if err != nil {
 			return err
 		}
 		text = s.write(m, u, typed)
@@ -140,6 +139,24 @@ func (s *sender) one(ctx context.Context, m im.Mail) error {
 		s.sent.WithLabelValues("sent").Inc()
 	}
 	return s.store.Mailed(ctx, m.ID)
+}
+
+// code returns the code that a mail is to hold: the one that was mailed before,
+// while that is good, so that nobody who asks for a code makes one worthless that
+// is on its way.
+func (s *sender) code(ctx context.Context, m im.Mail, u im.User) (typed string, err error) {
+	of := []string{m.Purpose, u.ID, m.Email}
+	typed = vault.NewCode(codeLen)
+	code, _ := vault.ParseCode(typed, codeLen)
+	kept, err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, of...), s.vault.Seal([]byte(typed), of...), codeLife)
+	if err != nil {
+		return "", err
+	}
+	b, _, err := s.vault.Open(kept, of...)
+	if err != nil {
+		return "", fmt.Errorf("reading a code that was mailed: %w", err)
+	}
+	return string(b), nil
 }
 
 // write returns a mail with a code. Nothing in it but the account is of what

@@ -122,6 +122,37 @@ func (w *world) post(function, token string, in any) (status int, answer []byte,
 	return resp.StatusCode, answer, err
 }
 
+// postFrom calls a function as a gateway does for somebody at a network address.
+func (w *world) postFrom(address, function string, in any) (status int, answer []byte) {
+	w.t.Helper()
+	ring, err := event.ParseKeyring(w.vars["SEAL_KEYS"])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e, err := event.New(event.CallType(function), "gateway", address, in)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ring.Sign(&e)
+	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(e.Data))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", event.JSON)
+	for name, value := range e.Attributes {
+		req.Header.Set("Ce-"+name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if answer, err = io.ReadAll(resp.Body); err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
 type fields = map[string]any
 
 // call calls a function that is to answer with a status. out is filled in, also

@@ -30,7 +30,7 @@ var (
 var (
 	// Create makes a bot of the caller.
 	Create = owners("bot-create", fn.Fresh(), func(o opened) handler {
-		return call((&creator{bots: o.db, limit: o.limit, most: o.bots}).call)
+		return call((&creator{bots: o.db, limit: o.limit, names: o.names, newcomers: o.newcomers, most: o.bots}).call)
 	})
 	// List returns the bots of the caller.
 	List = owners("bot-list", fn.Proof{}, func(o opened) handler { return call(list(o.db)) })
@@ -117,6 +117,8 @@ func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) hand
 type opened struct {
 	db           *postgres.DB
 	limit        *redis.Limit
+	names        user.Names
+	newcomers    *redis.Newcomers
 	bots, tokens int // the most
 }
 
@@ -132,8 +134,11 @@ func owners(name string, proof fn.Proof, of func(opened) handler) fn.Func {
 			var dbErr, limitErr error
 			o.db, dbErr = postgres.Open(ctx, env)
 			o.limit, limitErr = redis.OpenLimit(ctx, env, redis.BotSecrets)
+			var namesErr, newErr error
+			o.names, namesErr = user.OpenNames(env)
+			o.newcomers, newErr = redis.OpenNewcomers(ctx, env)
 			gate, gateErr := redis.OpenGate(ctx, env)
-			if err := errors.Join(set.Err(), dbErr, limitErr, gateErr); err != nil {
+			if err := errors.Join(set.Err(), dbErr, limitErr, namesErr, newErr, gateErr); err != nil {
 				return fn.Handler{}, err
 			}
 			return of(o)(gate), nil

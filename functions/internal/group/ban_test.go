@@ -118,7 +118,7 @@ func TestWhoLeftIsNotAddedAgainAtOnceByStrangers(t *testing.T) {
 		t.Errorf("who has just left was added: %v", added)
 	}
 	friends := acquaintances{im.PairOf(owner.User, gone.User): {Exist: true, Friends: true}}
-	if added := add(invites{friends, im.DirectOpen, 1000, noLimit{}}); len(added) != 1 {
+	if added := add(invites{friends, im.DirectOpen, 1000, noLimit{}, noLimit{}}); len(added) != 1 {
 		t.Error("a friend could not add who has left")
 	}
 	if _, err := leave(c.change, clock)(t.Context(), gone, one{c.id}); err != nil {
@@ -146,7 +146,7 @@ func TestWhoMayAddOneToGroupsIsASetting(t *testing.T) {
 		if _, err := c.db.UpdateUser(t.Context(), other, im.UserChange{GroupAdds: &tt.setting}); err != nil {
 			t.Fatal(err)
 		}
-		i := invites{settled{tt.are, c}, im.DirectOpen, 1000, noLimit{}}
+		i := invites{settled{tt.are, c}, im.DirectOpen, 1000, noLimit{}, noLimit{}}
 		made, err := (&creator{c.change, i, im.Now}).call(t.Context(), owner, newGroup{Name: "Other", Members: []string{other}})
 		if err != nil || (len(made.Skipped) == 0) != tt.may {
 			t.Errorf("%s: made with %v skipped, %v", tt.setting, made.Skipped, err)

@@ -124,14 +124,15 @@ func changes(name string, of func(changer, invites) handler) fn.Func {
 			box, boxErr := outbox.Open(ctx, env)
 			gate, gateErr := redis.OpenGate(ctx, env)
 			limit, limitErr := redis.OpenLimit(ctx, env, redis.Strangers)
+			newcomers, newErr := redis.OpenNewcomers(ctx, env)
 			often, oftenErr := redis.OpenLimit(ctx, env, oftenOf(name))
-			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr, oftenErr); err != nil {
+			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr, newErr, oftenErr); err != nil {
 				return fn.Handler{}, err
 			}
 			change := func(ctx context.Context, f func(context.Context, tx) error) error {
 				return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 			}
-			return of(change, invites{db, policy, most, limit})(gate, often), nil
+			return of(change, invites{db, policy, most, limit, newcomers})(gate, often), nil
 		},
 	}
 }

@@ -29,12 +29,19 @@ type invites struct {
 	policy    string // of who may write to whom
 	most      int    // groups that a user is in
 	strangers limiter
+	newcomers newcomers
 }
 
 type limiter interface {
 	// AllowN counts that a user adds n who are not friends. Overloaded: these
 	// are too many for now. TooLarge: they are too many at once.
 	AllowN(ctx context.Context, user string, n int) error
+}
+
+type newcomers interface {
+	// Reach counts that an account turns to strangers. Overloaded: they are too
+	// many for one that is so new.
+	Reach(ctx context.Context, from string, strangers ...string) error
 }
 
 // welcome returns those of users whom from may write to and who let them, and
@@ -65,6 +72,9 @@ func (i invites) welcome(ctx context.Context, from string, users []string) (welc
 		if !r.Friends {
 			strangers = append(strangers, u)
 		}
+	}
+	if err := i.newcomers.Reach(ctx, from, strangers...); err != nil {
+		return nil, nil, fmt.Errorf("asking whether %s may invite strangers: %w", from, err)
 	}
 	return welcome, strangers, i.strangers.AllowN(ctx, from, len(strangers))
 }

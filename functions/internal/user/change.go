@@ -9,6 +9,9 @@ import (
 )
 
 type passwordChanger interface {
+	// Self returns a user as they see themselves; NotFound if they are not
+	// there any more.
+	Self(ctx context.Context, user string) (im.Self, error)
 	// ChangePassword puts one hash in the place of another, ends all sessions of
 	// the user and what else is said, and begins one. It returns the sessions
 	// that have ended. Conflict: the password is another by now.
@@ -42,7 +45,14 @@ func changePassword(users passwordChanger, who *Prover, tokens tokens, end *ende
 		if err != nil {
 			return renewed{}, fmt.Errorf("changing a password: %w", gone(err))
 		}
-		hash, err := who.passwords.hash(ctx, in.New)
+		u, err := users.Self(ctx, c.User)
+		if err == nil {
+			err = CheckNewPassword(in.New, u.Account, u.Name, u.Email)
+		}
+		if err != nil {
+			return renewed{}, fmt.Errorf("changing a password: %w", gone(err))
+		}
+		hash, err := who.passwords.hash(ctx, "user "+c.User, in.New)
 		if err != nil {
 			return renewed{}, fmt.Errorf("changing a password: %w", err)
 		}

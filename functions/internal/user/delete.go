@@ -36,10 +36,12 @@ type changer func(ctx context.Context, f func(context.Context, leaver) error) er
 
 type deleteRequest struct {
 	Password string `json:"password"`
+	Code     string `json:"code"` // of the second factor, if there is one
 }
 
 type remover struct {
 	who    *Prover
+	second *SecondFactor
 	change changer
 	end    *ender
 	erase  *eraser
@@ -54,6 +56,9 @@ func (r *remover) call(ctx context.Context, c im.Caller, in deleteRequest) (noth
 		return nothing{}, nil // deleted already
 	}
 	if err != nil {
+		return nothing{}, fmt.Errorf("deleting a user: %w", err)
+	}
+	if err := r.second.CheckAs(ctx, c, in.Code); err != nil {
 		return nothing{}, fmt.Errorf("deleting a user: %w", err)
 	}
 	var ended []string

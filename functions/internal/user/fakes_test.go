@@ -39,6 +39,7 @@ type directory struct {
 	factor   *im.Factor    // of everybody
 	recovery [][]byte
 	also     im.Revocation // of ChangePassword
+	avatar   string        // of everybody
 	err      error
 }
 
@@ -82,6 +83,16 @@ func testVault(t testing.TB) *vault.Vault {
 	return v
 }
 
+// busy returns a hasher that sends away whoever comes.
+func busy(t testing.TB) *hasher {
+	t.Helper()
+	h := newHasher(1, 0)
+	if err := h.line.enter(t.Context(), "the first"); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func newDirectory() *directory {
 	return &directory{users: map[string]im.User{}, hashes: map[string]string{}, refresh: map[string]string{}}
 }
@@ -112,6 +123,19 @@ func (d *directory) Password(_ context.Context, user string) (account, hash stri
 		}
 	}
 	return "", "", im.Errorf(im.NotFound, "no such user")
+}
+
+func (d *directory) Self(_ context.Context, user string) (im.Self, error) {
+	for _, u := range d.users {
+		if u.ID == user {
+			return im.Self{Profile: im.Profile{ID: u.ID, Account: u.Account, Name: u.Name, Avatar: d.avatar}, Email: u.Account + "@example.org"}, d.err
+		}
+	}
+	return im.Self{}, im.Errorf(im.NotFound, "no such user")
+}
+
+func (d *directory) RefreshSession(_ context.Context, hash []byte) (string, error) {
+	return d.refresh[string(hash)], d.err
 }
 
 func (d *directory) ChangePassword(ctx context.Context, next im.Session, oldHash, newHash string, refresh []byte, _ time.Time, also im.Revocation) (ended []im.Session, err error) {
@@ -184,6 +208,28 @@ type gate struct {
 
 	codes    int
 	codesErr error
+	lanes    []string // in which codes were tried
+	marked   []string // accounts that are new
+
+	formerErr error // of devices from before the last change of the password
+}
+
+func (g *gate) AllowKnown(_ context.Context, account, lane string) error {
+	g.asked = append(g.asked, account+" known "+lane)
+	return g.err
+}
+
+func (g *gate) AllowDevice(_ context.Context, account, lane, address string) error {
+	g.asked = append(g.asked, account+" known "+lane)
+	if lane == former && g.formerErr != nil {
+		return g.formerErr
+	}
+	return g.err
+}
+
+func (g *gate) Mark(_ context.Context, user string) error {
+	g.marked = append(g.marked, user)
+	return g.err
 }
 
 func (g *gate) AllowSignIn(_ context.Context, account, address string) error {
@@ -191,8 +237,9 @@ func (g *gate) AllowSignIn(_ context.Context, account, address string) error {
 	return g.err
 }
 
-// Allow counts codes of second factors.
-func (g *gate) Allow(_ context.Context, user string) error {
+// AllowIn counts codes of second factors.
+func (g *gate) AllowIn(_ context.Context, _, lane string) error {
+	g.lanes = append(g.lanes, lane)
 	g.codes++
 	return g.codesErr
 }
@@ -201,6 +248,12 @@ func (g *gate) AllowRegistration(_ context.Context, address string) error {
 	g.asked = append(g.asked, "@"+address)
 	return g.err
 }
+
+// unlimited lets everybody refresh.
+type unlimited struct{}
+
+func (unlimited) AllowFrom(context.Context, string) error { return nil }
+func (unlimited) Allow(context.Context, string) error     { return nil }
 
 // stamp issues tokens that say who.
 type stamp struct{}

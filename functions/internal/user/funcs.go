@@ -24,8 +24,10 @@ var (
 	settingGrace      = proc.Setting{Name: "REFRESH_GRACE", Default: "30s", Doc: "how long after its first use a refresh token may be used again, in case the answer was lost, while what it was exchanged for was not used; 0 ends the session at once"}
 	settingSessions   = proc.Setting{Name: "MAX_SESSIONS_PER_USER", Default: "50", Doc: "devices on which a user is signed in at most; one more signs out the one that was used least recently"}
 	settingRefreshTTL = proc.Setting{Name: "REFRESH_TTL", Default: "720h", Doc: "how long a refresh token is good; each use gives a new one"}
+	settingProof      = proc.Setting{Name: "DEVICE_PROOF_TTL", Default: "4320h", Doc: "how long a device that has signed in is known again by the proof that it was given, so that what strangers try does not keep it out"}
+	settingAvatars    = proc.Setting{Name: "AVATAR_HOSTS", Doc: "hosts, with their ports if these are not 443, of which users may name a picture as their avatar, separated by commas: each learns who looks at it; unset, avatars are pictures that were uploaded"}
 	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each; as many for signing in as for registering"}
-	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either; more are told to come again"}
+	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either, half of them of one network at most; more are told to come again"}
 )
 
 // endTimeout bounds telling one gateway that a session has ended.
@@ -40,10 +42,12 @@ var Register = fn.Func{
 		db, dbErr := postgres.Open(ctx, env)
 		limit, limitErr := openSignIns(ctx, env)
 		passwords, hashErr := openHasher(env, "registering")
-		if err := errors.Join(dbErr, limitErr, hashErr); err != nil {
+		names, namesErr := OpenNames(env)
+		newcomers, newErr := redis.OpenNewcomers(ctx, env)
+		if err := errors.Join(dbErr, limitErr, hashErr, namesErr, newErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallFrom(register(db, limit, passwords)), nil
+		return fn.CallFrom(register(db, limit, passwords, names, newcomers)), nil
 	},
 }
 
@@ -75,10 +79,11 @@ var Refresh = fn.Func{
 		db, dbErr := postgres.Open(ctx, env)
 		tokens, tokenErr := openTokens(env)
 		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, tokenErr, endErr); err != nil {
+		limit, limitErr := redis.OpenRefreshes(ctx, env)
+		if err := errors.Join(dbErr, tokenErr, endErr, limitErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.Call(refresh(db, tokens, end)), nil
+		return fn.CallFrom(refresh(db, limit, tokens, end)), nil
 	},
 }
 
@@ -122,10 +127,12 @@ var Update = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
+		set := env.Settings()
+		hosts := set.List(settingAvatars)
+		if err := errors.Join(dbErr, gateErr, set.Err()); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, update(db)), nil
+		return fn.CallAs(gate, update(db, hosts)), nil
 	},
 }
 
@@ -224,13 +231,14 @@ var Delete = fn.Func{
 		box, boxErr := outbox.Open(ctx, env)
 		end, endErr := openEnder(ctx, env)
 		erase, eraseErr := openEraser(ctx, env)
-		if err := errors.Join(gateErr, whoErr, boxErr, endErr, eraseErr); err != nil {
+		second, secondErr := OpenSecondFactor(ctx, env)
+		if err := errors.Join(gateErr, whoErr, boxErr, endErr, eraseErr, secondErr); err != nil {
 			return fn.Handler{}, err
 		}
 		change := func(ctx context.Context, f func(context.Context, leaver) error) error {
 			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 		}
-		r := &remover{who: who, change: change, end: end, erase: erase}
+		r := &remover{who: who, second: second, change: change, end: end, erase: erase}
 		return fn.CallAs(gate, r.call), nil
 	},
 }
@@ -256,11 +264,12 @@ func OpenBeginner(ctx context.Context, env *proc.Env) (*Beginner, error) {
 	tokens, tokenErr := openTokens(env)
 	end, endErr := openEnder(ctx, env)
 	set := env.Settings()
-	most := set.Int(settingSessions, 1)
-	if err := errors.Join(dbErr, tokenErr, endErr, set.Err()); err != nil {
+	most, ttl := set.Int(settingSessions, 1), set.Duration(settingProof)
+	v, vaultErr := vault.Open(env)
+	if err := errors.Join(dbErr, tokenErr, endErr, vaultErr, set.Err()); err != nil {
 		return nil, err
 	}
-	return &Beginner{sessions: db, tokens: tokens, most: most, end: end}, nil
+	return &Beginner{sessions: db, tokens: tokens, proofs: proofs{v, ttl}, most: most, end: end}, nil
 }
 
 // OpenSecondFactor returns what asks for second factors.

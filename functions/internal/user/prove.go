@@ -23,7 +23,7 @@ var errPassword = im.Errorf(im.Denied, "the password is another")
 // access token must not do.
 type Prover struct {
 	users     passwordReader
-	limit     limiter
+	limit     knownLimiter
 	passwords *hasher
 	fresh     time.Duration // for how long a proof is good
 }
@@ -48,17 +48,17 @@ func (p *Prover) prove(ctx context.Context, c im.Caller, password string) (hash 
 	return hash, p.check(ctx, c, account, hash, password)
 }
 
-// check reports whether a password is that of a hash. It counts as an attempt to
-// sign in, so that a stolen access token is no way to guess; where the user is
-// does not matter.
+// check reports whether a password is that of a hash. It counts as an attempt of
+// its session to sign in, so that a stolen access token is no way to guess, and
+// neither strangers nor a thief keep the user from it elsewhere.
 func (p *Prover) check(ctx context.Context, c im.Caller, account, hash, password string) error {
-	if err := p.limit.AllowSignIn(ctx, account, "user "+c.User); err != nil {
+	if err := p.limit.AllowKnown(ctx, account, c.Session); err != nil {
 		return err
 	}
 	right := false
 	if im.CheckPassword(password) == nil {
 		var err error
-		if right, err = p.passwords.verify(ctx, hash, password); err != nil {
+		if right, err = p.passwords.verify(ctx, "user "+c.User, hash, password); err != nil {
 			return err
 		}
 	}
@@ -77,9 +77,9 @@ type sessionProver interface {
 type factorChecker interface {
 	// Needs reports whether a user has a second factor.
 	Needs(ctx context.Context, user string) (bool, error)
-	// Check uses up a code of a user's second factor. SecondFactor: there is no
-	// code, or another one.
-	Check(ctx context.Context, user, code string) error
+	// CheckAs uses up a code of a caller's second factor. SecondFactor: there is
+	// no code, or another one.
+	CheckAs(ctx context.Context, c im.Caller, code string) error
 }
 
 type proveRequest struct {
@@ -136,7 +136,7 @@ func proveAgain(by *Prover, second factorChecker, renew *Renewer) func(context.C
 			}
 		}
 		if in.Code != "" {
-			if err := checkCode(ctx, second, c.User, in.Code); err != nil {
+			if err := checkCode(ctx, second, c, in.Code); err != nil {
 				return Proved{}, err
 			}
 		}
@@ -146,28 +146,24 @@ func proveAgain(by *Prover, second factorChecker, renew *Renewer) func(context.C
 
 // checkCode uses up a code of the second factor of a caller, of whom it is known
 // who they are: what is wrong with it is Denied.
-func checkCode(ctx context.Context, second factorChecker, user, code string) error {
-	has, err := second.Needs(ctx, user)
+func checkCode(ctx context.Context, second factorChecker, c im.Caller, code string) error {
+	has, err := second.Needs(ctx, c.User)
 	if err != nil {
 		return err
 	}
 	if !has {
 		return im.Errorf(im.Denied, "you have no second factor: give the password, or sign in again")
 	}
-	err = second.Check(ctx, user, code)
-	if errors.Is(err, im.SecondFactor) {
-		return im.Wrap(im.Denied, err, "the code is not right, or was used before")
-	}
-	return err
+	return second.CheckAs(ctx, c, code)
 }
 
 // Passwords hashes passwords.
 type Passwords struct{ hasher *hasher }
 
-// Hash returns the hash of a password, as it is stored. Overloaded: too many
-// are waiting.
-func (p Passwords) Hash(ctx context.Context, password string) (string, error) {
-	return p.hasher.hash(ctx, password)
+// Hash returns the hash of a password, as it is stored, for somebody at a network
+// address. Overloaded: too many are waiting.
+func (p Passwords) Hash(ctx context.Context, address, password string) (string, error) {
+	return p.hasher.hash(ctx, queueOf("", address), password)
 }
 
 // Ender has the sockets and the access tokens of sessions refused that have

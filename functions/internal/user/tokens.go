@@ -33,6 +33,7 @@ type issued struct {
 type signedIn struct {
 	User im.User `json:"user"`
 	issued
+	Proof string `json:"device_proof"`
 }
 
 // AuditedAs returns whose session it is, for the security log.
