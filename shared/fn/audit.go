@@ -56,6 +56,9 @@ var recorded = map[string]audit.Event{
 	"group-remove":        audit.PermissionsChanged,
 	"group-role":          audit.PermissionsChanged,
 	"group-mute":          audit.PermissionsChanged,
+	"group-ban":           audit.PermissionsChanged,
+	"group-bans":          refusalsOnly,
+	"group-unban":         audit.PermissionsChanged,
 	"group-join-requests": refusalsOnly,
 	"group-join-respond":  refusalsOnly,
 
