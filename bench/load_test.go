@@ -17,6 +17,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -45,6 +47,12 @@ func (c *serverConn) write(b []byte) {
 	c.ws.WriteMessage(websocket.TextMessage, b)
 }
 
+// answerWith answers as a function does.
+func answerWith(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", event.JSON)
+	json.NewEncoder(w).Encode(v) // a client that is gone reads no answer
+}
+
 func startFake(t *testing.T) (*server, string) {
 	s := &server{inboxes: map[string][]im.Entry{}, conns: map[string]*serverConn{}, members: map[string][]string{}, revoked: map[string]bool{}, fault: func(int) string { return "" }}
 	mux := http.NewServeMux()
@@ -54,7 +62,7 @@ func startFake(t *testing.T) (*server, string) {
 		defer s.mu.Unlock()
 		user := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if s.revoked[user] {
-			w.WriteHeader(http.StatusUnauthorized)
+			fn.WriteProblem(w, http.StatusUnauthorized, im.Errorf(im.Unauthenticated, "sign in again"))
 			return
 		}
 		after, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
@@ -66,12 +74,12 @@ func startFake(t *testing.T) (*server, string) {
 			}
 		}
 		page.More = len(page.Entries) > 0 && page.Entries[len(page.Entries)-1].Seq < page.Head
-		json.NewEncoder(w).Encode(page)
+		answerWith(w, page)
 	})
 	mux.HandleFunc("POST /v1/users", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Account string }
 		json.NewDecoder(r.Body).Decode(&in)
-		json.NewEncoder(w).Encode(im.User{ID: strings.TrimPrefix(in.Account, "bench-"), Account: in.Account})
+		answerWith(w, im.User{ID: strings.TrimPrefix(in.Account, "bench-"), Account: in.Account})
 	})
 	mux.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Account string }
@@ -80,13 +88,13 @@ func startFake(t *testing.T) (*server, string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.revoked[id] {
-			w.WriteHeader(http.StatusUnauthorized)
+			fn.WriteProblem(w, http.StatusUnauthorized, im.Errorf(im.Unauthenticated, "sign in again"))
 			return
 		}
-		json.NewEncoder(w).Encode(client.Tokens{User: im.User{ID: id}, AccessToken: id, RefreshToken: id, ExpiresAt: im.TimeOf(time.Now().Add(time.Hour))})
+		answerWith(w, client.Tokens{User: im.User{ID: id}, AccessToken: id, RefreshToken: id, ExpiresAt: im.TimeOf(time.Now().Add(time.Hour))})
 	})
 	mux.HandleFunc("POST /v1/sessions/refresh", func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusUnauthorized)
+		fn.WriteProblem(w, http.StatusUnauthorized, im.Errorf(im.Unauthenticated, "sign in again"))
 	})
 	mux.HandleFunc("POST /v1/groups", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Members []string }
@@ -95,7 +103,7 @@ func startFake(t *testing.T) (*server, string) {
 		s.mu.Lock()
 		s.members[id] = append(in.Members, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		s.mu.Unlock()
-		json.NewEncoder(w).Encode(im.GroupInfo{ID: id, Conversation: im.Group(id)})
+		answerWith(w, im.GroupInfo{ID: id, Conversation: im.Group(id)})
 	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)

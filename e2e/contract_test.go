@@ -28,6 +28,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/token"
 	"github.com/tidings-im/tidings/shared/vault"
 )
 
@@ -38,7 +39,19 @@ func front(t *testing.T, vars map[string]string, functions string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	env := imtest.Env(t, vars)
+	memory, err := env.Budgets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := token.OpenVerifier(env)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h, err := api.New(api.Config{
+		Memory:    memory,
+		Limits:    api.Limits{PerUser: 64, PerAddress: 512, PerNetworks: 4},
+		Verify:    verifier.Verify,
 		Spec:      tidings.OpenAPI,
 		Functions: func(name string) string { return functions + "/" + name },
 		Client:    fn.NewHTTPClient(0),
