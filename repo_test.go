@@ -65,10 +65,10 @@ var layers = []struct {
 	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},
-	{"bench", []string{"client", "shared/*"}},
+	{"bench", []string{"bench/*", "client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e/*", []string{"client", "functions", "shared/*"}},
-	{"e2e", []string{"e2e/*", "client", "shared/*"}},
+	{"e2e", []string{"e2e/*", "bench/attack", "client", "shared/*"}},
 }
 
 type pkg struct {
