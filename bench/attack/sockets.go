@@ -18,8 +18,13 @@ import (
 
 // A slowLine is a connection over which little arrives, until it is mended.
 type slowLine struct {
-	net.Conn
+	*net.TCPConn
 	mended *atomic.Bool
+}
+
+func (c slowLine) mend() {
+	c.mended.Store(true)
+	c.SetReadBuffer(1 << 20)
 }
 
 func (c slowLine) Read(b []byte) (int, error) {
@@ -27,7 +32,7 @@ func (c slowLine) Read(b []byte) (int, error) {
 		time.Sleep(50 * time.Millisecond) // that is the line
 		b = b[:min(len(b), 512)]
 	}
-	return c.Conn.Read(b)
+	return c.TCPConn.Read(b)
 }
 
 // signals has three accounts, to whom somebody on a slow line has once
@@ -43,16 +48,17 @@ func signals(ctx context.Context, s *Site, _ *Bystanders) (assault, error) {
 			return assault{}, err
 		}
 	}
-	var mended atomic.Bool
-	line, err := slow.dial(ctx, func(c net.Conn) net.Conn {
-		c.(*net.TCPConn).SetReadBuffer(2 << 10)
-		return slowLine{c, &mended}
+	var line slowLine
+	ws, err := slow.dial(ctx, func(c net.Conn) net.Conn {
+		line = slowLine{c.(*net.TCPConn), new(atomic.Bool)}
+		line.SetReadBuffer(2 << 10)
+		return line
 	})
 	if err != nil {
 		return assault{}, err
 	}
 	t := newTally()
-	heard := listen(line, t)
+	heard := listen(ws, t)
 	return assault{
 		run: func(ctx context.Context) {
 			work(ctx, len(hostile), time.Second, func(ctx context.Context, i int) {
@@ -62,8 +68,8 @@ func signals(ctx context.Context, s *Site, _ *Bystanders) (assault, error) {
 			})
 		},
 		held: func(ctx context.Context) error {
-			mended.Store(true)
-			defer line.Close()
+			defer ws.Close()
+			line.mend()
 			return heard(ctx)
 		},
 		tally: t,
