@@ -68,7 +68,7 @@ var layers = []struct {
 	{"bench", []string{"bench/*", "client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e/*", []string{"client", "functions", "shared/*"}},
-	{"e2e", []string{"e2e/*", "bench/attack", "client", "shared/*"}},
+	{"e2e", []string{"e2e/*", "bench/abuse", "client", "shared/*"}},
 }
 
 type pkg struct {

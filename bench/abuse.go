@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/tidings-im/tidings/bench/attack"
+	"github.com/tidings-im/tidings/bench/abuse"
 )
 
 const abuseStage = "abuse"
@@ -18,9 +18,9 @@ func (b *bench) abuse(ctx context.Context) error {
 	if b.addresses == "" {
 		return errors.New(`"abuse" needs -address-header: else all users are at one address, as nobody's are`)
 	}
-	site := &attack.Site{URL: b.url, AddressHeader: b.addresses}
-	site.Crowd = func(ctx context.Context) (attack.Crowd, error) { return b.crowd(ctx, site) }
-	for _, a := range attack.All {
+	site := &abuse.Site{URL: b.url, AddressHeader: b.addresses}
+	site.Crowd = func(ctx context.Context) (abuse.Crowd, error) { return b.crowd(ctx, site) }
+	for _, a := range abuse.All {
 		fmt.Fprintln(os.Stderr, "  "+a.Name)
 		r, err := a.Measure(ctx, site, b.duration, 2*b.duration)
 		if err != nil {
@@ -40,22 +40,22 @@ func (b *bench) abuse(ctx context.Context) error {
 	return nil
 }
 
-func waits(w attack.Waits) string {
+func waits(w abuse.Waits) string {
 	return fmt.Sprintf("%s / %s ms", millis(w.Quantile(0.5)), millis(w.Quantile(0.99)))
 }
 
 // crowd returns the group that groupChat has made.
-func (b *bench) crowd(ctx context.Context, site *attack.Site) (attack.Crowd, error) {
+func (b *bench) crowd(ctx context.Context, site *abuse.Site) (abuse.Crowd, error) {
 	group, ok := b.crew.Groups[b.group]
 	if !ok {
-		return attack.Crowd{}, fmt.Errorf(`there is no group of %d yet: run "group" before, against the same server with its limits raised`, b.group)
+		return abuse.Crowd{}, fmt.Errorf(`there is no group of %d yet: run "group" before, against the same server with its limits raised`, b.group)
 	}
 	users, err := b.crew.muster(ctx, 1)
 	if err != nil {
-		return attack.Crowd{}, err
+		return abuse.Crowd{}, err
 	}
 	owner := users[0]
-	c := attack.Crowd{Owner: site.Known(owner.ID, owner.Account, owner.AccessToken), Group: group.Group()}
+	c := abuse.Crowd{Owner: site.Known(owner.ID, owner.Account, owner.AccessToken), Group: group.Group()}
 	for _, u := range b.crew.Users[1:b.group] {
 		c.Members = append(c.Members, u.ID)
 	}

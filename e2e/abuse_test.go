@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/tidings-im/tidings/bench/attack"
+	"github.com/tidings-im/tidings/bench/abuse"
 	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -35,10 +35,10 @@ func TestP7AHostileUserHarmsOnlyThemselves(t *testing.T) {
 		during = time.Duration(n) * time.Second
 	}
 	database := imtest.Postgres(t)
-	site := &attack.Site{AddressHeader: addressHeader}
+	site := &abuse.Site{AddressHeader: addressHeader}
 	site.URL = oneProcess(t, noop.NewTracerProvider().Tracer(""), forPeople(t, "POSTGRES_URL", database)...)
-	site.Crowd = func(ctx context.Context) (attack.Crowd, error) { return crowd(ctx, site, database, crowdMembers) }
-	for _, a := range attack.All {
+	site.Crowd = func(ctx context.Context) (abuse.Crowd, error) { return largeGroup(ctx, site, database, crowdMembers) }
+	for _, a := range abuse.All {
 		t.Run(a.Name, func(t *testing.T) {
 			r, err := a.Measure(t.Context(), site, during/2, during)
 			if err != nil {
@@ -51,9 +51,9 @@ func TestP7AHostileUserHarmsOnlyThemselves(t *testing.T) {
 
 // judge fails the test if bystanders felt an attack, or attackers were let do
 // what they want.
-func judge(t *testing.T, r attack.Result) {
+func judge(t *testing.T, r abuse.Result) {
 	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	for when, w := range map[string]*attack.Waits{"before": &r.Before, "during": &r.During} {
+	for when, w := range map[string]*abuse.Waits{"before": &r.Before, "during": &r.During} {
 		t.Logf("%s: p50 %s, p99 %s of %d waits; the machine stalled for %s", when, ms(w.Quantile(0.5)), ms(w.Quantile(0.99)), w.Count(), ms(w.Stall))
 		for _, err := range w.Refused {
 			t.Errorf("%s the attack: %v", when, err)
@@ -84,13 +84,13 @@ func forPeople(t *testing.T, more ...string) []string {
 	return append(more, "CLIENT_ADDRESS_HEADER", addressHeader, "KAFKA_PARTITIONS", "1")
 }
 
-// crowd makes users and a group of them, past the functions.
-func crowd(ctx context.Context, site *attack.Site, database string, n int) (attack.Crowd, error) {
+// largeGroup makes users and a group of them, past the functions.
+func largeGroup(ctx context.Context, site *abuse.Site, database string, n int) (abuse.Crowd, error) {
 	owner, err := site.Join(ctx)
 	if err != nil {
-		return attack.Crowd{}, err
+		return abuse.Crowd{}, err
 	}
-	c := attack.Crowd{Owner: owner, Group: im.NewID()}
+	c := abuse.Crowd{Owner: owner, Group: im.NewID()}
 	for range n - 1 {
 		c.Members = append(c.Members, im.NewID())
 	}

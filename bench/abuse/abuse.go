@@ -1,7 +1,7 @@
-// Package attack is what hostile users try, and what others notice of it who
+// Package abuse is what hostile users try, and what others notice of it who
 // have nothing to do with them. It does not know where the server runs, nor
 // what it is made of.
-package attack
+package abuse
 
 import (
 	"context"
