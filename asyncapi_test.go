@@ -20,6 +20,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/tidings-im/tidings"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
@@ -200,9 +201,18 @@ func TestAsyncAPIHasAllThereIs(t *testing.T) {
 		}
 	}
 	delete(topics, "/ws")
-	want := map[string]string{event.TopicMessages: event.MessageAccepted, event.TopicDeliveries: event.InboxAppended, event.TopicDeadLetters: ""}
+	want := map[string]string{event.TopicMessages: event.MessageAccepted, event.TopicDeliveries: event.InboxAppended, event.TopicDeadLetters: "", event.TopicAudit: event.SecurityRecorded}
 	if !maps.Equal(topics, want) {
 		t.Errorf("topics %v, want %v", topics, want)
+	}
+	events := make([]string, len(audit.Events))
+	for i, e := range audit.Events {
+		events[i] = string(e)
+	}
+	same(t, "events of the security log", strs(a.at("components", "schemas", "SecurityRecord", "properties", "event", "enum")), events)
+	rec := audit.Record{Event: audit.LoginFail, Function: "user-login", Reason: "unauthenticated", User: "aaaaaaaaaaaaaaaa", Device: "d", Address: "192.0.2.1", Target: map[string]string{"user": "bbbbbbbbbbbbbbbb"}, Suppressed: 3}
+	if err := a.check("/components/schemas/SecurityRecord", rec); err != nil {
+		t.Error(err)
 	}
 	about := a.at("channels", "socket", "description").(string)
 	for _, c := range frame.Closes {

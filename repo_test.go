@@ -41,7 +41,9 @@ var layers = []struct {
 	{"shared/event", []string{"shared/im"}},
 	{"shared/frame", []string{"shared/im"}},
 	{"shared/token", []string{"shared/im", "shared/proc"}},
-	{"shared/fn", []string{"shared/im", "shared/event", "shared/proc", "shared/token"}},
+	{"shared/answer", []string{"shared/im"}},
+	{"shared/fn", []string{"shared/im", "shared/answer", "shared/audit", "shared/event", "shared/proc", "shared/token"}},
+	{"shared/audit", []string{"shared/im", "shared/event", "shared/proc", "shared/kafka"}},
 	{"shared/imtest", []string{"shared/proc", "shared/imtest/child", "shared/imtest/freeport"}},
 	{"shared/imtest/*", []string{"shared/im"}},
 	{"shared/archive", []string{"shared/im", "shared/event", "shared/proc", "shared/fn"}},
@@ -51,10 +53,10 @@ var layers = []struct {
 	{"shared/words", []string{"shared/im"}},
 	{"shared/postgres", []string{"shared/im", "shared/event", "shared/proc", "shared/words"}},
 	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
-	{"client", []string{"shared/im", "shared/frame"}},
+	{"client", []string{"shared/im", "shared/answer", "shared/frame"}},
 	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka"}},
 	{"connector", []string{"connector/*", "shared/proc"}},
-	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis"}},
+	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis"}},
 	{"gateway", []string{"gateway/*", "shared/proc"}},
 	{"functions/internal/bot", []string{"functions/internal/user", "shared/*"}},     // whose sessions end as everybody's
 	{"functions/internal/account", []string{"functions/internal/user", "shared/*"}}, // who signs in otherwise is signed in by it
@@ -62,7 +64,7 @@ var layers = []struct {
 	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
 	{"functions", []string{"functions/internal/*", "shared/fn"}},
 	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/s3", "shared/coldstore", "shared/proc", "shared/token", "shared/webpush"}},
-	{"deploy", []string{"functions", "shared/fn", "shared/proc"}},
+	{"deploy", []string{"functions", "gateway/server", "connector/relay", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},
 	{"bench", []string{"bench/*", "client", "shared/*"}},

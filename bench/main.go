@@ -8,11 +8,11 @@
 //
 // A server's limits are set for people, not for a load: start it with
 // SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST, STRANGERS_ADDED_PER_HOUR,
-// SIGN_INS_PER_MINUTE, FILES_PER_HOUR, MESSAGE_SEARCHES_PER_MINUTE and
-// BOT_LOGINS_PER_MINUTE at 1000000. What else a scenario needs it says where it
-// goes without. But "abuse" is to be run against a server for people, with its
-// CLIENT_ADDRESS_HEADER named by -address-header, and by itself; its large group
-// is the one that "group" has made, with the same -state.
+// STRANGERS_FIRST_HOUR, STRANGERS_FIRST_DAY, SIGN_INS_PER_MINUTE, FILES_PER_HOUR,
+// MESSAGE_SEARCHES_PER_MINUTE and BOT_LOGINS_PER_MINUTE at 1000000. What else a
+// scenario needs it says where it goes without. But "abuse" is to be run against a
+// server for people, with its CLIENT_ADDRESS_HEADER named by -address-header, and by
+// itself; its large group is the one that "group" has made, with the same -state.
 package main
 
 import (

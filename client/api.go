@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -36,6 +37,7 @@ type Tokens struct {
 	ExpiresAt        im.Time `json:"expires_at"` // of the access token, by the server's clock
 	RefreshToken     string  `json:"refresh_token"`
 	RefreshExpiresAt im.Time `json:"refresh_expires_at"`
+	DeviceProof      string  `json:"device_proof"` // of signing in: show it when the device signs in again
 
 	life time.Duration // of the access token when it was received; 0 is not known
 }
@@ -75,6 +77,22 @@ func (a *API) Register(ctx context.Context, account, name, password string) (im.
 	return u, err
 }
 
+// Credentials are what a device signs in with.
+type Credentials struct {
+	Account     string `json:"account"`
+	Password    string `json:"password"`
+	Code        string `json:"code,omitempty"` // of the second factor
+	Device      string `json:"device"`         // a name that is chosen once and kept
+	Platform    string `json:"platform"`
+	DeviceProof string `json:"device_proof,omitempty"` // that the device was given when it signed in before, if it did
+}
+
+// SignIn starts a session for a device. Of a user with a second factor the error
+// is im.SecondFactor if there is no code.
+func (a *API) SignIn(ctx context.Context, c Credentials) (Tokens, error) {
+	return a.tokens(ctx, "/v1/sessions", c)
+}
+
 // Login starts a session for a device. The device's name is chosen once and kept.
 // Of a user with a second factor the error is im.SecondFactor: see LoginWithCode.
 func (a *API) Login(ctx context.Context, account, password, device, platform string) (Tokens, error) {
@@ -84,11 +102,7 @@ func (a *API) Login(ctx context.Context, account, password, device, platform str
 // LoginWithCode is Login with a code of the second factor: of an authenticator,
 // or for recovery. Each is good once.
 func (a *API) LoginWithCode(ctx context.Context, account, password, code, device, platform string) (Tokens, error) {
-	in := map[string]string{"account": account, "password": password, "device": device, "platform": platform}
-	if code != "" {
-		in["code"] = code
-	}
-	return a.tokens(ctx, "/v1/sessions", in)
+	return a.SignIn(ctx, Credentials{Account: account, Password: password, Code: code, Device: device, Platform: platform})
 }
 
 // Refresh gives new tokens for a refresh token, which is spent by it: using it
@@ -228,40 +242,38 @@ func (a *API) call(ctx context.Context, method, path, accessToken string, in, ou
 		return nil, im.Wrap(im.Unavailable, err, "the server does not answer")
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	got, err := answer.Read(resp, maxAnswer)
+	var foreign *answer.Foreign
 	switch {
+	case errors.As(err, &foreign):
+		// Nothing is known of what was asked: a proxy's 401 has ended no session.
+		kind := im.Unavailable
+		if resp.StatusCode == http.StatusTooManyRequests {
+			kind = im.Overloaded
+		}
+		return nil, &im.Error{Kind: kind, Msg: "the server does not answer, but something before it does", Err: err, RetryAfter: got.RetryAfter}
+	case errors.Is(err, im.TooLarge):
+		return nil, err
 	case err != nil:
 		return nil, im.Wrap(im.Unavailable, err, "the server's answer broke off")
-	case len(b) > maxAnswer:
-		return nil, im.Errorf(im.TooLarge, "the server's answer is longer than %d bytes", maxAnswer)
-	case resp.StatusCode >= 400:
-		return nil, problem(resp, b)
-	case resp.StatusCode >= 300:
-		return nil, im.Errorf(im.Internal, "the server answered with status %d, which is not for a call", resp.StatusCode)
+	case got.Problem != nil:
+		return nil, failure(got)
 	}
 	if out != nil {
-		if err := json.Unmarshal(b, out); err != nil {
+		if err := json.Unmarshal(got.Data, out); err != nil {
 			return nil, im.Wrap(im.Internal, err, "the server's answer to %s %s is not of the form expected", method, req.URL.Path)
 		}
 	}
 	return resp.Header, nil
 }
 
-// problem returns the error that an answer tells of.
-func problem(resp *http.Response, body []byte) error {
-	var p im.Problem
-	if json.Unmarshal(body, &p) != nil || p.Kind == "" {
-		p = im.Problem{Kind: kindOf(resp.StatusCode), Detail: fmt.Sprintf("the server answered with status %d", resp.StatusCode)}
-	}
-	e := &im.Error{Kind: p.Kind, Msg: p.Detail}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
-	}
-	return e
+// failure returns the error that an answer tells of.
+func failure(a answer.Answer) error {
+	return &im.Error{Kind: a.Problem.Kind, Msg: a.Problem.Detail, RetryAfter: a.RetryAfter}
 }
 
-// kindOf returns the kind of a status that came without a Problem, as from a
-// proxy in between.
+// kindOf returns the kind of a status that came without a Problem: of a store of
+// files, or of what is at an address that is not a server's.
 func kindOf(status int) im.Kind {
 	switch status {
 	case http.StatusUnauthorized:

@@ -174,7 +174,10 @@ func (c *Client) signInOnce(ctx context.Context, state State) error {
 	if c.opt.Account == "" {
 		return im.Errorf(im.Unauthenticated, "the session has ended, or there was none: sign in with account and password")
 	}
-	t, err := c.api.LoginWithCode(ctx, c.opt.Account, c.opt.Password, c.opt.Code, c.opt.Device, c.opt.Platform)
+	t, err := c.api.SignIn(ctx, Credentials{
+		Account: c.opt.Account, Password: c.opt.Password, Code: c.opt.Code,
+		Device: c.opt.Device, Platform: c.opt.Platform, DeviceProof: state.DeviceProof,
+	})
 	return c.tokens.adopt(ctx, t, err)
 }
 

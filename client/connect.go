@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -136,8 +137,7 @@ func (c *Client) dialWith(ctx context.Context, accessToken string) (*websocket.C
 	ws, resp, err := d.DialContext(ctx, url, http.Header{"Authorization": {"Bearer " + accessToken}})
 	switch {
 	case err != nil && resp != nil && resp.StatusCode >= 400:
-		body, _ := io.ReadAll(resp.Body) // what gorilla has read already
-		return nil, problem(resp, body)
+		return nil, notUpgraded(resp)
 	case err != nil:
 		return nil, im.Wrap(im.Unavailable, err, "no socket to the server")
 	case ws.Subprotocol() != frame.Subprotocol:
@@ -145,6 +145,17 @@ func (c *Client) dialWith(ctx context.Context, accessToken string) (*websocket.C
 		return nil, im.Errorf(im.Unsupported, "the server does not speak %s", frame.Subprotocol)
 	}
 	return ws, nil
+}
+
+// notUpgraded returns the error for an answer that is no socket. An address where
+// there is no server is told by the status, so that who has it wrong learns so
+// from the first connection.
+func notUpgraded(resp *http.Response) error {
+	a, err := answer.Read(resp, maxAnswer) // what gorilla has read already
+	if err != nil || a.Problem == nil {
+		return &im.Error{Kind: kindOf(resp.StatusCode), Msg: fmt.Sprintf("the server answered with status %d", resp.StatusCode), RetryAfter: a.RetryAfter}
+	}
+	return failure(a)
 }
 
 // A conn is one connection.

@@ -101,6 +101,35 @@ func TestAfterAClose(t *testing.T) {
 	}
 }
 
+// A device that signs in again shows what it was given when it did before, also
+// after it was signed out.
+func TestADeviceShowsThatItWasSignedInBefore(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		store := new(Memory)
+		for range 3 {
+			var g got
+			opt := f.options(&g)
+			opt.Store = store
+			done := make(chan *Client)
+			go func() {
+				c, err := Connect(t.Context(), opt)
+				if err != nil {
+					t.Error(err)
+				}
+				done <- c
+			}()
+			f.next().welcome(0)
+			(<-done).Close()
+			if err := store.SaveSession(t.Context(), ann, ""); err != nil { // signed out
+				t.Fatal(err)
+			}
+		}
+		if want := []string{"", "proof-1", "proof-2"}; !slices.Equal(f.proofs, want) {
+			t.Errorf("shown was %q, want %q", f.proofs, want)
+		}
+	})
+}
+
 func TestConnecting(t *testing.T) {
 	unauthenticated := func(w http.ResponseWriter) bool {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -500,6 +529,8 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 }
 
 func TestAnswersOfTheAPI(t *testing.T) {
+	json := http.Header{"Content-Type": {"application/json"}}
+	problem := http.Header{"Content-Type": {"application/problem+json"}}
 	tests := []struct {
 		name   string
 		status int
@@ -509,14 +540,21 @@ func TestAnswersOfTheAPI(t *testing.T) {
 		detail string
 		retry  time.Duration
 	}{
-		{"a problem", 409, nil, `{"kind":"conflict","title":"Conflict","detail":"the account is taken"}`, im.Conflict, "the account is taken", 0},
-		{"a problem for a while", 429, http.Header{"Retry-After": {"7"}}, `{"kind":"overloaded","detail":"wait"}`, im.Overloaded, "wait", 7 * time.Second},
-		{"a proxy's 502", 502, nil, `<html>`, im.Unavailable, "the server answered with status 502", 0},
-		{"a proxy's 413", 413, nil, ``, im.TooLarge, "the server answered with status 413", 0},
-		{"a status unheard of", 418, nil, ``, im.Invalid, "the server answered with status 418", 0},
-		{"a redirect", 304, nil, ``, im.Internal, "the server answered with status 304, which is not for a call", 0},
-		{"not JSON", 200, nil, `<html>`, im.Internal, "", 0},
-		{"too long", 200, nil, strings.Repeat(" ", maxAnswer+1), im.TooLarge, "", 0},
+		{"a problem", 409, problem, `{"kind":"conflict","title":"Conflict","detail":"the account is taken"}`, im.Conflict, "the account is taken", 0},
+		{"a problem for a while", 429, http.Header{"Retry-After": {"7"}, "Content-Type": problem["Content-Type"]}, `{"kind":"overloaded","detail":"wait"}`, im.Overloaded, "wait", 7 * time.Second},
+		{"a proxy's 401", 401, nil, `<html>`, im.Unavailable, "", 0},
+		{"a proxy's 403", 403, nil, `<html>`, im.Unavailable, "", 0},
+		{"a proxy's 404", 404, nil, `<html>`, im.Unavailable, "", 0},
+		{"a proxy's 413", 413, nil, ``, im.Unavailable, "", 0},
+		{"a proxy's 429", 429, http.Header{"Retry-After": {"7"}}, `<html>`, im.Overloaded, "", 7 * time.Second},
+		{"a proxy's 502", 502, nil, `<html>`, im.Unavailable, "", 0},
+		{"a proxy's 503", 503, http.Header{"Retry-After": {"3"}}, `<html>`, im.Unavailable, "", 3 * time.Second},
+		{"a status unheard of", 418, nil, ``, im.Unavailable, "", 0},
+		{"a redirect", 304, nil, ``, im.Unavailable, "", 0},
+		{"a page to sign in at a network", 200, http.Header{"Content-Type": {"text/html"}}, `<html>`, im.Unavailable, "", 0},
+		{"not JSON", 200, json, `<html>`, im.Unavailable, "", 0},
+		{"JSON of another form", 200, json, `[]`, im.Internal, "", 0},
+		{"too long", 200, json, strings.Repeat(" ", maxAnswer+1), im.TooLarge, "", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -535,6 +573,11 @@ func TestAnswersOfTheAPI(t *testing.T) {
 			}
 		})
 	}
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") }))
+	defer page.Close()
+	if err := (&API{URL: page.URL}).Logout(t.Context(), "t"); !errors.Is(err, im.Unavailable) {
+		t.Errorf("a page has signed somebody out: %v", err)
+	}
 	api := API{URL: "http://127.0.0.1:1"}
 	if _, err := api.FindUser(t.Context(), "t", "ann"); !errors.Is(err, im.Unavailable) {
 		t.Errorf("nobody there: %v", err)
@@ -552,6 +595,7 @@ func TestAnyCall(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		calls = append(calls, seen{r.Method, r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"), string(b)})
+		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"friends":[{"remark":"Bobby"}]}`)
 	}))
 	defer srv.Close()
@@ -602,6 +646,7 @@ func TestCallsOfTheAPI(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
+		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, want.answer)
 	}))
 	defer srv.Close()

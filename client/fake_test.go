@@ -55,6 +55,7 @@ type fake struct {
 	tokens    int
 	revoked   map[string]bool // access tokens
 	logins    int
+	proofs    []string // that came with them
 }
 
 // bubble runs a test with a fake on time that passes when everybody waits. It
@@ -134,14 +135,14 @@ func (f *fake) set(change func()) {
 func (f *fake) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, r *http.Request) {
-		var in struct{ Account, Password, Device, Platform string }
+		var in Credentials
 		json.NewDecoder(r.Body).Decode(&in)
-		f.set(func() { f.logins++ })
+		f.set(func() { f.logins++; f.proofs = append(f.proofs, in.DeviceProof) })
 		if in.Password != "correct horse" {
 			f.problem(w, im.Unauthenticated)
 			return
 		}
-		f.grant(w)
+		f.grant(w, fmt.Sprint("proof-", f.seenLogins()))
 	})
 	mux.HandleFunc("POST /v1/sessions/refresh", func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
@@ -160,7 +161,7 @@ func (f *fake) routes() http.Handler {
 			f.problem(w, refuse)
 			return
 		}
-		f.grant(w)
+		f.grant(w, "")
 	})
 	mux.HandleFunc("GET /v1/inbox", func(w http.ResponseWriter, r *http.Request) {
 		if !f.knows(r) {
@@ -195,6 +196,7 @@ func (f *fake) routes() http.Handler {
 			}
 			page.Entries = append(page.Entries, e)
 		}
+		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(page)
 	})
 	mux.HandleFunc("GET /ws", f.socket)
@@ -202,15 +204,18 @@ func (f *fake) routes() http.Handler {
 }
 
 // grant answers with new tokens.
-func (f *fake) grant(w http.ResponseWriter) {
+// grant gives tokens, and a proof to a device that signs in.
+func (f *fake) grant(w http.ResponseWriter, proof string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tokens++
+	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(Tokens{
 		User:         im.User{ID: ann, Account: "ann"},
 		AccessToken:  "access-" + strconv.Itoa(f.tokens),
 		ExpiresAt:    im.TimeOf(time.Now().Add(f.life)),
 		RefreshToken: "refresh-" + strconv.Itoa(f.tokens),
+		DeviceProof:  proof,
 	})
 }
 
@@ -521,6 +526,12 @@ func (f *fake) pulled() []int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.pulls)
+}
+
+func (f *fake) seenLogins() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.logins
 }
 
 // seen is how often the client asked for what.

@@ -42,6 +42,7 @@ func newDepot(t *testing.T, inParts bool) *depot {
 	mux.HandleFunc("GET /v1/files/"+someFile, func(w http.ResponseWriter, _ *http.Request) { d.missing(w) })
 	mux.HandleFunc("POST /v1/files/"+someFile+"/complete", func(w http.ResponseWriter, _ *http.Request) {
 		d.file.State = im.FileComplete
+		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(d.file)
 	})
 	mux.HandleFunc("PUT /store", func(w http.ResponseWriter, r *http.Request) {
@@ -77,6 +78,7 @@ func (d *depot) missing(w http.ResponseWriter) {
 		}
 	}
 	out["parts"] = parts
+	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(out)
 }
 

@@ -28,10 +28,20 @@ type Store interface {
 	RemoveUnsettled(ctx context.Context, clientID string) error
 }
 
+// A ProofStore is a Store that keeps the proof that the device was signed in, too:
+// by it the device signs in although strangers guess at the password. It is good
+// after the session has ended.
+type ProofStore interface {
+	Store
+	// SaveDeviceProof keeps a proof in the place of the one before.
+	SaveDeviceProof(ctx context.Context, proof string) error
+}
+
 // State is all that a Store keeps.
 type State struct {
 	User         string // id
 	RefreshToken string
+	DeviceProof  string      // of a ProofStore
 	Cursor       int64       // seq of the last message handled
 	Unsettled    []Unsettled // in the order in which they were added
 }
@@ -63,6 +73,14 @@ func (m *Memory) SaveSession(_ context.Context, user, refreshToken string) error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.User, m.state.RefreshToken = user, refreshToken
+	return nil
+}
+
+// SaveDeviceProof keeps the proof that the device was signed in.
+func (m *Memory) SaveDeviceProof(_ context.Context, proof string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.DeviceProof = proof
 	return nil
 }
 

@@ -47,6 +47,11 @@ func (k *keeper) adopt(ctx context.Context, t Tokens, err error) error {
 	if err := k.store.SaveSession(ctx, t.User.ID, t.RefreshToken); err != nil {
 		return fmt.Errorf("%w: keeping the session: %w", errStore, err)
 	}
+	if keep, ok := k.store.(ProofStore); ok && t.DeviceProof != "" {
+		if err := keep.SaveDeviceProof(ctx, t.DeviceProof); err != nil {
+			return fmt.Errorf("%w: keeping the proof of the device: %w", errStore, err)
+		}
+	}
 	life := t.life
 	if life <= 0 {
 		life = time.Until(t.ExpiresAt.Std())

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,7 +71,7 @@ func TestEveryFunctionIsInOneGroup(t *testing.T) {
 }
 
 func TestEveryPatternOfTheTablesMeansSomething(t *testing.T) {
-	patterns := strings.Split(gatewayCallers+","+outsideCallers, ",")
+	var patterns []string
 	for _, s := range scales {
 		patterns = append(patterns, s.pattern)
 	}
@@ -82,33 +81,6 @@ func TestEveryPatternOfTheTablesMeansSomething(t *testing.T) {
 	for _, p := range patterns {
 		if !slices.ContainsFunc(functions.All, func(f fn.Func) bool { return matches(p, f.Name) }) {
 			t.Errorf("no function is called %s", p)
-		}
-	}
-}
-
-// What a function is told and where it may go follows from what it reads, so
-// that a new one is not forgotten.
-func TestTheTablesOfSettingsFitTheCode(t *testing.T) {
-	vars, err := pretended()
-	if err != nil {
-		t.Fatal(err)
-	}
-	abroad := []string{"SMTP_URL", "OAUTH_PROVIDERS", "NOTIFY_WEBHOOK_URL", "VAPID_PRIVATE_KEY", "WEBHOOK_PARALLEL"} // by which something outside is found
-	somebody := make(map[string]bool)
-	for _, f := range functions.All {
-		read := make(map[string]bool)
-		if err := settingsOf(f, vars, read); err != nil {
-			t.Fatal(err)
-		}
-		maps.Copy(somebody, read)
-		want := slices.ContainsFunc(abroad, func(setting string) bool { return read[setting] })
-		if got := matches(outsideCallers, f.Name); got != want {
-			t.Errorf("%s: the table says that it talks to what is not ours: %t; the settings that it reads: %t", f.Name, got, want)
-		}
-	}
-	for _, setting := range slices.Concat(choices, secrets, abroad) {
-		if !somebody[setting] {
-			t.Errorf("no function reads %s", setting)
 		}
 	}
 }
@@ -146,18 +118,25 @@ func TestADeployableHasWhatItsFunctionsNeed(t *testing.T) {
 		}
 		for _, s := range served {
 			f := all[slices.IndexFunc(all, func(f function) bool { return f.Name == s.Name })]
-			for _, need := range f.Needs {
-				if !slices.Contains(g.Needs, need) {
+			for _, need := range f.Required {
+				if !slices.Contains(g.Required, need) {
 					t.Errorf("%s serves %s and has no %s", g.Name, f.Name, need)
 				}
 			}
-			for _, may := range f.May {
-				if !slices.Contains(g.Needs, may) && !slices.Contains(g.May, may) {
-					t.Errorf("%s serves %s and cannot have %s", g.Name, f.Name, may)
+			for _, secret := range f.Optional {
+				if !slices.Contains(g.Secrets(), secret) {
+					t.Errorf("%s serves %s and cannot have %s", g.Name, f.Name, secret)
 				}
 			}
-			if f.Kafka && !g.Kafka || f.Inbox && !g.Inbox || f.Calls && !g.Calls {
-				t.Errorf("%s serves %s and is not told where Kafka, inboxes or functions are", g.Name, f.Name)
+			for _, setting := range f.Settings {
+				if !g.Reads(setting) {
+					t.Errorf("%s serves %s and is not told %s", g.Name, f.Name, setting)
+				}
+			}
+			for _, service := range f.Reaches {
+				if !slices.Contains(g.Reaches, service) {
+					t.Errorf("%s serves %s and does not reach %s", g.Name, f.Name, service)
+				}
 			}
 		}
 	}
@@ -216,6 +195,10 @@ type stack struct {
 
 func TestStacksKeepToTheLimitsOfOpenFaaS(t *testing.T) {
 	all := wired(t)
+	var secrets []string
+	for _, f := range all {
+		secrets = append(secrets, f.Secrets()...)
+	}
 	settings, err := os.ReadFile("../openfaas/ce/settings.env")
 	if err != nil {
 		t.Fatal(err)

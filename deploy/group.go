@@ -10,13 +10,8 @@ import (
 type group struct {
 	Name      string
 	Functions []function
-	Needs     []string
-	May       []string
-	Told      []string
-	Kafka     bool
-	Inbox     bool
-	Calls     bool
-	Scale     scale
+	needs
+	Scale scale
 }
 
 // MaxReplicas is what the Community Edition allows.
@@ -59,12 +54,7 @@ func grouped(all []function) []group {
 				continue
 			}
 			g.Functions = append(g.Functions, f)
-			g.Kafka = g.Kafka || f.Kafka
-			g.Inbox = g.Inbox || f.Inbox
-			g.Calls = g.Calls || f.Calls
-			g.Needs = append(g.Needs, f.Needs...)
-			g.May = append(g.May, f.May...)
-			g.Told = append(g.Told, f.Told...)
+			g.needs = g.needs.and(f.needs)
 			memory := max(g.Scale.Mi(), f.Scale.Mi())
 			if f.Scale.Name == bulk.Name && g.Scale.Name == bulk.Name { // each bounds what it alone holds
 				memory = g.Scale.Mi() + f.Scale.Mi()
@@ -74,9 +64,6 @@ func grouped(all []function) []group {
 			}
 			g.Scale.Memory = fmt.Sprintf("%dMi", memory)
 		}
-		g.Needs = sorted(g.Needs)
-		g.Told = sorted(g.Told)
-		g.May = slices.DeleteFunc(sorted(g.May), func(s string) bool { return slices.Contains(g.Needs, s) })
 		out = append(out, g)
 	}
 	return out

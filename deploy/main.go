@@ -64,11 +64,13 @@ func render() (map[string][]byte, error) {
 		return nil, err
 	}
 	set := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
-		"secret": func(setting string) string { return strings.ReplaceAll(strings.ToLower(setting), "_", "-") },
-		"cron":   cron,
-		"groups": groupsSetting,
-		"join":   strings.Join,
-		"bytes":  func(quantity string) string { return strings.TrimSuffix(quantity, "i") }, // 64Mi as compose writes it
+		"secret":   func(setting string) string { return strings.ReplaceAll(strings.ToLower(setting), "_", "-") },
+		"cron":     cron,
+		"groups":   groupsSetting,
+		"join":     strings.Join,
+		"made":     func(secret string) bool { return slices.Contains(made, secret) },
+		"composed": composed,
+		"bytes":    func(quantity string) string { return strings.TrimSuffix(quantity, "i") }, // 64Mi as compose writes it
 	})
 	if set, err = set.ParseFS(templates, "templates/*"); err != nil {
 		return nil, err
@@ -78,16 +80,20 @@ func render() (map[string][]byte, error) {
 		Functions []function
 		Groups    []group
 		Timed     []function
-		Choices   []string
-		Needed    []string // secrets
-		Optional  []string // secrets, too
-	}{Functions: all, Groups: grouped(all), Timed: timed(all), Choices: choices}
+		All       needs // of all functions
+		Gateway   needs
+		Connector needs
+		Migrate   needs
+	}{Functions: all, Groups: grouped(all), Timed: timed(all), Migrate: migrates}
 	for _, f := range all {
-		data.Needed = append(data.Needed, f.Needs...)
-		data.Optional = append(data.Optional, f.May...)
+		data.All = data.All.and(f.needs)
 	}
-	data.Needed, data.Optional = sorted(data.Needed), sorted(data.Optional)
-	data.Optional = slices.DeleteFunc(data.Optional, func(s string) bool { return slices.Contains(data.Needed, s) })
+	if data.Gateway, err = needsOf(buildGateway); err != nil {
+		return nil, fmt.Errorf("asking the gateway what it needs: %w", err)
+	}
+	if data.Connector, err = needsOf(buildConnector); err != nil {
+		return nil, fmt.Errorf("asking the connector what it needs: %w", err)
+	}
 	for _, name := range written {
 		var b bytes.Buffer
 		b.WriteString("# Written by `go run ./deploy`; change deploy/ and write it again.\n")

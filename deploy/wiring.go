@@ -1,14 +1,7 @@
 package main
 
 import (
-	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"log/slog"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -17,18 +10,12 @@ import (
 
 	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // A function is one of functions.All, and what its deployment depends on.
 type function struct {
 	fn.Func
-	Needs []string // settings that are secrets, such as POSTGRES_URL
-	May   []string // such as it starts without
-	Told  []string // settings that only whoever deploys knows, of those in choices
-	Kafka bool     // it writes to Kafka
-	Inbox bool     // it reads or writes inboxes
-	Calls bool     // it calls other functions
+	needs
 	Scale scale
 	Group string // the deployable that it is part of where there are few
 }
@@ -40,39 +27,6 @@ func (f function) Topics() []string {
 	}
 	return []string{f.Topic}
 }
-
-// Reaches are the services that f talks to, for network policies.
-func (f function) Reaches() []string {
-	var to []string
-	for _, s := range []struct{ setting, service string }{
-		{"POSTGRES_URL", "postgres"}, {"MONGODB_URL", "mongodb"}, {"REDIS_URL", "redis"}, {"S3_URL", "s3"}, {"ARCHIVE_URL", "s3"},
-	} {
-		if (slices.Contains(f.Needs, s.setting) || slices.Contains(f.May, s.setting)) && !slices.Contains(to, s.service) {
-			to = append(to, s.service)
-		}
-	}
-	if f.Kafka {
-		to = append(to, "kafka")
-	}
-	if matches(gatewayCallers, f.Name) {
-		to = append(to, "gateway")
-	}
-	if f.Calls {
-		to = append(to, "functions")
-	}
-	if matches(outsideCallers, f.Name) {
-		to = append(to, "outside")
-	}
-	return to
-}
-
-// outsideCallers are the functions that talk to what is not ours: mail servers,
-// providers of accounts, push services, webhooks.
-const outsideCallers = "mail-send,oauth-start,oauth-callback,notify-away,notify-retry,webhook-deliver,webhook-retry"
-
-// gatewayCallers are the functions that post to the internal port of gateways:
-// those that push, and those that end sessions. A test holds them to the code.
-const gatewayCallers = "push-fanout,push-signal,push-presence,user-login,user-logout,user-delete,token-refresh,password-change,session-revoke,session-sweep"
 
 // MaxReplicas is the most replicas of f.
 func (f function) MaxReplicas() int { return f.Scale.Max }
@@ -193,61 +147,18 @@ func scaleOf(name string) scale {
 	return rare
 }
 
-// secrets are the settings that are not for everybody to read.
-var secrets = []string{
-	"ACCOUNT_KEYS", "ARCHIVE_URL", "MONGODB_URL", "NOTIFY_WEBHOOK_SECRET", "OAUTH_PROVIDERS", "POSTGRES_URL", "REDIS_URL", "S3_URL", "SEAL_KEYS", "SMTP_URL",
-	"TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS", "VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY",
-}
-
-// choices are the settings that are no secrets and that nobody but who deploys
-// knows: without them a feature does nothing, or links lead nowhere. All other
-// settings have defaults that work.
-var choices = []string{
-	"ARCHIVE_AFTER", "INBOX_KEEP", "INBOX_KEEP_ENTRIES", "MAIL_FROM", "NOTIFY_WEBHOOK_URL", "OAUTH_REDIRECTS", "S3_PUBLIC_URL", "SERVICE_NAME", "VAPID_CONTACT",
-}
-
-// wire asks each function what it reads when it starts: so nothing is given a
-// secret that it does not use, and nothing is forgotten. What it starts without,
-// though it would read it, is a feature that whoever deploys may leave out.
-func wire() ([]function, error) {
-	vars, err := pretended()
-	if err != nil {
-		return nil, err
-	}
+// wire returns the functions with what they need, in the order of their names.
+// Nobody changes what it returns.
+var wire = sync.OnceValues(func() ([]function, error) {
 	var all []function
 	for _, f := range functions.All {
-		read := make(map[string]bool)
-		for _, vars["INBOX_STORE"] = range []string{"mongodb", "postgres"} { // who deploys decides
-			if err := settingsOf(f, vars, read); err != nil {
-				return nil, fmt.Errorf("asking %s what it needs: %w", f.Name, err)
-			}
+		n, err := needsOf(mount(f))
+		if err != nil {
+			return nil, fmt.Errorf("asking %s what it needs: %w", f.Name, err)
 		}
-		w := function{Func: f, Kafka: read["KAFKA_BROKERS"], Inbox: read["INBOX_STORE"], Calls: read["FUNCTION_URL"], Scale: scaleOf(f.Name), Group: groupOf(f.Name)}
-		if read["PASSWORD_PARALLEL"] && w.Scale == rare {
+		w := function{Func: f, needs: n, Scale: scaleOf(f.Name), Group: groupOf(f.Name)}
+		if w.Reads("PASSWORD_PARALLEL") && w.Scale == rare {
 			w.Scale = hashes
-		}
-		for _, c := range choices {
-			if read[c] {
-				w.Told = append(w.Told, c)
-			}
-		}
-		for _, s := range secrets {
-			if !read[s] {
-				continue
-			}
-			without := maps.Clone(vars)
-			delete(without, s)
-			if s == "SEAL_KEYS" {
-				delete(without, "ACCOUNT_KEYS") // for which they stand in
-			}
-			if s == "MONGODB_URL" {
-				without["INBOX_STORE"] = "mongodb"
-			}
-			if settingsOf(f, without, make(map[string]bool)) == nil {
-				w.May = append(w.May, s)
-			} else {
-				w.Needs = append(w.Needs, s)
-			}
 		}
 		if w.Group == "" {
 			return nil, fmt.Errorf("%s is in no group: say in deploy/wiring.go in which", f.Name)
@@ -256,49 +167,4 @@ func wire() ([]function, error) {
 	}
 	slices.SortFunc(all, func(a, b function) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
-}
-
-// settingsOf adds the settings that f reads when it is built. Nothing connects
-// to anything then.
-func settingsOf(f fn.Func, vars map[string]string, read map[string]bool) error {
-	var mu sync.Mutex
-	env := proc.NewEnv(func(name string) string {
-		mu.Lock()
-		defer mu.Unlock()
-		read[name] = true
-		return vars[name]
-	}, slog.New(slog.DiscardHandler))
-	defer env.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	_, err := fn.Mount(ctx, env, f)
-	return err
-}
-
-// pretended are settings that have the right form.
-func pretended() (map[string]string, error) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return nil, err
-	}
-	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, err
-	}
-	publicDER, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"MONGODB_URL":       "mongodb://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"KAFKA_BROKERS":     "127.0.0.1:1",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"S3_URL":            "http://key:secret@127.0.0.1:1/files",
-		"ARCHIVE_URL":       "http://key:secret@127.0.0.1:1/archive",
-		"FUNCTION_URL":      "http://127.0.0.1:1/{function}",
-	}, nil
-}
+})

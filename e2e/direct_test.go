@@ -241,13 +241,13 @@ func TestP6ARefreshTokenThatIsUsedAgainEndsTheSession(t *testing.T) {
 // after ttl, which may be in the past.
 func (d *direct) token(u im.User, privatePEM string, ttl time.Duration) string {
 	d.t.Helper()
-	return d.issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web"}, privatePEM, ttl)
+	return d.issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web", Proved: im.Now()}, privatePEM, ttl)
 }
 
 // as returns the header by which a user of a session is believed.
 func (d *direct) as(user, session string) string {
 	d.t.Helper()
-	c := im.Caller{User: user, Session: session, Device: "5e1f7c0e-phone", Platform: "android"}
+	c := im.Caller{User: user, Session: session, Device: "5e1f7c0e-phone", Platform: "android", Proved: im.Now()}
 	return "Bearer " + d.issue(c, d.vars["TOKEN_PRIVATE_KEY"], time.Hour)
 }
 

@@ -272,7 +272,7 @@ var requests = map[string]func(situation) request{
 	"user-register": func(s situation) request {
 		name := "fresh"
 		if s.column == "deleted" {
-			name = "gone" // the account is free again
+			name = "gone" // nobody is taken for them
 		}
 		return request{"account": name, "password": rightPassword}
 	},
@@ -307,8 +307,9 @@ var requests = map[string]func(situation) request{
 		}
 		return request{"session": s.caller.Session}
 	},
-	"user-delete":  func(s situation) request { return own(s, request{"password": rightPassword}) },
-	"presence-get": func(s situation) request { return request{"users": s.other} },
+	"session-prove": func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"user-delete":   func(s situation) request { return own(s, request{"password": rightPassword}) },
+	"presence-get":  func(s situation) request { return request{"users": s.other} },
 
 	"friend-request":  func(s situation) request { return request{"user": s.otherOrMe()} },
 	"friend-requests": func(s situation) request { return own(s, request{"direction": "incoming"}) },

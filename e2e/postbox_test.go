@@ -92,6 +92,9 @@ func (p *postbox) keep(to []string, m *mail.Message) {
 	if err != nil {
 		p.t.Error(err)
 	}
+	if strings.Contains(string(b), "If it was you, there is nothing that you have to do.") {
+		return // it tells of a change, and nobody here waits for that
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, address := range to {

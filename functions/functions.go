@@ -60,6 +60,7 @@ var All = []fn.Func{
 	user.ChangePassword,
 	user.Sessions,
 	user.Revoke,
+	user.ProveAgain,
 	user.Delete,
 	friend.Request,
 	friend.Requests,

@@ -19,6 +19,9 @@ import (
 // token-private-key, token-public-keys, vapid-private-key, vapid-public-key.
 // What is there stays.
 func writeKeys(dir string) error {
+	if err := outsideCheckouts(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making keys: %w", err)
 	}
@@ -54,6 +57,23 @@ func writeKeys(dir string) error {
 		}
 		return webpush.PublicKey(strings.TrimSpace(string(private)))
 	})
+}
+
+// outsideCheckouts refuses folders in which git, or the context of a build, would
+// pick keys up.
+func outsideCheckouts(dir string) error {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("making keys: %w", err)
+	}
+	for ; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, ".git")); err == nil {
+			return fmt.Errorf("making keys: %s is in a checkout of git (%s): name a folder outside, such as ~/tidings-keys", dir, at)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
 }
 
 // writeNew writes a file whole or not at all. It can be read by who runs as

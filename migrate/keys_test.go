@@ -13,6 +13,21 @@ import (
 	"github.com/tidings-im/tidings/shared/webpush"
 )
 
+func TestKeysAreNotMadeInACheckout(t *testing.T) {
+	checkout := t.TempDir()
+	if err := os.Mkdir(filepath.Join(checkout, ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{checkout, filepath.Join(checkout, "keys"), filepath.Join(checkout, "a", "b")} {
+		if err := writeKeys(dir); err == nil {
+			t.Errorf("keys are made in %s", dir)
+		}
+	}
+	if left, _ := os.ReadDir(checkout); len(left) != 1 {
+		t.Errorf("there is %v", left)
+	}
+}
+
 func TestTheKeysThatAreMadeWorkAndStay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	vars := map[string]string{

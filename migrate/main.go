@@ -4,7 +4,9 @@
 // anything else; to run it again, or twice at once, does no harm.
 //
 //	migrate
-//	migrate keys <folder>   make the keys that are missing in a folder, and end
+//	migrate keys <folder> [<file>=<URL> …]
+//	                        make the keys that are missing in a folder, and end;
+//	                        of URLs without a password, passwords and whole URLs
 package main
 
 import (
@@ -23,23 +25,24 @@ import (
 func main() {
 	proc.Main("migrate", func(ctx context.Context, env *proc.Env) error {
 		switch args := os.Args[1:]; {
-		case len(args) == 2 && args[0] == "keys":
-			return writeKeys(args[1])
+		case len(args) >= 2 && args[0] == "keys":
+			if err := writeKeys(args[1]); err != nil {
+				return err
+			}
+			return writeURLs(env, args[1], args[2:])
 		case len(args) > 0:
-			return errors.New("usage: migrate, or migrate keys <folder>")
+			return errors.New("usage: migrate, or migrate keys <folder> [<file>=<URL without a password> …]")
 		}
-		if err := postgres.Migrate(ctx, env); err != nil {
-			return err
+		for _, step := range steps {
+			if err := step(ctx, env); err != nil {
+				return err
+			}
 		}
-		if err := inbox.Prepare(ctx, env); err != nil {
-			return err
-		}
-		if err := s3.EnsureBucket(ctx, env); err != nil {
-			return err
-		}
-		if err := coldstore.EnsureBucket(ctx, env); err != nil {
-			return err
-		}
-		return kafka.EnsureTopics(ctx, env)
+		return nil
 	})
+}
+
+// steps are what is brought up to date, one after another.
+var steps = []func(context.Context, *proc.Env) error{
+	postgres.Migrate, inbox.Prepare, s3.EnsureBucket, coldstore.EnsureBucket, kafka.EnsureTopics,
 }

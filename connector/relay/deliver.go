@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -192,9 +193,11 @@ func (l *lane) post(ctx context.Context, jobs []job) outcome {
 			}
 			status = results[i].Status
 			out.retryAfter = max(out.retryAfter, results[i].RetryAfter)
+		} else {
+			out.retryAfter = retryAfter(err)
 		}
 		switch {
-		case status != 0 && !again(status):
+		case final(status):
 			reason = string(im.KindOf(cause)) + ": " + cause.Error()
 			out.refused++
 		case l.retryFor > 0 && !j.failing.IsZero() && time.Since(j.failing) >= l.retryFor:
@@ -228,17 +231,23 @@ func (l *lane) try(ctx context.Context, events []event.Event) ([]fn.Result, erro
 		}
 	})
 	defer stop()
-	return fn.Post(req, l.client, l.url, events)
+	return l.poster.Deliver(req, l.name, l.url, events)
 }
 
-// again reports whether an event whose post was answered with this status is
-// posted again, as KafkaSource does.
-func again(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
-		return true
+// final reports whether an event that a function answered with this status can
+// never succeed there. These are the two that functions have for it: what else
+// there is, is said of the address or of the one who posts.
+func final(status int) bool {
+	return status == http.StatusUnprocessableEntity || status == http.StatusUnsupportedMediaType
+}
+
+// retryAfter returns how long err asks to wait, or 0.
+func retryAfter(err error) time.Duration {
+	var e *im.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
 	}
-	return status >= 500
+	return 0
 }
 
 // complain logs that jobs are to be posted again: the first time, and then ever

@@ -133,6 +133,97 @@ func TestAnOutageLosesNothingAndKillsNothing(t *testing.T) {
 	}
 }
 
+// What stands between the connector and a function, or instead of it, can say
+// what it likes: the events wait until the function is there.
+func TestP1OnlyAFunctionDecidesOnAnEvent(t *testing.T) {
+	t.Parallel()
+	answers := []struct {
+		status      int
+		media, body string
+	}{
+		{200, "text/html", `<html>Welcome to our network</html>`},
+		{200, "", ``},
+		{200, "text/plain", `ok`},
+		{200, "application/json", `{"status":"ok"}`},
+		{200, "application/json", `{"results":null}`},
+		{200, "application/json", `{"results":[]}{}`},
+		{200, "application/json", `{"results":[{"id":"of another","status":200}]}`},
+		{200, "application/json", `{"results":[{"id":"k/0"}]}`},
+		{200, "application/json", `{"results":[{"id":"k/0","status":422}]}`},
+		{200, "application/json", `{"results":[{"id":"k/0","status":302}]}`},
+		{201, "", ``},
+		{202, "", ``},
+		{202, "application/json", `{}`},
+		{206, "application/json", `{}`},
+		{302, "text/html", `<html>sign in</html>`},
+		{400, "text/html", `<html>`},
+		{401, "", ``},
+		{403, "text/html", `<html>the firewall does not like it</html>`},
+		{404, "text/plain", `404 page not found`},
+		{404, "application/problem+json", `{"kind":"not-found","title":"Not found","detail":"there is nothing at /","status":404}`},
+		{405, "application/problem+json", `{"kind":"invalid","title":"Invalid request","detail":"a function is called by POST","status":405}`},
+		{410, "", ``},
+		{413, "text/html", `<html>too large</html>`},
+		{415, "text/html", `<html>`},
+		{422, "application/json", `{"detail":"unprocessable"}`},
+		{422, "application/problem+json", `{"type":"about:blank","title":"Unprocessable","status":422}`},
+		{429, "text/plain", `rate limited`},
+		{451, "", ``},
+		{500, "text/html", `<html>`},
+		{503, "text/html", `<html>`},
+	}
+	for _, size := range []int{1, 5} {
+		t.Run(fmt.Sprint("in requests of ", size), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, 1)
+			var asked atomic.Int32
+			s.fn.behave(nil, func(w http.ResponseWriter, _ *http.Request) bool {
+				n := int(asked.Add(1)) - 1
+				if n >= len(answers) {
+					return false
+				}
+				a := answers[n]
+				if a.media != "" {
+					w.Header().Set("Content-Type", a.media)
+				}
+				w.WriteHeader(a.status)
+				io.WriteString(w, a.body)
+				return true
+			})
+			env := imtest.Env(t, s.vars())
+			r, err := open(t.Context(), env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &function{Relay: r, name: s.fn.name, url: r.urls.Of(s.fn.name), lanes: make(map[laneKey]*lane)}
+			jobs := make([]job, size)
+			for n := range jobs {
+				jobs[n].ev = s.event("k", n)
+			}
+			l := f.lane(s.topic, 0)
+			for _, a := range answers {
+				if out := l.post(t.Context(), jobs); len(out.left) != size || len(out.dead) > 0 {
+					t.Errorf("%d %s %s: %d come again, %d are dead letters", a.status, a.media, a.body, len(out.left), len(out.dead))
+				}
+			}
+			foreign, err := fn.OpenForeignAnswers(env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const ofOurs = 2 // say that the address is wrong
+			if got := testutil.ToFloat64(foreign.Of(s.fn.name)); got != float64(len(answers)-ofOurs) {
+				t.Errorf("%v foreign answers are counted", got)
+			}
+			if out := l.post(t.Context(), jobs); len(out.left) > 0 || len(out.dead) > 0 || s.fn.count() != size {
+				t.Errorf("the function itself: %+v", out)
+			}
+			if n := testutil.ToFloat64(l.metrics.delivered.WithLabelValues(s.fn.name)); n != float64(size) {
+				t.Errorf("%v are counted as delivered", n)
+			}
+		})
+	}
+}
+
 func status(code int) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(code)
@@ -222,8 +313,8 @@ func TestPoisonIsTakenOutOfItsBatch(t *testing.T) {
 			}
 			return nil
 		}, nil, "422", "invalid: something stinks"},
-		{"the request is refused before it is read", nil, refuse(400, poison), "400", "invalid: Bad Request"},
-		{"with another refusal", nil, refuse(403, poison), "403", "denied: Forbidden"},
+		{"the request is refused before it is read", nil, refuse(422, poison), "422", "invalid: Invalid it is"},
+		{"for what it is written in", nil, refuse(415, poison), "415", "invalid: Invalid it is"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -270,7 +361,8 @@ func TestPoisonIsTakenOutOfItsBatch(t *testing.T) {
 	}
 }
 
-// refuse answers requests in which one of ids is named with code.
+// refuse answers requests in which one of ids is named with a problem of this
+// status.
 func refuse(code int, ids []string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		body, err := io.ReadAll(r.Body)
@@ -280,7 +372,7 @@ func refuse(code int, ids []string) func(http.ResponseWriter, *http.Request) boo
 		r.Body = io.NopCloser(strings.NewReader(string(body)))
 		for _, id := range ids {
 			if r.Header.Get("Ce-Id") == id || strings.Contains(string(body), `"`+id+`"`) {
-				w.WriteHeader(code)
+				fn.WriteProblem(w, code, im.Errorf(im.Invalid, "Invalid it is"))
 				return true
 			}
 		}

@@ -7,9 +7,14 @@
 // only then the batch is committed and the next one fetched. So what follows
 // from an answer is:
 //
-//	2xx, or not listed in the answer to a batch   done
-//	≥ 500, 404, 408, 409, 429, no answer          posted again, later
-//	anything else                                 to the dead letters
+//	204, or not listed in the answer to a batch   done
+//	422 or 415, as a problem of ours              to the dead letters
+//	anything else, or no answer                   posted again, later
+//
+// An answer that a function of ours cannot have given, such as the page of a
+// proxy, is no answer, whatever its status (package answer). KafkaSource, which
+// takes each 2xx for done and buries what is answered by 400 or 403, is less
+// careful.
 //
 // Posting again goes on for ever, with growing pauses, unless a budget is set
 // (CONNECTOR_RETRY_FOR): as long as a dependency of a function is down its
@@ -29,7 +34,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -62,7 +66,7 @@ const groupPrefix = "tidings."
 type Relay struct {
 	env         *proc.Env
 	producer    *kafka.Producer
-	client      *http.Client
+	poster      *fn.Poster
 	urls        fn.URLs
 	routes      []route
 	timers      []timer
@@ -102,7 +106,7 @@ func open(ctx context.Context, env *proc.Env) (*Relay, error) {
 		retryFor:    set.Duration(settingRetryFor),
 		joined:      make(map[string]bool),
 	}
-	r.client = fn.NewHTTPClient(set.Duration(settingTimeout))
+	timeout := set.Duration(settingTimeout)
 	list, timers := set.List(settingRoutes), set.List(settingTimers)
 	urls, urlErr := fn.OpenURLs(env)
 	if err := errors.Join(set.Err(), urlErr); err != nil {
@@ -110,6 +114,9 @@ func open(ctx context.Context, env *proc.Env) (*Relay, error) {
 	}
 	r.urls = urls
 	var err error
+	if r.poster, err = fn.OpenPoster(env, timeout); err != nil {
+		return nil, err
+	}
 	if r.routes, err = parseRoutes(list); err != nil {
 		return nil, err
 	}

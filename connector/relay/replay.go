@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
-	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -180,14 +179,14 @@ func (p *replayer) post(ctx context.Context, at string, rec kafka.Record) (bool,
 func (p *replayer) deliver(ctx context.Context, function string, ev event.Event) error {
 	at := p.urls.Of(function)
 	for try := 1; ; try++ {
-		results, err := fn.Post(ctx, p.client, at, []event.Event{ev})
+		results, err := p.poster.Deliver(ctx, function, at, []event.Event{ev})
 		var wait time.Duration
 		if err == nil {
 			wait = results[0].RetryAfter
 			if err = results[0].Err(); err == nil {
 				return nil
 			}
-			if !again(results[0].Status) {
+			if final(results[0].Status) {
 				return im.Wrap(im.Invalid, err, "refused with status %d", results[0].Status)
 			}
 		}

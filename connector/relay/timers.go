@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"time"
 
@@ -50,27 +49,11 @@ func (r *Relay) runTimers(ctx context.Context) {
 				case <-wait.C:
 				}
 				wait.Reset(t.every)
-				if err := r.tick(ctx, t.function); err != nil && ctx.Err() == nil {
+				if err := r.poster.Tick(ctx, t.function, r.urls.Of(t.function)); err != nil && ctx.Err() == nil {
 					r.env.Log.WarnContext(ctx, "calling a timed function", "function", t.function, "err", err)
 				}
 			}
 		})
 	}
 	all.Wait()
-}
-
-func (r *Relay) tick(ctx context.Context, function string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.urls.Of(function), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("it answers %s", resp.Status)
-	}
-	return nil
 }

@@ -1,12 +1,15 @@
 package relay
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
 
@@ -42,6 +45,38 @@ func TestATimedFunctionIsCalledByTheClock(t *testing.T) {
 			}
 		case <-time.After(imtest.Patience(t)):
 			t.Fatal("it is not called")
+		}
+	}
+}
+
+func TestOnlyATimedFunctionItselfSaysThatItRan(t *testing.T) {
+	var answer http.HandlerFunc
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
+	defer srv.Close()
+	r, err := open(t.Context(), imtest.Env(t, newSite(t, 1).vars()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		answer http.HandlerFunc
+		ran    bool
+	}{
+		{"itself", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, true},
+		{"itself, of a failure", func(w http.ResponseWriter, _ *http.Request) {
+			fn.WriteProblem(w, 503, im.Errorf(im.Unavailable, "down"))
+		}, false},
+		{"a page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, false},
+		{"a queue", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, false},
+		{"another service", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{}`)
+		}, false},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/signin", 302) }, false},
+	} {
+		answer = tt.answer
+		if err := r.poster.Tick(t.Context(), "session-sweep", srv.URL); (err == nil) != tt.ran {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }

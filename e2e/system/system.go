@@ -132,6 +132,10 @@ func Settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 		"FILES_PER_HOUR":              "1000000",
 		"MESSAGE_SEARCHES_PER_MINUTE": "1000000",
 		"MAILS_PER_HOUR":              "1000000",
+		"REFRESHES_PER_MINUTE":        "1000000",
+		"RESERVED_ACCOUNTS":           "-admin", // who is that in a group
+		"STRANGERS_FIRST_HOUR":        "1000000",
+		"STRANGERS_FIRST_DAY":         "1000000",
 		"CODES_PER_HOUR":              "1000000",
 		"BOT_LOGINS_PER_MINUTE":       "1000000",
 		"BOT_SECRETS_PER_HOUR":        "1000000",

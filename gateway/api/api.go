@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,13 +23,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidings-im/tidings/gateway/origin"
+	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
 const (
-	problemJSON = "application/problem+json"
+	problemJSON = answer.ProblemJSON
 
 	maxCalls  = 1024     // of functions under way at a time
 	maxAnswer = 16 << 20 // bytes
@@ -48,6 +48,7 @@ type Config struct {
 	Log       *slog.Logger
 	Tracer    trace.Tracer
 	Metrics   *Metrics
+	Foreign   fn.ForeignAnswers // counted; none in its zero value
 }
 
 // Metrics are what the API counts.
@@ -129,7 +130,7 @@ func (a *api) guard(next http.Handler) http.Handler {
 		}
 		if from := r.Header.Get("Origin"); from != "" && a.Origins.Allows(from) {
 			h.Set("Access-Control-Allow-Origin", from)
-			h.Set("Access-Control-Expose-Headers", "Retry-After")
+			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -238,7 +239,7 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		return http.StatusServiceUnavailable, im.Wrap(im.Unavailable, err, "this part of the service does not answer: try again")
 	}
 	defer resp.Body.Close()
-	if err := foreign(resp); err != nil {
+	if err := a.foreign(op.Function, resp); err != nil {
 		return fn.CallStatus(err), err
 	}
 	h := w.Header()
@@ -255,7 +256,8 @@ func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Reques
 }
 
 // address returns the network address of who sent r: of an IPv6 one the first
-// 64 bits, which is what one customer has. Of a list that a balancer wrote, the
+// 64 bits, by which limits tell all networks that a customer may have
+// (im.NetworksOf). Of a list that a balancer wrote, the
 // last is the only one that it saw itself.
 func (a *api) address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -307,22 +309,13 @@ func (a *api) post(ctx context.Context, function, address string, data json.RawM
 
 var errBusy = &im.Error{Kind: im.Overloaded, Msg: "too many calls at once: come again", RetryAfter: time.Second}
 
-// foreign reports whether an answer is not of a function but of something
-// before it, such as a proxy that does not find it. A function answers with
-// JSON, with a problem, or with nothing.
-func foreign(resp *http.Response) error {
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch ok := resp.StatusCode < 300; {
-	case ok && (media == event.JSON || resp.StatusCode == http.StatusNoContent), !ok && media == problemJSON:
-		return nil
-	case resp.StatusCode == http.StatusTooManyRequests:
+// foreign returns the error for an answer that is not of a function but of
+// something before it, such as a proxy that does not find it, or nil.
+func (a *api) foreign(function string, resp *http.Response) error {
+	err := answer.Check(resp)
+	a.Foreign.Note(function, err)
+	if err != nil && resp.StatusCode == http.StatusTooManyRequests {
 		return errBusy
 	}
-	return im.Wrap(im.Unavailable, errForeign(resp.StatusCode), "this part of the service does not answer: try again")
-}
-
-type errForeign int
-
-func (e errForeign) Error() string {
-	return "status " + strconv.Itoa(int(e)) + " of something that is not a function"
+	return im.Wrap(im.Unavailable, err, "this part of the service does not answer: try again")
 }

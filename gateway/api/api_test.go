@@ -350,6 +350,16 @@ func TestAnswersArePassedOn(t *testing.T) {
 		{name: "a proxy that cannot reach it", answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, status: 503, body: `"unavailable"`},
 		{name: "a proxy that has too much to do", answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, status: 429, body: `"overloaded"`, retryAfter: "1"},
 		{name: "a page", answer: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, status: 503, body: `"unavailable"`},
+		{name: "a page in the shape of an error", answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", problemJSON)
+			w.WriteHeader(403)
+			io.WriteString(w, `{"type":"about:blank","title":"Forbidden","status":403}`)
+		}, status: 503, body: `"unavailable"`},
+		{name: "a queue that has taken it", answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(202)
+			io.WriteString(w, `{}`)
+		}, status: 503, body: `"unavailable"`},
 		{name: "the connection breaks off", answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, status: 503, body: `"unavailable"`},
 		{name: "headers of its own stay behind", answer: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Set-Cookie", "a=b")

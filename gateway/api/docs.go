@@ -43,7 +43,7 @@ type (
 	content struct {
 		Title, Version, About string
 		Groups                []group
-		Errors                []answer
+		Errors                []outcome
 		Schemas               []namedShape
 	}
 	group struct {
@@ -55,15 +55,15 @@ type (
 		Open                             bool // needs no access token
 		Parameters                       []field
 		Body                             *media
-		Answers                          []answer
-		Errors                           []answer
+		Answers                          []outcome
+		Errors                           []outcome
 	}
 	media struct {
 		Required bool
 		Shape    *shape
 		Examples []example
 	}
-	answer struct {
+	outcome struct {
 		Status, Name, About string
 		Media               *media
 	}
@@ -214,13 +214,13 @@ func (b *booklet) entry(method, path string, v any) entry {
 	return e
 }
 
-func (b *booklet) answer(status string, v any) answer {
+func (b *booklet) answer(status string, v any) outcome {
 	v, name := b.resolve(v)
-	return answer{Status: status, Name: name, About: str(v, "description"), Media: b.media(v)}
+	return outcome{Status: status, Name: name, About: str(v, "description"), Media: b.media(v)}
 }
 
 // isProblem reports whether a is an error.
-func (a answer) isProblem(b *booklet, v any) bool {
+func (a outcome) isProblem(b *booklet, v any) bool {
 	v, _ = b.resolve(v)
 	return get(v, "content", problemJSON) != nil
 }

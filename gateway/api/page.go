@@ -117,7 +117,7 @@ func (p *writer) entry(e entry) {
 		p.prose(a.About)
 		p.media(a.Media)
 	}
-	each(p, "<h4>Errors</h4>\n<ul class=\"errors\">", e.Errors, "\n</ul>\n", func(a answer) {
+	each(p, "<h4>Errors</h4>\n<ul class=\"errors\">", e.Errors, "\n</ul>\n", func(a outcome) {
 		p.add("\n<li><code>%s</code> ", a.Status)
 		if a.Name != "" {
 			p.add("<a href=\"#error-%s\">%s</a>: ", a.Name, a.Name)

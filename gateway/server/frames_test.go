@@ -278,7 +278,7 @@ func TestWhatIsWrongWithChatIngestIsNoFaultOfTheMessage(t *testing.T) {
 		kind im.Kind
 	}{
 		{name: "it is not there", vars: []string{"FUNCTION_URL", "http://127.0.0.1:1/{function}"}, kind: im.Unavailable},
-		{name: "its platform does not know it", vars: []string{"FUNCTION_URL", s.vars["FUNCTION_URL"] + "/nowhere"}, kind: im.Internal},
+		{name: "its platform does not know it", vars: []string{"FUNCTION_URL", s.vars["FUNCTION_URL"] + "/nowhere"}, kind: im.Unavailable},
 		{name: "the seal is of another system", vars: []string{"SEAL_KEYS", "k2:" + strings.Repeat("QUJD", 11)}, kind: im.Internal},
 		{name: "it says no", f: func(context.Context, []event.Submitted) []fn.Reply[event.Placed] {
 			return []fn.Reply[event.Placed]{{Err: im.Errorf(im.NotFound, "there is no such user")}}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/tidings-im/tidings/gateway/ws"
 	"github.com/tidings-im/tidings/shared/event"
@@ -15,17 +14,23 @@ import (
 
 // poster posts events to functions and to other gateways.
 type poster struct {
-	client    *http.Client
+	*fn.Poster
 	functions func(name string) string
 	ring      *event.Keyring
 	source    string
 	gateways  *redis.Gateways
 }
 
-func (p *poster) to(function string) ws.Post {
+// ask returns the way to a function that answers.
+func (p *poster) ask(function string) ws.Post { return p.by(p.Ask, function) }
+
+// tell returns the way to a function that does not.
+func (p *poster) tell(function string) ws.Post { return p.by(p.Deliver, function) }
+
+func (p *poster) by(post func(context.Context, string, string, []event.Event) ([]fn.Result, error), function string) ws.Post {
 	url := p.functions(function)
 	return func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
-		return fn.Post(ctx, p.client, url, events)
+		return post(ctx, function, url, events)
 	}
 }
 
@@ -38,7 +43,7 @@ func (p *poster) toGateway(ctx context.Context, id string, events []event.Event)
 	if !ok {
 		return errors.New("the gateway is gone")
 	}
-	results, err := fn.Post(ctx, p.client, url+"/push", events)
+	results, err := p.Deliver(ctx, "gateway", url+"/push", events)
 	for _, r := range results {
 		err = errors.Join(err, r.Err())
 	}
@@ -62,7 +67,7 @@ func (h heads) Ask(ctx context.Context, users []string, exact bool) (map[string]
 		return nil, err
 	}
 	h.post.ring.Sign(&e)
-	results, err := h.post.to(function)(ctx, []event.Event{e})
+	results, err := h.post.ask(function)(ctx, []event.Event{e})
 	if err != nil {
 		return nil, err
 	}

@@ -180,7 +180,7 @@ func TestWithoutRedisClientsAreLetInAndPresenceIsMendedLater(t *testing.T) {
 	s.become(p.User, twin.welcome.Conn)
 	p.closed(frame.CloseReplaced)
 	imtest.Eventually(t, "the gateway is registered again", func() error {
-		urls, err := s.redis.NewGateways().URLs(t.Context(), []string{g.id})
+		urls, err := s.redis.NewGateways(imtest.Env(s.t, nil)).URLs(t.Context(), []string{g.id})
 		if err == nil && urls[g.id] != g.InternalURL {
 			err = errors.New("it is not there")
 		}
@@ -281,7 +281,7 @@ func TestDraining(t *testing.T) {
 	}
 	busy.closed(frame.CloseDraining)
 	g.end()
-	urls, err := s.redis.NewGateways().URLs(t.Context(), []string{g.id})
+	urls, err := s.redis.NewGateways(imtest.Env(s.t, nil)).URLs(t.Context(), []string{g.id})
 	if err != nil || len(urls) != 0 {
 		t.Errorf("registered are %v %v", urls, err)
 	}

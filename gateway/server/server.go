@@ -80,12 +80,16 @@ func Open(ctx context.Context, env *proc.Env) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	toParts, err := fn.OpenPoster(env, set.timeout)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, redis: client}
-	post := &poster{client: fn.NewHTTPClient(set.timeout), functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways()}
+	post := &poster{Poster: toParts, functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways(env)}
 	s.hub = ws.New(ws.Config{
 		Gateway: s.id, Log: env.Log, Tracer: env.Tracer, Metrics: metrics, Ring: ring,
 		Verifier: verifier, Presence: presence, Sessions: client, Heads: heads{client, post},
-		Submit: post.to("chat-ingest"), Signal: post.to("push-signal"), Present: post.to("push-presence"), Evict: post.toGateway,
+		Submit: post.ask("chat-ingest"), Signal: post.tell("push-signal"), Present: post.tell("push-presence"), Evict: post.toGateway,
 		Origins: set.origins, Limits: set.limits,
 	})
 	return s, s.listen(ctx)
@@ -126,6 +130,10 @@ func (s *Server) publicHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	foreign, err := fn.OpenForeignAnswers(s.env)
+	if err != nil {
+		return nil, err
+	}
 	calls, err := api.New(api.Config{
 		Spec:      tidings.OpenAPI,
 		Async:     tidings.AsyncAPI,
@@ -137,6 +145,7 @@ func (s *Server) publicHandler() (http.Handler, error) {
 		Log:       s.env.Log,
 		Tracer:    s.env.Tracer,
 		Metrics:   metrics,
+		Foreign:   foreign,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -15,12 +16,12 @@ import (
 var (
 	settingAddr         = proc.Setting{Name: "GATEWAY_ADDR", Default: ":8080", Doc: "address of the public port: /ws and /v1"}
 	settingInternalAddr = proc.Setting{Name: "GATEWAY_INTERNAL_ADDR", Default: ":8081", Doc: "address of the internal port, which takes pushes"}
-	settingInternalURL  = proc.Setting{Name: "GATEWAY_INTERNAL_URL", Doc: "URL at which the other parts reach the internal port of this one gateway; unset, it is made of the machine's first address"}
+	settingInternalURL  = proc.Setting{Name: "GATEWAY_INTERNAL_URL", Doc: "URL at which the other parts reach the internal port of this one gateway; {hostname} in it stands for the machine's name. Unset, it is made of the machine's first address"}
 	settingTimeout      = proc.Setting{Name: "GATEWAY_CALL_TIMEOUT", Default: "15s", Doc: "how long an API function may take to answer a call"}
 	settingForwarded    = proc.Setting{Name: "CLIENT_ADDRESS_HEADER", Doc: "header in which the balancer before the gateway says who the client is, such as X-Forwarded-For; unset, it is who connects. Set it only if no client can reach the gateway but through the balancer"}
 	settingOrigins      = proc.Setting{Name: "ALLOWED_ORIGINS", Doc: "origins of the pages that may use the gateway, separated by commas, such as https://chat.example.org; * is any; pages of the gateway's own host always may connect to /ws"}
 	settingConnections  = proc.Setting{Name: "MAX_CONNECTIONS", Default: "50000", Doc: "most connections of one gateway; more are told to come back later (503)"}
-	settingRate         = proc.Setting{Name: "SEND_RATE", Default: "20", Doc: "messages per second that one connection may send, and as many other frames"}
+	settingRate         = proc.Setting{Name: "SEND_RATE", Default: "20", Doc: "messages per second that one connection may send, and as many other frames, WebSocket pings and pongs among them"}
 	settingBurst        = proc.Setting{Name: "SEND_BURST", Default: "60", Doc: "how many more of them it may send at once"}
 	settingLanes        = proc.Setting{Name: "LANES", Default: "8", Doc: "requests to chat-ingest that a gateway has under way at a time"}
 	settingPing         = proc.Setting{Name: "PING_INTERVAL", Default: "25s", Doc: "how often each connection is pinged"}
@@ -43,12 +44,20 @@ type settings struct {
 // maxDrain leaves time to close the connections.
 const maxDrain = 10 * time.Second
 
+// named returns a URL with the name of this machine in it.
+func named(url string) string {
+	if name, err := os.Hostname(); err == nil {
+		url = strings.ReplaceAll(url, "{hostname}", name)
+	}
+	return url
+}
+
 func readSettings(env *proc.Env) (settings, error) {
 	set := env.Settings()
 	s := settings{
 		addr:         set.String(settingAddr),
 		internalAddr: set.String(settingInternalAddr),
-		internalURL:  strings.TrimSuffix(set.String(settingInternalURL), "/"),
+		internalURL:  strings.TrimSuffix(named(set.String(settingInternalURL)), "/"),
 		forwarded:    set.String(settingForwarded),
 		origins:      set.List(settingOrigins),
 		timeout:      set.Duration(settingTimeout),

@@ -1,11 +1,25 @@
 package server
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/tidings-im/tidings/shared/imtest"
 )
+
+func TestAGatewayMayBeCalledByTheNameOfItsMachine(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]string{"http://{hostname}:8081": "http://" + name + ":8081", "http://gateway-0:8081/": "http://gateway-0:8081", "": ""} {
+		set, err := readSettings(imtest.Env(t, map[string]string{"GATEWAY_INTERNAL_URL": at}))
+		if err != nil || set.internalURL != want {
+			t.Errorf("%q is %q, not %q: %v", at, set.internalURL, want, err)
+		}
+	}
+}
 
 func TestSettingsThatCannotBeAreNamed(t *testing.T) {
 	good := map[string]string{"REDIS_URL": "redis://127.0.0.1:1", "SEAL_KEYS": "k:" + strings.Repeat("QUJD", 11)}

@@ -200,7 +200,7 @@ func (s *system) gateway(vars ...string) *gate {
 	}()
 	s.t.Cleanup(g.end)
 	imtest.Eventually(s.t, "the gateway is registered", func() error {
-		urls, err := s.redis.NewGateways().URLs(s.t.Context(), []string{srv.id})
+		urls, err := s.redis.NewGateways(imtest.Env(s.t, nil)).URLs(s.t.Context(), []string{srv.id})
 		if err == nil && urls[srv.id] == "" {
 			err = errors.New("it is not there")
 		}

@@ -50,7 +50,7 @@ type Conn struct {
 	// The reader's own.
 	sent   int64 // messages that the client has sent
 	sends  *rate.Limiter
-	others *rate.Limiter
+	others *rate.Limiter // of whatever is no message: other frames, frames that make no sense, pings, pongs
 	flood  *rate.Limiter // of what went beyond the other two; nil until then
 	bad    int           // frames in a row that made no sense
 	typed  typed
@@ -213,9 +213,7 @@ func (c *Conn) shut(why frame.Close, retry time.Duration) {
 	c.append(outgoing{op: websocket.CloseMessage, body: websocket.FormatCloseMessage(why.Code, why.Reason)})
 	by := time.Now().Add(closeWait)
 	c.transport.SetReadDeadline(by)
-	if c.writing {
-		c.transport.Hurry(by)
-	}
+	c.transport.Hurry(by)
 	c.startWriter()
 	c.changed.Broadcast()
 	c.hub.Metrics.closes.WithLabelValues(why.Reason).Inc()

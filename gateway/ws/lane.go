@@ -135,9 +135,8 @@ func (l *lane) deliver(ctx context.Context, batch []*submission) {
 	}
 }
 
-// verdict returns what chat-ingest said of a message. Only what it said itself
-// can be final: an answer without a title is of something before it that does
-// not know it, and 415 and 422 are never about what a client sent.
+// verdict returns what chat-ingest said of a message. 415 and 422 are never
+// about what a client sent, so they are not final.
 func verdict(r fn.Result) (event.Placed, error) {
 	var placed event.Placed
 	err := r.Err()
@@ -148,8 +147,7 @@ func verdict(r fn.Result) (event.Placed, error) {
 		}
 		return placed, err
 	}
-	foreign := r.Error == nil || r.Error.Title == ""
-	if foreign || r.Status == http.StatusUnprocessableEntity || r.Status == http.StatusUnsupportedMediaType {
+	if r.Status == http.StatusUnprocessableEntity || r.Status == http.StatusUnsupportedMediaType {
 		if !im.KindOf(err).Transient() {
 			err = fmt.Errorf("chat-ingest answered %d: %v", r.Status, err)
 		}

@@ -84,10 +84,17 @@ func (h *Hub) endSession(e event.Event) error {
 	if !ok || ended.Session == "" && ended.Conn == "" {
 		return im.Errorf(im.Invalid, "the end of a session names the session or a connection, and a reason of a close code")
 	}
-	for _, c := range h.ring.all() {
+	end := func(c *Conn) {
 		if ended.Session != "" && c.who.Session == ended.Session || ended.Conn != "" && c.who.ID == ended.Conn {
 			c.Close(why, 0)
 		}
+	}
+	if e.Subject != "" { // whose session it was
+		h.each(e.Subject, end)
+		return nil
+	}
+	for _, c := range h.ring.all() {
+		end(c)
 	}
 	return nil
 }

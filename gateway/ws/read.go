@@ -21,6 +21,10 @@ var closeTooLarge = frame.Close{Code: websocket.CloseMessageTooBig, Reason: "too
 // the connection is closed.
 const floodBurst = 10
 
+// lastPause is between frames of a connection that is being closed. They are
+// read for the answer to the close that may be behind them, and for nothing else.
+const lastPause = time.Millisecond
+
 // readBuffers lends a buffer to who reads a frame: a connection that is idle
 // holds none.
 var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -40,6 +44,7 @@ func (c *Conn) read() int {
 		now := time.Now().UnixNano()
 		c.lastSeen.Store(now)
 		if c.ending() {
+			time.Sleep(lastPause)
 			continue
 		}
 		c.reading.Store(now)
@@ -61,9 +66,10 @@ func (c *Conn) readFrame(op int, r io.Reader) {
 	}
 	if err != nil {
 		c.hub.Metrics.in("bad")
+		wait := c.limit(c.others)
 		if f.Type == frame.Send && f.ClientID != "" {
-			c.refuse(f.ClientID, err)
-		} else {
+			c.refuse(f.ClientID, err) // a message is always answered
+		} else if wait == 0 {
 			c.complain(err)
 		}
 		if c.bad++; c.bad >= maxBad {
@@ -212,14 +218,28 @@ func (c *Conn) refresh(token string) {
 	c.write(frame.FromServer{Type: frame.Token, Expires: im.TimeOf(time.Unix(0, c.expires.Load()))}.Encode())
 }
 
-// onPing and onPong are called while waiting for a frame.
+// onPing and onPong are called while waiting for a frame. They are frames like
+// others: of pings beyond the limit only the later ones are answered, as RFC 6455
+// (5.5.3) lets us.
 func (c *Conn) onPing(data string) error {
-	c.lastSeen.Store(time.Now().UnixNano())
-	c.enqueue(outgoing{op: websocket.PongMessage, body: []byte(data)}, 0)
+	if c.control() {
+		c.enqueue(outgoing{op: websocket.PongMessage, body: []byte(data)}, 0)
+	}
 	return nil
 }
 
 func (c *Conn) onPong(string) error {
-	c.lastSeen.Store(time.Now().UnixNano())
+	c.control()
 	return nil
+}
+
+// control takes note of a control frame, and reports whether it is within the
+// limit.
+func (c *Conn) control() bool {
+	if c.ending() {
+		time.Sleep(lastPause)
+		return false
+	}
+	c.lastSeen.Store(time.Now().UnixNano())
+	return c.limit(c.others) == 0
 }

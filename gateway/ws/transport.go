@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -23,7 +24,8 @@ type transport interface {
 	Write(frames []outgoing) error
 	// SetReadDeadline ends the wait of NextReader at t.
 	SetReadDeadline(t time.Time) error
-	// Hurry ends a Write that is under way at t.
+	// Hurry ends all writing at t: a Write that is under way then fails, and so
+	// does each that comes later. A second t counts only if it is earlier.
 	Hurry(t time.Time)
 	Close() error
 }
@@ -42,6 +44,10 @@ const (
 	readBuffer  = 512
 	writeBuffer = 1024
 	corkBuffer  = 32 << 10
+
+	// fragmentRoom is how many bytes the headers of a message's fragments, what
+	// comes between them and the beginning of the next message may have.
+	fragmentRoom = 16 << 10
 )
 
 var (
@@ -82,6 +88,15 @@ func (s *socket) handle(ping, pong func(string) error) {
 	s.SetCloseHandler(func(int, string) error { return nil })
 }
 
+// NextReader waits for a message. What is read for it is bounded: empty fragments
+// make no message larger, and would never come to an end.
+func (s *socket) NextReader() (int, io.Reader, error) {
+	s.wire.bound(0)
+	op, r, err := s.Conn.NextReader()
+	s.wire.bound(im.MaxFrame + fragmentRoom)
+	return op, r, err
+}
+
 func (s *socket) Write(frames []outgoing) error {
 	s.wire.cork()
 	for _, f := range frames {
@@ -93,7 +108,7 @@ func (s *socket) Write(frames []outgoing) error {
 	return s.wire.uncork()
 }
 
-func (s *socket) Hurry(t time.Time) { s.wire.Conn.SetWriteDeadline(t) }
+func (s *socket) Hurry(t time.Time) { s.wire.hurry(t) }
 
 // hijacker puts a wire under the WebSocket.
 type hijacker struct {
@@ -112,11 +127,16 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // wire is a network connection whose writes are gathered while it is corked,
 // so that many small frames go out in one system call. Each write to the
-// network has writeWait to succeed.
+// network has writeWait to succeed, and all of them together what hurry says.
 type wire struct {
 	net.Conn
 	mu     sync.Mutex
 	corked *[]byte // what was written since cork, or nil
+
+	room int // bytes that may still be read; 0 is any number. The reader's own
+
+	deadline sync.Mutex // of writes; never held while one is under way
+	last     time.Time  // after which nothing is written; zero is never
 }
 
 // SetWriteDeadline does nothing: writes set their own.
@@ -138,6 +158,23 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	*w.corked = append(*w.corked, p...)
 	return len(p), nil
+}
+
+// errFragments ends a connection whose message has too much around it.
+var errFragments = errors.New("the fragments of a message have too much around them")
+
+// bound has Read fail after so many bytes more; 0 is any number.
+func (w *wire) bound(room int) { w.room = room }
+
+func (w *wire) Read(p []byte) (int, error) {
+	if w.room == 0 {
+		return w.Conn.Read(p)
+	}
+	n, err := w.Conn.Read(p[:min(len(p), w.room)])
+	if w.room -= n; w.room == 0 && err == nil {
+		err = errFragments
+	}
+	return n, err
 }
 
 func (w *wire) cork() {
@@ -166,6 +203,34 @@ func (w *wire) flush() error {
 }
 
 func (w *wire) write(p []byte) (int, error) {
-	w.Conn.SetWriteDeadline(time.Now().Add(writeWait))
-	return w.Conn.Write(p)
+	w.deadline.Lock()
+	by := time.Now().Add(writeWait)
+	if !w.last.IsZero() && w.last.Before(by) {
+		by = w.last
+	}
+	w.Conn.SetWriteDeadline(by)
+	w.deadline.Unlock()
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		w.reset()
+	}
+	return n, err
+}
+
+// hurry ends all writes at t, those that have not begun included.
+func (w *wire) hurry(t time.Time) {
+	w.deadline.Lock()
+	defer w.deadline.Unlock()
+	if w.last.IsZero() || t.Before(w.last) {
+		w.last = t
+		w.Conn.SetWriteDeadline(t)
+	}
+}
+
+// reset has what the client did not take forgotten when the connection is
+// closed: the kernel would go on offering it for minutes, to whoever it is for.
+func (w *wire) reset() {
+	if c, ok := w.Conn.(*net.TCPConn); ok {
+		c.SetLinger(0)
+	}
 }

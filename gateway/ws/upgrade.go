@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // refusal is why a request for a connection is refused.
@@ -157,7 +158,15 @@ func (h *Hub) begin(c *Conn) {
 
 // serve reads from a connection until it ends, and undoes what begin did.
 func (h *Hub) serve(c *Conn) {
-	c.finish(c.read())
+	answer := 0
+	err := proc.Protect(func() error {
+		answer = c.read()
+		return nil
+	})
+	if err != nil { // of one client, which the others are not to pay for
+		h.Log.Error("reading from a client", "user", c.who.User, "conn", c.who.ID, "err", err)
+	}
+	c.finish(answer)
 	h.remove(c)
 	h.leave(c)
 	h.count.Add(-1)

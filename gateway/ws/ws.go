@@ -91,7 +91,7 @@ type Config struct {
 // Limits are the numbers that a deployment chooses.
 type Limits struct {
 	Connections int           // of this gateway
-	SendRate    float64       // messages per second of one connection, and as many other frames
+	SendRate    float64       // messages per second of one connection, and as many other frames, pings and pongs among them
 	SendBurst   int           // as many more at once
 	Lanes       int           // requests to chat-ingest at a time
 	Ping        time.Duration // between pings

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -605,6 +606,102 @@ func TestTheRingMeetsEachConnectionOnceInAPeriod(t *testing.T) {
 		}
 		if got := len(r.all()); got != 505 {
 			t.Errorf("there are %d connections, want 505", got)
+		}
+	})
+}
+
+// Who is signed out is closed without a look at everybody else.
+func TestP7TheEndOfASessionCostsNoMoreWithManyConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		const others = 2000
+		var strangers []*Conn
+		for i := range others {
+			c := h.newConn(newClient(), im.Conn{ID: im.NewID(), User: fmt.Sprint("user-", i), Session: "s"}, time.Now().Add(time.Hour))
+			h.add(c)
+			strangers = append(strangers, c)
+		}
+		ann, bob := connect(h, "ann", time.Hour), connect(h, "bob", time.Hour)
+		ended, err := h.seal(event.SessionEnded, "ann", event.Ended{Session: "s", Reason: "revoked"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 50 {
+			if err := h.endSession(ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if n := (after.TotalAlloc - before.TotalAlloc) / 50; n > 2*others {
+			t.Errorf("each end takes %d bytes, with %d connections of others", n, others)
+		}
+		settle(closeWait + time.Second)
+		if !ann.isClosed() || bob.isClosed() {
+			t.Errorf("closed are ann: %t, bob, whose session has the same name: %t", ann.isClosed(), bob.isClosed())
+		}
+		for _, c := range strangers {
+			h.remove(c)
+		}
+	})
+}
+
+// Each kind of frame costs the gateway something, be it only to read it. All are
+// in a limit, and whoever goes far beyond is closed.
+func TestP7FramesOfAnyKindAreLimited(t *testing.T) {
+	for _, kind := range []string{
+		"ping", "pong", "nonsense", `{"type":"ping"}`, `{"type":"send","id":"1","text":5}`, `{"type":"send","id":"1","to":"nowhere"}`,
+		`{"type":"typing"}`, `{"type":"token","token":"none"}`,
+	} {
+		inBubble(t, func(t *testing.T, w *world, h *Hub) {
+			h.SendRate, h.SendBurst = 20, 60
+			c := connect(h, "ann", time.Hour)
+			c.frames()
+			sent := 0
+			told := 0
+			for ; sent < 20_000 && !c.ending(); sent++ {
+				c.in <- kind
+				synctest.Wait()
+				c.bad = min(c.bad, maxBad-2) // as if good ones were among them
+				told += len(c.frames())
+			}
+			settle(closeWait + time.Second)
+			if !c.isClosed() || sent > 60*floodBurst+60+1 {
+				t.Errorf("%s: closed is %t after %d frames", kind, c.isClosed(), sent)
+			}
+			if kind != "pong" && told == 0 {
+				t.Errorf("%s is never answered", kind)
+			}
+			if always := strings.Contains(kind, "send") || strings.Contains(kind, "token"); !always && told > 60+3 {
+				t.Errorf("%s is answered %d times", kind, told)
+			}
+		})
+	}
+}
+
+func TestPingsAndPongsAtAnOrdinaryPaceAreNoFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		h.SendRate, h.SendBurst = 20, 60
+		c := connect(h, "ann", time.Hour)
+		c.frames()
+		for range 200 {
+			c.in <- "ping"
+			c.in <- "pong"
+			settle(time.Second)
+		}
+		if got := len(c.frames()); got != 200 || c.isClosed() {
+			t.Errorf("200 pings are answered by %d pongs, closed is %t", got, c.isClosed())
+		}
+	})
+}
+
+func TestP7APanicOverWhatAClientSendsEndsItsConnectionOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		c, other := connect(h, "ann", time.Hour), connect(h, "bob", time.Hour)
+		c.in <- `{"type":"token","token":"panic"}`
+		settle(closeWait + time.Second)
+		if !c.isClosed() || other.isClosed() || len(h.Users()) != 1 {
+			t.Errorf("closed are %t and %t; here are %v", c.isClosed(), other.isClosed(), h.Users())
 		}
 	})
 }

@@ -41,11 +41,14 @@ func Open(_ context.Context, env *proc.Env) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	poster, err := fn.OpenPoster(env, patience)
+	if err != nil {
+		return nil, err
+	}
 	return proc.Share(env, "archive", func() (*Client, func() error, error) {
-		client := fn.NewHTTPClient(patience)
 		return &Client{url: urls.Of(function), seal: seal.Sign, post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
-			return fn.Post(ctx, client, url, events)
-		}}, func() error { client.CloseIdleConnections(); return nil }, nil
+			return poster.Ask(ctx, function, url, events)
+		}}, poster.Close, nil
 	})
 }
 

@@ -51,6 +51,7 @@ func Configured(env *proc.Env) bool { return env.Settings().String(settingURL) !
 
 // Open returns the process's store at ARCHIVE_URL. Nothing is connected yet.
 func Open(_ context.Context, env *proc.Env) (*Store, error) {
+	env.Uses("s3")
 	set := env.Settings()
 	at, timeout := set.String(settingURL), set.Duration(settingTimeout)
 	if err := set.Err(); err != nil {

@@ -22,6 +22,7 @@ const (
 	Signal           = "dev.tidings.signal.v1"            // Signalled; gateway → push-fanout → gateway
 	Push             = "dev.tidings.push.v1"              // Pushed; push-fanout → gateway
 	SessionEnded     = "dev.tidings.session.ended.v1"     // Ended; → gateway
+	SecurityRecorded = "dev.tidings.security.recorded.v1" // audit.Record; on TopicAudit
 	PresenceChanged  = "dev.tidings.presence.changed.v1"  // Changed; gateway → push-presence
 )
 
@@ -33,6 +34,7 @@ const (
 	TopicMessages    = "tidings.messages"
 	TopicDeliveries  = "tidings.deliveries"
 	TopicDeadLetters = "tidings.deadletters"
+	TopicAudit       = "tidings.audit"
 )
 
 // An Event is a CloudEvent of ours: its attributes, the extensions we use and
@@ -130,7 +132,7 @@ type Signalled struct {
 }
 
 // Ended says that connections are to be closed: those of a session, or one by
-// its id.
+// its id. The subject of the event is the user whose they are.
 type Ended struct {
 	Session string `json:"session,omitempty"`
 	Conn    string `json:"conn,omitempty"`

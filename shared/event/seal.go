@@ -17,7 +17,8 @@ import (
 // false one. A seal is an HMAC-SHA256 over id, type, source, subject and data,
 // written "<key id>.<base64url>". It is safe for concurrent use.
 type Keyring struct {
-	sign string // id of the key that seals
+	sign string   // id of the key that seals
+	ids  []string // of all, as they were given
 	keys map[string]*key
 }
 
@@ -45,6 +46,7 @@ func ParseKeyring(s string) (*Keyring, error) {
 			return nil, fmt.Errorf("seal key %s is there twice", id)
 		}
 		k.keys[id] = &key{pool: sync.Pool{New: func() any { return hmac.New(sha256.New, b) }}}
+		k.ids = append(k.ids, id)
 		if k.sign == "" {
 			k.sign = id
 		}
@@ -53,9 +55,20 @@ func ParseKeyring(s string) (*Keyring, error) {
 }
 
 // Sign seals e.
-func (k *Keyring) Sign(e *Event) {
+func (k *Keyring) Sign(e *Event) { e.Seal = k.seal(k.sign, e) }
+
+// Seals returns the seals of e by each key that is believed, that of Sign first.
+func (k *Keyring) Seals(e *Event) []string {
+	seals := make([]string, len(k.ids))
+	for i, id := range k.ids {
+		seals[i] = k.seal(id, e)
+	}
+	return seals
+}
+
+func (k *Keyring) seal(id string, e *Event) string {
 	var sum [sha256.Size]byte
-	e.Seal = k.sign + "." + base64.RawURLEncoding.EncodeToString(k.keys[k.sign].sum(e, sum[:0]))
+	return id + "." + base64.RawURLEncoding.EncodeToString(k.keys[id].sum(e, sum[:0]))
 }
 
 // Verify reports whether e was sealed by one of us.

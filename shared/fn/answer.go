@@ -3,6 +3,7 @@ package fn
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -34,6 +35,7 @@ func (r Result) Err() error {
 		if r.Error.Kind != "" {
 			e.Kind = r.Error.Kind
 		}
+		e.MaxAge = time.Duration(r.Error.MaxAge) * time.Second
 		e.Msg = r.Error.Detail
 	}
 	return e
@@ -112,10 +114,15 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, status int, err 
 
 func (s *server) log(r *http.Request, id string, status int, err error) {
 	log := s.env.Log.DebugContext // the caller's own fault
-	if status >= 500 {
+	if status >= 500 && !ordinary(err) {
 		log = s.env.Log.WarnContext
 	}
 	log(r.Context(), "failed", "function", s.Name, "event", id, "status", status, "err", err)
+}
+
+func ordinary(err error) bool {
+	var e *im.Error
+	return errors.As(err, &e) && e.Ordinary
 }
 
 // count counts an event that was answered with a status, for err or nil.
@@ -137,11 +144,20 @@ func WriteProblem(w http.ResponseWriter, status int, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
 	}
 	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", challenge(p))
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(p) // a caller that is gone reads no answer
+}
+
+// challenge returns how a caller is to authenticate (RFC 6750, §3), and of one
+// who has to prove again who they are how lately (RFC 9470, §3).
+func challenge(p im.Problem) string {
+	if p.Kind != im.Reauthenticate {
+		return "Bearer"
+	}
+	return fmt.Sprintf(`Bearer error="insufficient_user_authentication", error_description="a more recent proof of who is calling is needed", max_age="%d"`, p.MaxAge)
 }
 
 func retryAfter(err error) time.Duration {

@@ -51,6 +51,10 @@ type Func struct {
 	// Public functions may be reached from outside through the gateway.
 	Public bool
 
+	// Proof is what it asks of its callers beyond an access token; the zero
+	// Proof asks for nothing.
+	Proof Proof
+
 	// New makes its handler, opening what the handler needs. What it opens
 	// belongs to the process and connects when first used, so that a
 	// dependency that is down does not keep the process from starting.

@@ -548,6 +548,72 @@ func TestPostSaysWhenThereIsNoAnswer(t *testing.T) {
 	}
 }
 
+func TestP1AnAnswerThatIsOwedAndMissingIsNoAnswer(t *testing.T) {
+	poster, err := fn.OpenPoster(newEnv(t, nil), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := mount(t, newEnv(t, nil), fn.On(func(context.Context, []ask) error { return nil }))
+	talking := mount(t, newEnv(t, nil), fn.Answer(func(_ context.Context, in []ask) []fn.Reply[ask] {
+		return make([]fn.Reply[ask], len(in))
+	}))
+	for n := range 2 {
+		events := []event.Event{sealed(t, "1", ask{}), sealed(t, "2", ask{})}[n:]
+		for _, tt := range []struct {
+			name string
+			post func(ctx context.Context, function, url string, events []event.Event) ([]fn.Result, error)
+			to   *httptest.Server
+			ok   bool
+		}{
+			{"delivered to who answers nothing", poster.Deliver, silent, true},
+			{"delivered to who answers", poster.Deliver, talking, false},
+			{"asked of who answers nothing", poster.Ask, silent, false},
+			{"asked of who answers", poster.Ask, talking, true},
+		} {
+			results, err := tt.post(t.Context(), "f", tt.to.URL, events)
+			if tt.ok && (err != nil || len(results) != len(events)) || !tt.ok && !errors.Is(err, im.Unavailable) {
+				t.Errorf("%d events %s: %v, %v", len(events), tt.name, results, err)
+			}
+		}
+	}
+}
+
+func TestResultsOfABatchAreForItsEventsInWhateverOrder(t *testing.T) {
+	const bad = `"error":{"kind":"invalid","title":"t","detail":"no"}`
+	for _, tt := range []struct {
+		name, results string
+		want          []int // nil: no answer
+	}{
+		{"none", ``, []int{204, 204, 204}},
+		{"some", `{"id":"b","status":422,` + bad + `}`, []int{204, 422, 204}},
+		{"in another order", `{"id":"c","status":422,` + bad + `},{"id":"a","status":503,` + bad + `}`, []int{503, 204, 422}},
+		{"those that are done, too", `{"id":"a","status":204},{"id":"b","status":200},{"id":"c","status":200}`, []int{204, 200, 200}},
+		{"of an event that was not sent", `{"id":"d","status":204}`, nil},
+		{"beside others", `{"id":"a","status":422,` + bad + `},{"id":"d","status":204}`, nil},
+		{"twice of one", `{"id":"c","status":204},{"id":"c","status":204}`, nil},
+		{"without an id", `{"status":204}`, nil},
+		{"without a status", `{"id":"a"}`, nil},
+		{"done and failed", `{"id":"a","status":204,` + bad + `}`, nil},
+		{"failed for no reason", `{"id":"a","status":422}`, nil},
+		{"of a status that is none", `{"id":"a","status":302,` + bad + `}`, nil},
+		{"no objects", `"a","b"`, nil},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", event.JSON)
+			io.WriteString(w, `{"results":[`+tt.results+`]}`)
+		}))
+		got, err := fn.Post(t.Context(), srv.Client(), srv.URL, []event.Event{{ID: "a"}, {ID: "b"}, {ID: "c"}})
+		srv.Close()
+		var status []int
+		for _, r := range got {
+			status = append(status, r.Status)
+		}
+		if !slices.Equal(status, tt.want) || (tt.want == nil) != errors.Is(err, im.Unavailable) {
+			t.Errorf("%s: %v, %v", tt.name, status, err)
+		}
+	}
+}
+
 func TestServeLetsRequestsInFlightEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env := newEnv(t, nil)

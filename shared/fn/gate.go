@@ -21,8 +21,8 @@ type Gate interface {
 
 	// Begin returns the answer that is kept under a key of c. If there is none
 	// it returns nil, and the key is taken until End, or until the request of
-	// ctx can last no longer. Conflict: it is taken, or was used for something
-	// of another digest.
+	// ctx can last no longer. Conflict: it is taken, which is said with when to
+	// come again, or was used for something of another digest.
 	Begin(ctx context.Context, c im.Caller, key, digest string) (answer []byte, err error)
 
 	// End keeps an answer under a key that Begin took; nil frees the key.
@@ -76,8 +76,7 @@ func (s *server) called(ctx context.Context, r *http.Request, calls []call) []re
 func (s *server) once(ctx context.Context, key string, c call) reply {
 	c.key = key
 	name := s.Name + ":" + key
-	digest := s.digest(name, c.Data)
-	kept, err := s.gate.Begin(ctx, c.caller, name, digest)
+	kept, digest, err := s.begin(ctx, c, name)
 	if errors.Is(err, im.Conflict) {
 		return reply{err: err}
 	}
@@ -99,6 +98,18 @@ func (s *server) once(ctx context.Context, key string, c call) reply {
 	return rep
 }
 
+// begin begins a call under a name by the digest that it has, which is that of
+// another key where seal keys were changed since the call came first.
+func (s *server) begin(ctx context.Context, c call, name string) (kept []byte, digest string, err error) {
+	for _, digest = range s.digests(name, c.Data) {
+		kept, err = s.gate.Begin(ctx, c.caller, name, digest)
+		if !errors.Is(err, im.Conflict) || retryAfter(err) > 0 {
+			break
+		}
+	}
+	return kept, digest, err
+}
+
 func validKey(key string) bool {
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] > '~' {
@@ -108,13 +119,11 @@ func validKey(key string) bool {
 	return len(key) <= maxKey
 }
 
-// digest returns by what a call is told from another under the same name. It
-// takes a seal key to make one: what a request holds, be it a password, cannot
-// be guessed at by what Redis holds.
-func (s *server) digest(name string, data json.RawMessage) string {
-	e := event.Event{ID: name, Type: "digest", Data: data}
-	s.ring.Sign(&e)
-	return e.Seal
+// digests returns by what a call is told from another under the same name, by
+// each of the seal keys, the present one first. It takes a key to make one: what
+// a request holds, be it a password, cannot be guessed at by what Redis holds.
+func (s *server) digests(name string, data json.RawMessage) []string {
+	return s.ring.Seals(&event.Event{ID: name, Type: "digest", Data: data})
 }
 
 // kept is an answer as a Gate keeps it.

@@ -353,6 +353,50 @@ func TestP6TheDigestOfACallIsOfNoUseWithoutAKey(t *testing.T) {
 	}
 }
 
+// Keys are rotated while calls are repeated, on machines that are not all at the
+// same stage of it.
+func TestACallThatComesAgainIsKnownAcrossARotationOfSealKeys(t *testing.T) {
+	key := func(id, letter string) string {
+		return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
+	}
+	old, next := key("k1", "x"), key("k2", "y")
+	issuer, pub := keys(t)
+	jwt, _, err := issuer.Issue(im.Caller{User: im.NewID(), Session: im.NewID(), Device: "d", Platform: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &memory{left: 99}
+	made := 0
+	call := func(sealKeys, idempotencyKey, body string) string {
+		srv := mount(t, newEnv(t, map[string]string{"TOKEN_PUBLIC_KEYS": pub, "SEAL_KEYS": sealKeys}),
+			fn.CallAs(g, func(context.Context, im.Caller, ask) (map[string]int, error) {
+				made++
+				return map[string]int{"n": made}, nil
+			}))
+		resp, answer := raw(t, srv, body, "Content-Type", event.JSON, "Authorization", "Bearer "+jwt, fn.IdempotencyKey, idempotencyKey)
+		return fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(answer))
+	}
+	for i, stages := range [][]string{
+		{old, old + "," + next, next + "," + old, next + "," + old, old + "," + next},
+		{next + "," + old, old + "," + next, next},
+	} {
+		want := fmt.Sprintf(`200 {"n":%d}`, i+1)
+		for _, sealKeys := range stages {
+			if got := call(sealKeys, fmt.Sprint("key-", i), `{"name":"a"}`); got != want {
+				t.Errorf("with %s: %s, want %s", sealKeys, got, want)
+			}
+		}
+		for _, sealKeys := range stages {
+			if got := call(sealKeys, fmt.Sprint("key-", i), `{"name":"b"}`); !strings.HasPrefix(got, "409 ") {
+				t.Errorf("another call with %s: %s", sealKeys, got)
+			}
+		}
+	}
+	if made != 2 {
+		t.Errorf("made %d times", made)
+	}
+}
+
 func TestAFunctionIsMountedAsItIsDeclared(t *testing.T) {
 	call := func(context.Context, im.Caller, ask) (ask, error) { return ask{}, nil }
 	job := fn.Timed(func(context.Context) error { return nil })

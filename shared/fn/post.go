@@ -3,16 +3,14 @@ package fn
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 
+	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -39,9 +37,11 @@ func NewHTTPClient(timeout time.Duration) *http.Client {
 
 // Post posts events to a function and returns what became of each, in their
 // order. One event goes in binary mode, several as a batch. The error, of kind
-// Unavailable, says that there was no answer at all: what became of the events
-// is not known. A request that was refused as a whole is no error; each Result
-// says so.
+// Unavailable, says that there was no answer at all, or one that no function of
+// ours can have given ([answer.Foreign]): what became of the events is not
+// known. A request that was refused as a whole is no error; each Result says so.
+//
+// A [Poster] does this with less to be minded.
 func Post(ctx context.Context, c *http.Client, url string, events []event.Event) ([]Result, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -64,54 +64,80 @@ func Post(ctx context.Context, c *http.Client, url string, events []event.Event)
 			req.Header.Set("Ce-"+name, value)
 		}
 	}
+	a, err := do(c, req)
+	if err != nil {
+		return nil, err
+	}
+	out, err := results(a, events)
+	return out, unanswered(err, 0)
+}
+
+// do makes a request of a function and reads its answer.
+func do(c *http.Client, req *http.Request) (answer.Answer, error) {
 	resp, err := c.Do(req)
 	if err != nil {
-		return nil, im.Wrap(im.Unavailable, err, "the function does not answer")
+		return answer.Answer{}, unanswered(err, 0)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, im.Wrap(im.Unavailable, err, "the answer of the function broke off")
+	a, err := answer.Read(resp, maxAnswer)
+	return a, unanswered(err, a.RetryAfter)
+}
+
+// unanswered returns the error for a request of which err says why it has no
+// answer, or nil.
+func unanswered(err error, retryAfter time.Duration) error {
+	if err == nil {
+		return nil
 	}
-	return results(resp, answer, events)
+	return &im.Error{Kind: im.Unavailable, Msg: "the function does not answer", Err: err, RetryAfter: retryAfter}
 }
 
 // results reads an answer to events.
-func results(resp *http.Response, answer []byte, events []event.Event) ([]Result, error) {
+func results(a answer.Answer, events []event.Event) ([]Result, error) {
 	out := make([]Result, len(events))
-	if len(events) > 1 && resp.StatusCode == http.StatusOK {
+	if len(events) > 1 && a.Status == http.StatusOK {
 		var got batchAnswer
-		if err := jsonv2.Unmarshal(answer, &got); err != nil {
-			return nil, im.Wrap(im.Unavailable, err, "the answer of the function cannot be read")
+		if err := jsonv2.Unmarshal(a.Data, &got); err != nil || got.Results == nil {
+			return nil, misread(a, "a batch is answered by the results of its events")
 		}
-		match(out, events, got.Results)
+		for i := range got.Results {
+			if !got.Results[i].plausible() {
+				return nil, misread(a, "it lists an event with a status that is none, or without what failed")
+			}
+		}
+		if !match(out, events, got.Results) {
+			return nil, misread(a, "it lists events that were not sent")
+		}
 		return out, nil
 	}
-	whole := Result{Status: resp.StatusCode}
-	switch {
-	case resp.StatusCode >= 300:
-		var p im.Problem
-		if json.Unmarshal(answer, &p) != nil || p.Kind == "" {
-			p = im.Problem{Kind: kindOf(resp.StatusCode), Detail: http.StatusText(resp.StatusCode)}
-		}
-		whole.Error = &p
-		if secs, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && secs > 0 {
-			whole.RetryAfter = time.Duration(secs) * time.Second
-		}
-	case len(answer) > 0 && len(events) == 1:
-		whole.Data = answer
-	}
 	for i := range events {
-		out[i] = whole
-		out[i].ID = events[i].ID
+		out[i] = Result{ID: events[i].ID, Status: a.Status, Data: a.Data, Error: a.Problem, RetryAfter: a.RetryAfter}
 	}
 	return out, nil
 }
 
-// match puts the results of an answer to their events. The answer is in the
-// order of the events, with those that are done left out. Two events of one id
-// are one event, so the worse of their results is good for both.
-func match(out []Result, events []event.Event, got []Result) {
+// misread returns the error for an answer whose head is as ours have it, and
+// whose body is not.
+func misread(a answer.Answer, why string) error {
+	return &answer.Foreign{Status: a.Status, Media: answer.JSON, Why: why}
+}
+
+// plausible reports whether a function can have said r of an event.
+func (r *Result) plausible() bool {
+	switch {
+	case r.Status == http.StatusOK, r.Status == http.StatusNoContent:
+		return r.Error == nil
+	case r.Status >= 400 && r.Status < 600:
+		return r.Error != nil && r.Error.Kind != ""
+	}
+	return false
+}
+
+// match puts the results of an answer to their events, and reports whether
+// there is an event for each. The answer is in the order of the events, with
+// those that are done left out. Two events of one id are one event, so the
+// worse of their results is good for both.
+func match(out []Result, events []event.Event, got []Result) bool {
 	next := 0
 	for i := range events {
 		out[i] = Result{ID: events[i].ID, Status: http.StatusNoContent}
@@ -121,10 +147,17 @@ func match(out []Result, events []event.Event, got []Result) {
 		}
 	}
 	if next == len(got) {
-		return
+		return true
 	}
-	byID := make(map[string]Result, len(got)) // not in order: another's server
+	sent := make(map[string]int, len(events)) // not in order: another's server
+	for i := range events {
+		sent[events[i].ID]++
+	}
+	byID := make(map[string]Result, len(got))
 	for _, r := range got {
+		if sent[r.ID]--; sent[r.ID] < 0 {
+			return false
+		}
 		if had, ok := byID[r.ID]; !ok || r.Status > had.Status {
 			byID[r.ID] = r
 		}
@@ -134,4 +167,5 @@ func match(out []Result, events []event.Event, got []Result) {
 			out[i] = r
 		}
 	}
+	return true
 }

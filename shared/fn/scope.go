@@ -64,6 +64,7 @@ var scopes = map[string]im.Scope{
 	"token-refresh":   people,
 	"session-list":    people,
 	"session-revoke":  people,
+	"session-prove":   people,
 	"password-change": people,
 	"password-forgot": people,
 	"password-reset":  people,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -168,6 +169,8 @@ type server struct {
 	next     sync.Mutex // held by the request that waits for ticking
 	metrics  *metrics
 	observer prometheus.Observer
+	audit    *audit.Recorder
+	fresh    time.Duration // for how long callers are believed what Proof asks for
 }
 
 func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics) (*server, error) {
@@ -179,6 +182,14 @@ func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics)
 		slots: make(chan struct{}, l.inFlight), observer: m.seconds.WithLabelValues(f.Name)}
 	if err := declared(f, h); err != nil {
 		return nil, err
+	}
+	if s.audit, err = audit.Open(ctx, env, recorded[f.Name] != ""); err != nil {
+		return nil, err
+	}
+	if f.Proof.asks() {
+		if s.fresh, err = FreshFor(env); err != nil {
+			return nil, err
+		}
 	}
 	if h.sealed || h.vouched || h.gate != nil {
 		if s.ring, err = Keyring(env); err != nil {
@@ -200,6 +211,8 @@ func declared(f Func, h Handler) error {
 		return errors.New("its handler handles nothing")
 	case h.open != nil && h.gate == nil:
 		return errors.New("its callers pass no gate")
+	case h.open == nil && f.Proof.asks():
+		return errors.New("it asks its callers for a proof and does not know who they are")
 	case h.timed != nil && (f.Public || f.Accepts != "" || f.Topic != ""):
 		return errors.New("it is called by a clock: it is not public and takes no events")
 	case (h.timed != nil) != (f.Every > 0):
@@ -357,6 +370,8 @@ func (s *server) run(ctx context.Context, r *http.Request, events []event.Event)
 			replies[i].err = err
 		} else if callerErr != nil {
 			replies[i].err = callerErr
+		} else if err := s.proved(caller, events[i].Data); err != nil {
+			replies[i].err = err
 		} else {
 			calls = append(calls, call{Event: events[i], caller: caller, address: s.address(&events[i])})
 			index = append(index, i)
@@ -374,6 +389,9 @@ func (s *server) run(ctx context.Context, r *http.Request, events []event.Event)
 		replies[index[j]] = rep
 	}
 	end(replies)
+	for i := range events {
+		s.record(ctx, caller, &events[i], replies[i])
+	}
 	return replies
 }
 

@@ -28,7 +28,7 @@ func callStatus(k im.Kind) int {
 	switch k {
 	case im.Invalid:
 		return http.StatusBadRequest
-	case im.Unauthenticated, im.SecondFactor:
+	case im.Unauthenticated, im.SecondFactor, im.Reauthenticate:
 		return http.StatusUnauthorized
 	case im.Denied:
 		return http.StatusForbidden

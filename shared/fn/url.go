@@ -48,8 +48,9 @@ type grouped struct {
 	patterns []string // of path.Match
 }
 
-// OpenURLs reads where functions answer.
+// OpenURLs reads where functions answer, for who calls them.
 func OpenURLs(env *proc.Env) (URLs, error) {
+	env.Uses("functions")
 	set := env.Settings()
 	u := URLs{template: set.String(settingURL)}
 	list := set.String(settingGroups)

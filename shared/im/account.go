@@ -8,14 +8,29 @@ const (
 	MailReset  = "reset"  // to choose another password
 )
 
+// What a mail tells of that has changed, for its owner to know if it was
+// somebody else.
+const (
+	MailEmailChanged    = "email-changed" // it goes to the one before
+	MailPasswordChanged = "password-changed"
+	MailFactorAdded     = "factor-added"
+	MailFactorRemoved   = "factor-removed"
+)
+
 // A Mail is one that was asked for and not sent yet.
 type Mail struct {
 	ID      int64
-	Purpose string // MailVerify or MailReset
+	Purpose string // what it is for, or tells of
 	Email   string
-	User    string // who asked; "" of one that anybody may ask for
+	User    string // who asked, or whom it tells; "" of one that anybody may ask for
 	Tries   int    // how often it was tried to send it, this time among them
 	Age     time.Duration
+}
+
+// A Revocation is what else of a user ends when their password becomes another.
+type Revocation struct {
+	Bots       bool // the tokens of their bots; and their webhooks are told nothing any more
+	Identities bool // their accounts elsewhere
 }
 
 // An Identity is an account elsewhere by which a user signs in.

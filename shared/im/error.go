@@ -22,6 +22,7 @@ const (
 	Unsupported     Kind = "unsupported"     // the encoding of the request is not known here
 	Unauthenticated Kind = "unauthenticated" // who is calling could not be told
 	SecondFactor    Kind = "second-factor"   // who is calling has to give a code of their second factor, too
+	Reauthenticate  Kind = "reauthenticate"  // who is calling has to prove again that it is them, for they did so too long ago
 	Denied          Kind = "denied"          // the caller may not do this
 	NotFound        Kind = "not-found"       // what was named does not exist, or is not for the caller to see
 	Conflict        Kind = "conflict"        // what was asked contradicts what is
@@ -41,6 +42,8 @@ type Error struct {
 	RetryAfter time.Duration // how long to wait before trying again; 0 is unsaid
 	Err        error         // for the log; may be nil
 	Dependency string        // that is to blame, such as "redis", for metrics; "" is unsaid
+	Ordinary   bool          // though it is Unavailable nothing is wrong, and nobody needs to be warned
+	MaxAge     time.Duration // with Reauthenticate: how long ago the proof may have been
 }
 
 // Errorf returns an Error with no cause beneath it.
@@ -105,6 +108,7 @@ type Problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Status int    `json:"status,omitempty"`
+	MaxAge int    `json:"max_age,omitempty"` // seconds; of a Reauthenticate
 }
 
 // ProblemOf returns what may be shown of err. The detail of an error that
@@ -112,7 +116,7 @@ type Problem struct {
 func ProblemOf(err error) Problem {
 	var e *Error
 	if errors.As(err, &e) {
-		return Problem{Kind: e.Kind, Title: title[e.Kind], Detail: e.Msg}
+		return Problem{Kind: e.Kind, Title: title[e.Kind], Detail: e.Msg, MaxAge: int(e.MaxAge.Seconds())}
 	}
 	k := KindOf(err)
 	return Problem{Kind: k, Title: title[k], Detail: "something went wrong on our side; try again"}
@@ -127,6 +131,7 @@ var title = map[Kind]string{
 	Unsupported:     "Unsupported encoding",
 	Unauthenticated: "Not signed in",
 	SecondFactor:    "A code is needed",
+	Reauthenticate:  "A new proof is needed",
 	Denied:          "Not allowed",
 	NotFound:        "Not found",
 	Conflict:        "Conflict",

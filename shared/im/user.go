@@ -2,6 +2,7 @@ package im
 
 import (
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -69,6 +70,7 @@ type Session struct {
 	Platform string
 	Created  Time
 	Seen     Time // when the device last got tokens; 0 is not known
+	Proved   Time // when the user last proved by it who they are: by signing in, or since
 }
 
 // An Erasure is of what is left of a user who was deleted where no transaction
@@ -86,6 +88,19 @@ type Caller struct {
 	Device   string
 	Platform string
 	Scope    string // what the token is good for, words of Scopes; "" is everything
+	Proved   Time   // when they last proved who they are, to a second; 0 is not known
+}
+
+// Fresh reports whether the caller has proved who they are within a time before
+// now. Reauthenticate: they have not.
+func (c Caller) Fresh(now time.Time, within time.Duration) error {
+	if c.Proved != 0 && now.Sub(c.Proved.Std()) <= within {
+		return nil
+	}
+	return &Error{
+		Kind: Reauthenticate, MaxAge: within,
+		Msg: "prove again who you are: POST /v1/sessions/current/prove with your password or a code of your second factor, or sign in again; then repeat this with the access token of the answer",
+	}
 }
 
 // The platforms of devices. A user has one socket per platform at a time,

@@ -88,7 +88,7 @@ func (c Consumer) Run(ctx context.Context, env *proc.Env) error {
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID:                     c.Group,
 		Brokers:                cl.brokers,
-		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: 3 * time.Second, DualStack: true},
+		Dialer:                 &kafkago.Dialer{ClientID: clientID, Timeout: dialTimeout, DualStack: true, SASLMechanism: cl.transport.SASL},
 		Topics:                 c.Topics,
 		HeartbeatInterval:      heartbeatInterval,
 		SessionTimeout:         sessionTimeout,
@@ -201,7 +201,7 @@ func (g *generation) consume(ctx context.Context, topic string, a kafkago.Partit
 // handle reports whether records are done. If they are not, ctx is.
 func (g *generation) handle(ctx context.Context, topic string, partition int, records []Record) bool {
 	for attempt := 0; ; attempt++ {
-		err := g.Handle(ctx, topic, partition, records)
+		err := proc.Protect(func() error { return g.Handle(ctx, topic, partition, records) })
 		if err == nil {
 			return true
 		}

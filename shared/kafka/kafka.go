@@ -34,6 +34,8 @@ const (
 	// broker half of what is left of it as the time it may wait for replicas.
 	requestTimeout = 6 * time.Second
 
+	dialTimeout = 3 * time.Second
+
 	// refreshEvery is the least time between two looks at who leads what that
 	// errors ask for.
 	refreshEvery = 500 * time.Millisecond
@@ -51,6 +53,7 @@ type cluster struct {
 }
 
 func openCluster(env *proc.Env) (*cluster, error) {
+	env.Uses("kafka")
 	set := env.Settings()
 	brokers := set.List(settingBrokers)
 	if err := set.Err(); err != nil {
@@ -61,8 +64,12 @@ func openCluster(env *proc.Env) (*cluster, error) {
 			return nil, fmt.Errorf("setting %s: %q is not host:port", settingBrokers.Name, b)
 		}
 	}
+	mechanism, err := openSASL(env)
+	if err != nil {
+		return nil, err
+	}
 	return proc.Share(env, "kafka.cluster", func() (*cluster, func() error, error) {
-		t := &kafkago.Transport{ClientID: clientID, DialTimeout: 3 * time.Second}
+		t := &kafkago.Transport{ClientID: clientID, DialTimeout: dialTimeout, SASL: mechanism}
 		c := &cluster{
 			brokers:   brokers,
 			transport: t,

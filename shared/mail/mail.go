@@ -52,6 +52,7 @@ func Open(env *proc.Env) (*Sender, error) {
 	if at == "" {
 		return nil, ErrOff
 	}
+	env.Uses(proc.Outside)
 	return New(at, from, timeout, nil)
 }
 
@@ -101,7 +102,7 @@ func New(at, from string, timeout time.Duration, config *tls.Config) (*Sender, e
 // Send sends a mail: the server has taken it when Send returns nil. Invalid: it
 // never will. Any other error is Unavailable: it may later.
 func (s *Sender) Send(ctx context.Context, m Mail) error {
-	msg := gomail.NewMsg()
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent()) // nobody need know of which version it is
 	err := errors.Join(msg.From(s.from), msg.To(m.To))
 	if err != nil {
 		return im.Wrap(im.Invalid, err, "this mail cannot be written")

@@ -38,6 +38,11 @@ func TestAMailArrives(t *testing.T) {
 				m.Header.Get("Date") == "" || m.Header.Get("Message-Id") == "" || m.Header.Get("Auto-Submitted") != "auto-generated" {
 				t.Errorf("%+v", m)
 			}
+			for _, name := range []string{"X-Mailer", "User-Agent"} {
+				if said := m.Header.Get(name); said != "" {
+					t.Errorf("it tells by which version it was sent: %s: %s", name, said)
+				}
+			}
 			if got := strings.TrimSpace(strings.ReplaceAll(m.Text, "\r\n", "\n")); got != strings.TrimSpace(text) {
 				t.Errorf("%q", got)
 			}

@@ -46,6 +46,7 @@ func Configured(env *proc.Env) bool {
 // the same reason indexes that are missing are made before the first write, not
 // now.
 func Open(_ context.Context, env *proc.Env) (*DB, error) {
+	env.Uses("mongodb")
 	set := env.Settings()
 	url, size, connect := set.String(settingURL), set.Int(settingPool, 1), set.Duration(settingConnect)
 	if err := set.Err(); err != nil {

@@ -58,9 +58,12 @@ func (db *DB) CreateBot(ctx context.Context, owner string, b im.Bot, first im.Bo
 		_, err = tx.Exec(ctx, `INSERT INTO users (id, account, name, password, bio, created, owner_id) VALUES ($1, $2, $3, '', $4, $5, $6)`,
 			b.ID, b.Account, b.Name, b.Bio, b.Created.Std(), owner)
 		if violates(err, "users_account") {
-			return im.Wrap(im.Conflict, err, "the account %q is taken", b.Account)
+			return taken(b.Account, err)
 		}
 		if err != nil {
+			return err
+		}
+		if err := free(ctx, tx, b.Account, owner); err != nil {
 			return err
 		}
 		return addToken(ctx, tx, first, hash)

@@ -188,7 +188,7 @@ func TestBotsAreForgottenByTheirOwners(t *testing.T) {
 	if due, err := db.DueErasures(ctx, 10); err != nil || len(due) != 1 || due[0].User != b.ID {
 		t.Errorf("erasures %+v, %v", due, err)
 	}
-	wants(t, db.CreateUser(ctx, im.User{ID: im.NewID(), Account: "echo", Name: "E"}, "hash"), "") // the account is free
+	wants(t, db.CreateUser(ctx, im.User{ID: im.NewID(), Account: "echo", Name: "E"}, "hash"), im.Conflict) // nobody is taken for it
 }
 
 func TestBotsOfADeletedOwnerAreOrphans(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// ForgetUser clears the row of a user, whose account is free then, ends their
+// ForgetUser clears the row of a user, whose account is nobody's then, ends their
 // sessions, deletes the tokens of these and notes that an erasure is due. It
 // returns the sessions, and false if the user was deleted already. Conflict:
 // the password is not that of the hash any more.
@@ -55,9 +55,10 @@ func (tx *Tx) forget(ctx context.Context, user string) (sessions []string, err e
 	batch.Queue(`
 		DELETE FROM mails WHERE purpose = 'reset' AND user_id IS NULL
 		AND email = (SELECT email FROM users WHERE id = $1 AND email_verified IS NOT NULL)`, user)
+	tx.hold.keep(batch, user)
 	batch.Queue(`
 		UPDATE users SET deleted = now(), account = NULL, name = '', password = '', email = NULL, email_verified = NULL, phone = NULL,
-			bio = '', avatar = '', find_by_email = DEFAULT, find_by_phone = DEFAULT, presence = 'nobody', friend_requests = 'nobody'
+			bio = '', avatar = '', avatar_checked = '', find_by_email = DEFAULT, find_by_phone = DEFAULT, presence = 'nobody', friend_requests = 'nobody'
 		WHERE id = $1`, user)
 	batch.Queue(`DELETE FROM refresh_tokens WHERE session_id = ANY ($1)`, sessions)
 	batch.Queue(`INSERT INTO erasures (user_id) VALUES ($1)`, user)

@@ -88,7 +88,7 @@ func TestUsersAreForgotten(t *testing.T) {
 	if n := count(t, db, `SELECT count(*) FROM users WHERE id = $1 AND concat(account, name, password, email, phone, bio, avatar, email_verified) = ''`, u[0]); n != 1 {
 		t.Error("the row still says something of the user")
 	}
-	wants(t, db.CreateUser(ctx, im.User{ID: im.NewID(), Account: "u-" + u[0], Name: "new"}, "hash"), "") // the account is free
+	wants(t, db.CreateUser(ctx, im.User{ID: im.NewID(), Account: "u-" + u[0], Name: "new"}, "hash"), im.Conflict) // nobody is taken for them
 }
 
 func must[T any](v T, err error) T {

@@ -38,7 +38,8 @@ func (db *DB) SetFactor(ctx context.Context, user, secret string) error {
 }
 
 // ConfirmFactor has the second factor of a user asked for from now on, if its
-// secret still is the given one, and stores the hashes of recovery codes.
+// secret still is the given one, and stores the hashes of recovery codes. The
+// owner is to be mailed.
 // Conflict: it was confirmed, or set up anew.
 func (db *DB) ConfirmFactor(ctx context.Context, user, secret string, step int64, recovery [][]byte) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
@@ -50,8 +51,10 @@ func (db *DB) ConfirmFactor(ctx context.Context, user, secret string, step int64
 		if got.RowsAffected() == 0 {
 			return im.Errorf(im.Conflict, "the second factor was confirmed already, or set up anew")
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO recovery_codes (user_id, hash) SELECT $1, unnest($2::bytea[])`, user, recovery)
-		return err
+		if _, err = tx.Exec(ctx, `INSERT INTO recovery_codes (user_id, hash) SELECT $1, unnest($2::bytea[])`, user, recovery); err != nil {
+			return err
+		}
+		return tellOwner(ctx, tx, im.MailFactorAdded, user)
 	})
 	return failed(err, "confirming the second factor of %s", user)
 }
@@ -71,8 +74,19 @@ func (db *DB) UseRecoveryCode(ctx context.Context, user string, hash []byte) (bo
 	return got.RowsAffected() == 1, failed(err, "using a recovery code of %s", user)
 }
 
-// DeleteFactor removes the second factor of a user, and the recovery codes.
+// DeleteFactor removes the second factor of a user, and the recovery codes. The
+// owner is to be mailed, if it was asked for.
 func (db *DB) DeleteFactor(ctx context.Context, user string) error {
-	_, err := db.pool.Exec(ctx, `DELETE FROM second_factors WHERE user_id = $1`, user)
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		var confirmed bool
+		err := tx.QueryRow(ctx, `DELETE FROM second_factors WHERE user_id = $1 RETURNING confirmed IS NOT NULL`, user).Scan(&confirmed)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil || !confirmed {
+			return err
+		}
+		return tellOwner(ctx, tx, im.MailFactorRemoved, user)
+	})
 	return failed(err, "removing the second factor of %s", user)
 }

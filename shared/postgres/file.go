@@ -317,7 +317,7 @@ func (db *DB) AddAvatar(ctx context.Context, key, user string) error {
 func (db *DB) SetAvatar(ctx context.Context, key, url, user string) (u im.Self, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		var err error
-		if u, err = selfOf(tx.QueryRow(ctx, `UPDATE users u SET avatar = $2 WHERE u.id = $1 AND u.deleted IS NULL RETURNING `+selfColumns, user, url)); err != nil {
+		if u, err = selfOf(tx.QueryRow(ctx, `UPDATE users u SET avatar = $2, avatar_checked = $2 WHERE u.id = $1 AND u.deleted IS NULL RETURNING `+selfColumns, user, url)); err != nil {
 			return noUser(err, "setting the avatar of %s", user)
 		}
 		if _, err := tx.Exec(ctx, `UPDATE avatars SET unused = now() WHERE owner_id = $1 AND unused IS NULL AND key <> $2`, user, key); err != nil || key == "" {

@@ -79,6 +79,9 @@ func (db *DB) CreateUserOf(ctx context.Context, u im.User, c im.Claim) error {
 		if err != nil {
 			return err
 		}
+		if err := free(ctx, tx, u.Account, ""); err != nil {
+			return err
+		}
 		return addIdentity(ctx, tx, u.ID, c)
 	})
 	return failed(err, "creating user %s", u.ID)

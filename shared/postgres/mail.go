@@ -13,7 +13,9 @@ import (
 // maxMails is how many mails wait to be sent at most.
 const maxMails = 10_000
 
-// maxAttempts is how often a mailed code may be tried.
+// maxAttempts is how often a user may try a code that was mailed to verify their
+// address. Codes to reset a password may be tried by anybody, so that they are
+// counted by who tries, and go by nobody's attempts.
 const maxAttempts = 5
 
 // Ask notes that a mail is to be sent, if it does not wait already. It looks
@@ -28,6 +30,17 @@ func (db *DB) Ask(ctx context.Context, purpose, email, user string) error {
 		err = &im.Error{Kind: im.Overloaded, Msg: "too many mails wait to be sent: try again later", RetryAfter: time.Minute}
 	}
 	return failed(err, "asking for a mail")
+}
+
+// tellOwner notes that a user is to be mailed of what has changed, if they have
+// proved an address. It does not ask how many mails wait: there is one of each
+// change at a time, and only who may change it makes one.
+func tellOwner(ctx context.Context, tx pgx.Tx, change, user string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO mails (purpose, email, user_id)
+		SELECT $1, email, id FROM users WHERE id = $2 AND deleted IS NULL AND email_verified IS NOT NULL
+		ON CONFLICT ON CONSTRAINT mails_once DO UPDATE SET created = now()`, change, user)
+	return err
 }
 
 // DueMails returns at most limit mails that are to be sent, those first that
@@ -68,23 +81,38 @@ func (db *DB) Mailed(ctx context.Context, id int64) error {
 // Addressee returns whom a mail is for, as they are now. NotFound: nobody, not
 // any more, or there is no need.
 func (db *DB) Addressee(ctx context.Context, m im.Mail) (u im.User, err error) {
-	of, args := `email = $1 AND email_verified IS NOT NULL`, []any{m.Email}
-	if m.Purpose == im.MailVerify {
-		of, args = `email = $1 AND id = $2 AND email_verified IS NULL`, append(args, m.User)
+	of, args := `email = $1 AND id = $2 AND email_verified IS NOT NULL`, []any{m.Email, m.User}
+	switch m.Purpose {
+	case im.MailReset:
+		of, args = `email = $1 AND email_verified IS NOT NULL`, []any{m.Email}
+	case im.MailVerify:
+		of = `email = $1 AND id = $2 AND email_verified IS NULL`
+	case im.MailEmailChanged:
+		of, args = `id = $1`, []any{m.User} // the address was theirs
 	}
 	err = db.pool.QueryRow(ctx, `SELECT id, account, name FROM users WHERE deleted IS NULL AND `+of, args...).Scan(&u.ID, &u.Account, &u.Name)
 	return u, noUser(err, "reading whom a mail is for")
 }
 
-// PutCode stores the hash of a code that is about to be mailed to an address
-// of a user, for a while. The code that was mailed before for the same purpose
-// is void.
-func (db *DB) PutCode(ctx context.Context, user, purpose, email string, hash []byte, life time.Duration) error {
-	_, err := db.pool.Exec(ctx, `
-		INSERT INTO email_codes (user_id, purpose, email, hash, expires) VALUES ($1, $2, $3, $4, now() + $5::interval)
-		ON CONFLICT (user_id, purpose) DO UPDATE SET email = excluded.email, hash = excluded.hash, expires = excluded.expires, attempts = 0`,
-		user, purpose, email, hash, life)
-	return failed(err, "storing a code of %s", user)
+// codeAge is for how long a code is mailed again to who asks again.
+const codeAge = 45 * time.Minute
+
+// PutCode stores a code, as its hash and encrypted, that is about to be mailed to
+// an address of a user, for a while, and returns it encrypted. If one was mailed
+// to the address for the same purpose before, and is good, it is that one, and
+// good for as long: whoever asks for another takes it from nobody.
+func (db *DB) PutCode(ctx context.Context, user, purpose, email string, hash []byte, sealed string, life time.Duration) (kept string, err error) {
+	const good = `c.email = excluded.email AND c.expires > now() AND c.created > now() - $7::interval AND (c.attempts < $8 OR c.purpose = 'reset') AND c.sealed IS NOT NULL`
+	err = db.pool.QueryRow(ctx, `
+		INSERT INTO email_codes AS c (user_id, purpose, email, hash, sealed, expires) VALUES ($1, $2, $3, $4, $5, now() + $6::interval)
+		ON CONFLICT (user_id, purpose) DO UPDATE SET email = excluded.email, expires = excluded.expires,
+			hash     = CASE WHEN `+good+` THEN c.hash ELSE excluded.hash END,
+			sealed   = CASE WHEN `+good+` THEN c.sealed ELSE excluded.sealed END,
+			created  = CASE WHEN `+good+` THEN c.created ELSE now() END,
+			attempts = CASE WHEN `+good+` THEN c.attempts ELSE 0 END
+		RETURNING sealed`,
+		user, purpose, email, hash, sealed, life, codeAge, maxAttempts).Scan(&kept)
+	return kept, failed(err, "storing a code of %s", user)
 }
 
 // SweepCodes deletes at most limit codes that have expired.
@@ -103,11 +131,11 @@ var errCode = im.Errorf(im.Denied, "the code is another, has expired, or was tri
 // reports that its hash is that of the code that was given. An attempt counts
 // whatever becomes of it, so the transaction has to be committed even if the
 // second result, which is for the client, is an error.
-func redeem(ctx context.Context, tx pgx.Tx, user, purpose, email string, is func(user string, hash []byte) bool) (err, refused error) {
+func redeem(ctx context.Context, tx pgx.Tx, user, purpose, email string, is func(hash []byte) bool) (err, refused error) {
 	var hash []byte
 	err = tx.QueryRow(ctx, `
 		UPDATE email_codes SET attempts = attempts + 1
-		WHERE user_id = $1 AND purpose = $2 AND email = $3 AND expires > now() AND attempts < $4
+		WHERE user_id = $1 AND purpose = $2 AND email = $3 AND expires > now() AND (attempts < $4 OR purpose = 'reset')
 		RETURNING hash`, user, purpose, email, maxAttempts).Scan(&hash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errCode
@@ -115,7 +143,7 @@ func redeem(ctx context.Context, tx pgx.Tx, user, purpose, email string, is func
 	if err != nil {
 		return err, nil
 	}
-	if !is(user, hash) {
+	if !is(hash) {
 		return nil, errCode
 	}
 	_, err = tx.Exec(ctx, `DELETE FROM email_codes WHERE user_id = $1 AND purpose = $2`, user, purpose)
@@ -138,7 +166,7 @@ func (db *DB) ConfirmEmail(ctx context.Context, user string, is func(user, email
 			return noUser(err, "locking user %s", user)
 		}
 		if !verified {
-			err, refused = redeem(ctx, tx, user, im.MailVerify, email, func(user string, hash []byte) bool { return is(user, email, hash) })
+			err, refused = redeem(ctx, tx, user, im.MailVerify, email, func(hash []byte) bool { return is(user, email, hash) })
 			if err != nil || refused != nil {
 				return err
 			}
@@ -160,14 +188,18 @@ func (db *DB) ConfirmEmail(ctx context.Context, user string, is func(user, email
 
 // ResetPassword puts the hash of a password in the place of whatever the user
 // has who has proved that an e-mail address is theirs, and ends all of their
-// sessions, by the code of which is reports that it was mailed. Denied: it is
-// not that code, or there is no such user.
-func (db *DB) ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string) (user string, ended []string, err error) {
+// sessions, and what else is said, by the code of which is reports that it was
+// mailed. It returns the sessions that have ended, of bots too. The owner is to
+// be mailed. Denied: it is not that code, or there is no such user. An error of
+// fit, which is called with the user once the code is right, is returned, and
+// the code stays good.
+func (db *DB) ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, fit func(im.User) error, passwordHash string, also im.Revocation) (u im.User, ended []im.Session, err error) {
 	var refused error
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// The lock keeps those waiting who sign in with the old password.
 		err := tx.QueryRow(ctx, `
-			SELECT id FROM users WHERE email = $1 AND email_verified IS NOT NULL AND deleted IS NULL FOR NO KEY UPDATE`, email).Scan(&user)
+			SELECT id, account, name FROM users WHERE email = $1 AND email_verified IS NOT NULL AND deleted IS NULL FOR NO KEY UPDATE`, email).
+			Scan(&u.ID, &u.Account, &u.Name)
 		if errors.Is(err, pgx.ErrNoRows) {
 			refused = errCode
 			return nil
@@ -175,20 +207,25 @@ func (db *DB) ResetPassword(ctx context.Context, email string, is func(user stri
 		if err != nil {
 			return err
 		}
-		if err, refused = redeem(ctx, tx, user, im.MailReset, email, is); err != nil || refused != nil {
+		if err, refused = redeem(ctx, tx, u.ID, im.MailReset, email, func(hash []byte) bool { return is(u.ID, hash) }); err != nil || refused != nil {
 			return err
 		}
-		if _, err = tx.Exec(ctx, `UPDATE users SET password = $2 WHERE id = $1`, user, passwordHash); err != nil {
+		if err := fit(u); err != nil {
 			return err
 		}
-		ended, err = endSessions(ctx, tx, `user_id = $1`, user)
-		return err
+		if _, err = tx.Exec(ctx, `UPDATE users SET password = $2 WHERE id = $1`, u.ID, passwordHash); err != nil {
+			return err
+		}
+		if ended, err = endAll(ctx, tx, u.ID, also); err != nil {
+			return err
+		}
+		return tellOwner(ctx, tx, im.MailPasswordChanged, u.ID)
 	})
 	if err = failed(err, "resetting a password"); err == nil {
 		err = refused
 	}
 	if err != nil {
-		return "", nil, err
+		return im.User{}, nil, err
 	}
-	return user, ended, nil
+	return u, ended, nil
 }

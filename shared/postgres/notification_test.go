@@ -93,7 +93,8 @@ func TestNoSubscriptionOutlivesItsSession(t *testing.T) {
 			return second(db.CreateSession(t.Context(), s, "hash", token(s.ID), later(), 9))
 		},
 		"the password is changed": func(user, _ string) error {
-			return second(db.ChangePassword(t.Context(), user, "hash", "new", ""))
+			s := im.Session{ID: im.NewID(), User: user, Device: "phone", Platform: "web", Created: im.Now()}
+			return second(db.ChangePassword(t.Context(), s, "hash", "new", token(s.ID), later(), im.Revocation{}))
 		},
 		"a refresh token was stolen": func(user, _ string) error {
 			if _, err := db.RotateRefresh(t.Context(), token(user+"phone"), token(user+"2"), later(), 0); err != nil {

@@ -18,6 +18,7 @@ type Tx struct {
 	tx      pgx.Tx
 	notices []im.Notice
 	stale   []im.Stale
+	hold    hold // of accounts of deleted users
 }
 
 // Notify has notices published if, and once, the transaction is committed.
@@ -46,7 +47,7 @@ func (db *DB) Change(ctx context.Context,
 		return nil, nil, im.Wrap(im.Unavailable, ctx.Err(), "too many changes at once: try again")
 	}
 	err = pgx.BeginFunc(ctx, db.pool, func(pgtx pgx.Tx) error {
-		tx := &Tx{tx: pgtx}
+		tx := &Tx{tx: pgtx, hold: db.hold}
 		if err := f(ctx, tx); err != nil {
 			return err
 		}

@@ -140,7 +140,8 @@ func TestQueriesReadIndexes(t *testing.T) {
 				if _, err := db.Addressee(ctx, due[0]); err != nil && !errors.Is(err, im.NotFound) { // erased
 					return err
 				}
-				return errors.Join(db.Mailed(ctx, due[0].ID), db.PutCode(ctx, user, "reset", user+"@b.c", []byte{1}, time.Hour), db.SweepCodes(ctx, 100))
+				_, err = db.PutCode(ctx, user, "reset", user+"@b.c", []byte{1}, "s", time.Hour)
+				return errors.Join(err, db.Mailed(ctx, due[0].ID), db.SweepCodes(ctx, 100))
 			},
 			"Nearest": func() error { return second(db.Nearest(ctx, m.Conversation, im.Place{}, now, true, 20)) },
 			"ArchiveChanges": func() error {
@@ -192,7 +193,12 @@ func TestQueriesReadIndexes(t *testing.T) {
 				s := im.Session{ID: im.NewID(), User: user, Device: "d", Platform: "web", Created: now}
 				return second(db.CreateSession(ctx, s, "", token(s.ID), later(), 2))
 			},
-			"ChangePassword": func() error { return second(db.ChangePassword(ctx, users[1], "", "", "")) },
+			"ChangePassword": func() error {
+				s := im.Session{ID: im.NewID(), User: users[1], Device: "d", Platform: "web", Created: now}
+				return second(db.ChangePassword(ctx, s, "", "", token(s.ID), later(), im.Revocation{Bots: true, Identities: true}))
+			},
+			"ProveSession":    func() error { return second(db.ProveSession(ctx, user, "sess000000008000")) },
+			"HasSubscription": func() error { return second(db.HasSubscription(ctx, im.PushSubscription{Session: user, User: user})) },
 			"RotateRefresh": func() error {
 				return second(db.RotateRefresh(ctx, token(fmt.Sprintf("sess%012d", 8000+10*i)), token(fmt.Sprint("next", i)), later(), time.Minute))
 			},

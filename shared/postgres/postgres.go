@@ -33,12 +33,17 @@ type DB struct {
 	pool    *pgxpool.Pool
 	changes chan struct{} // of Change: as many at a time as it has room
 	listed  remembered    // direct conversations that their users' searches know
+	hold    hold          // of accounts of deleted users
 }
 
 // Open returns the process's pool on the database at POSTGRES_URL. Nothing is
 // connected yet: a database that is down fails the calls, not the start.
 func Open(_ context.Context, env *proc.Env) (*DB, error) {
 	config, err := settings(env)
+	if err != nil {
+		return nil, err
+	}
+	hold, err := holdOf(env)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +57,12 @@ func Open(_ context.Context, env *proc.Env) (*DB, error) {
 			pool.Close()
 			return nil, nil, err
 		}
-		return &DB{pool: pool, changes: make(chan struct{}, max(1, config.MaxConns/2))}, func() error { pool.Close(); return nil }, nil
+		return &DB{pool: pool, changes: make(chan struct{}, max(1, config.MaxConns/2)), hold: hold}, func() error { pool.Close(); return nil }, nil
 	})
 }
 
 func settings(env *proc.Env) (*pgxpool.Config, error) {
+	env.Uses("postgres")
 	set := env.Settings()
 	url, size := set.String(settingURL), set.Int(settingPool, 1)
 	statement, connect := set.Duration(settingTimeout), set.Duration(settingConnect)

@@ -3,8 +3,9 @@ package postgres
 import "github.com/tidings-im/tidings/shared/im"
 
 // profileColumns are what a profile is made of, of a row u of users, in the
-// order of profileTargets.
-const profileColumns = `u.id, coalesce(u.account, ''), u.name, u.avatar, u.bio, u.owner_id IS NOT NULL AND u.deleted IS NULL, u.deleted IS NOT NULL`
+// order of profileTargets. An avatar of which nobody has seen whose site it is on
+// is not shown: it may tell others who looks at it.
+const profileColumns = `u.id, coalesce(u.account, ''), u.name, CASE WHEN u.avatar = u.avatar_checked THEN u.avatar ELSE '' END, u.bio, u.owner_id IS NOT NULL AND u.deleted IS NULL, u.deleted IS NOT NULL`
 
 // profileTargets returns where profileColumns are scanned to.
 func profileTargets(p *im.Profile) []any {

@@ -42,16 +42,20 @@ func (db *DB) CreateSession(ctx context.Context, s im.Session, passwordHash stri
 			return err
 		}
 		ended = append(ended, more...)
-		batch := &pgx.Batch{}
-		batch.Queue(`INSERT INTO sessions (id, user_id, device, platform, created, seen) VALUES ($1, $2, $3, $4, $5, $5)`,
-			s.ID, s.User, s.Device, s.Platform, s.Created.Std())
-		batch.Queue(`INSERT INTO refresh_tokens (hash, session_id, expires) VALUES ($1, $2, $3)`, refreshHash, s.ID, expires)
-		return tx.SendBatch(ctx, batch).Close()
+		return addSession(ctx, tx, s, refreshHash, expires)
 	})
 	if err != nil {
 		return nil, failed(err, "creating a session of %s", s.User)
 	}
 	return ended, nil
+}
+
+func addSession(ctx context.Context, tx pgx.Tx, s im.Session, refreshHash []byte, expires time.Time) error {
+	batch := &pgx.Batch{}
+	batch.Queue(`INSERT INTO sessions (id, user_id, device, platform, created, seen) VALUES ($1, $2, $3, $4, $5, $5)`,
+		s.ID, s.User, s.Device, s.Platform, s.Created.Std())
+	batch.Queue(`INSERT INTO refresh_tokens (hash, session_id, expires) VALUES ($1, $2, $3)`, refreshHash, s.ID, expires)
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 // endSessions ends those sessions that a condition is true of and that have not
@@ -89,14 +93,14 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 	var s im.Session
 	var refused error
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		var created time.Time
+		var created, proved time.Time
 		var hasEnded bool
 		err := tx.QueryRow(ctx, `
-			SELECT id, user_id, device, platform, created, ended IS NOT NULL FROM sessions
+			SELECT id, user_id, device, platform, created, coalesce(proved, created), ended IS NOT NULL FROM sessions
 			WHERE id = (SELECT session_id FROM refresh_tokens WHERE hash = $1)
 			FOR NO KEY UPDATE`, oldHash).
-			Scan(&s.ID, &s.User, &s.Device, &s.Platform, &created, &hasEnded)
-		s.Created = im.TimeOf(created)
+			Scan(&s.ID, &s.User, &s.Device, &s.Platform, &created, &proved, &hasEnded)
+		s.Created, s.Proved = im.TimeOf(created), im.TimeOf(proved)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			refused = im.Wrap(im.Unauthenticated, err, "the refresh token is not known: sign in again")
@@ -152,15 +156,29 @@ func (db *DB) RotateRefresh(ctx context.Context, oldHash, newHash []byte, expire
 	return s, nil
 }
 
-// SessionCreated returns when a session of a user began. NotFound: they have
-// none of this id that has not ended.
-func (db *DB) SessionCreated(ctx context.Context, user, session string) (im.Time, error) {
-	var created time.Time
-	err := db.pool.QueryRow(ctx, `SELECT created FROM sessions WHERE id = $2 AND user_id = $1 AND ended IS NULL`, user, session).Scan(&created)
+// RefreshSession returns the session of the refresh token of a hash, whether it is
+// good or not; "" if the token is not known.
+func (db *DB) RefreshSession(ctx context.Context, hash []byte) (session string, err error) {
+	err = db.pool.QueryRow(ctx, `SELECT session_id FROM refresh_tokens WHERE hash = $1`, hash).Scan(&session)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, im.Wrap(im.NotFound, err, "there is no such session")
+		return "", nil
 	}
-	return im.TimeOf(created), failed(err, "reading a session of %s", user)
+	return session, failed(err, "reading whose refresh token it is")
+}
+
+// ProveSession notes that a user has proved by a session who they are, and
+// returns it. NotFound: they have none of this id that has not ended.
+func (db *DB) ProveSession(ctx context.Context, user, session string) (im.Session, error) {
+	s := im.Session{ID: session, User: user}
+	var created, proved time.Time
+	err := db.pool.QueryRow(ctx, `
+		UPDATE sessions SET proved = now() WHERE id = $2 AND user_id = $1 AND ended IS NULL
+		RETURNING device, platform, created, proved`, user, session).Scan(&s.Device, &s.Platform, &created, &proved)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return im.Session{}, im.Wrap(im.NotFound, err, "there is no such session")
+	}
+	s.Created, s.Proved = im.TimeOf(created), im.TimeOf(proved)
+	return s, failed(err, "renewing the proof of a session of %s", user)
 }
 
 // Sessions returns at most limit sessions of a user that have not ended, those

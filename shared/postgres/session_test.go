@@ -41,6 +41,7 @@ func TestSessions(t *testing.T) {
 		s := im.Session{ID: im.NewID(), User: user, Device: device, Platform: "web", Created: im.Now()}
 		_, err := db.CreateSession(ctx, s, "hash", token(name), expires, 100)
 		wants(t, err, "")
+		s.Proved = s.Created // by signing in
 		return s
 	}
 	rotate := func(from, to string, grace time.Duration) (im.Session, error) {
@@ -60,6 +61,21 @@ func TestSessions(t *testing.T) {
 				t.Fatalf("rotation %d = %v, %v; want %v", i, got, err, s)
 			}
 		}
+	})
+	t.Run("what was proved by a session stays known", func(t *testing.T) {
+		s := open(t, "p", "p1", later)
+		got, err := db.ProveSession(ctx, user, s.ID)
+		if err != nil || got.Proved <= s.Created || got.Created != s.Created || got.Device != "p" || got.Platform != "web" {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if next, err := rotate("p1", "p2", 0); err != nil || next != got {
+			t.Errorf("%+v, %v; want %+v", next, err, got)
+		}
+		_, err = db.ProveSession(ctx, "bbbbbbbbbbbbbbbb", s.ID)
+		wants(t, err, im.NotFound)
+		wants(t, db.EndSession(ctx, user, s.ID), "")
+		_, err = db.ProveSession(ctx, user, s.ID)
+		wants(t, err, im.NotFound)
 	})
 	t.Run("a token that was used before ends its session", func(t *testing.T) {
 		s := open(t, "b", "b1", later)

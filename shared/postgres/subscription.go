@@ -44,6 +44,16 @@ func (db *DB) PutSubscription(ctx context.Context, s im.PushSubscription, most i
 	return failed(err, "subscribing session %s", s.Session)
 }
 
+// HasSubscription reports whether a subscription is that of its session, as it
+// is in every respect.
+func (db *DB) HasSubscription(ctx context.Context, s im.PushSubscription) (had bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM push_subscriptions
+			WHERE session_id = $1 AND user_id = $2 AND endpoint = $3 AND p256dh = $4 AND auth = $5 AND show_text = $6)`,
+		s.Session, s.User, s.Endpoint, s.P256dh, s.Auth, s.ShowText).Scan(&had)
+	return had, failed(err, "reading the subscription of session %s", s.Session)
+}
+
 // RemoveSubscription removes the subscription of a session, if it is still of
 // this endpoint, or whichever it is if that is "".
 func (db *DB) RemoveSubscription(ctx context.Context, session, endpoint string) error {

@@ -10,13 +10,20 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// CreateUser adds a user. Conflict means that the account is taken.
+// CreateUser adds a user. Conflict means that the account is taken, or was that
+// of somebody who was deleted a while ago.
 func (db *DB) CreateUser(ctx context.Context, u im.User, passwordHash string) error {
-	_, err := db.pool.Exec(ctx,
-		`INSERT INTO users (id, account, name, password) VALUES ($1, $2, $3, $4)`,
-		u.ID, u.Account, u.Name, passwordHash)
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx,
+			`INSERT INTO users (id, account, name, password) VALUES ($1, $2, $3, $4)`,
+			u.ID, u.Account, u.Name, passwordHash)
+		if err != nil {
+			return err
+		}
+		return free(ctx, tx, u.Account, "")
+	})
 	if violates(err, "users_account") {
-		return im.Wrap(im.Conflict, err, "the account %q is taken", u.Account)
+		return taken(u.Account, err)
 	}
 	return failed(err, "creating user %s", u.ID)
 }
@@ -68,10 +75,16 @@ func (db *DB) Self(ctx context.Context, user string) (im.Self, error) {
 
 // UpdateUser changes a user and returns them. What is changed is checked
 // already. Another e-mail address voids the codes that were mailed to the one
-// before. NotFound: there is no such user, or not any more.
+// before, which is mailed that there is another if it was proved. NotFound: there is no such user, or not any more.
 func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.Self, error) {
 	u, err := selfOf(db.pool.QueryRow(ctx, `
 		WITH void AS (DELETE FROM email_codes WHERE user_id = $1 AND email <> $5::text),
+		told AS (
+			INSERT INTO mails (purpose, email, user_id)
+			SELECT $11, email, id FROM users
+			WHERE id = $1 AND deleted IS NULL AND email_verified IS NOT NULL AND email IS DISTINCT FROM coalesce($5, email)
+			ON CONFLICT ON CONSTRAINT mails_once DO UPDATE SET created = now()
+		),
 		freed AS (
 			UPDATE avatars SET unused = now() WHERE owner_id = $1 AND unused IS NULL AND right($4::text, length(key)) <> key
 		)
@@ -79,6 +92,7 @@ func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.
 			name            = coalesce($2, name),
 			bio             = coalesce($3, bio),
 			avatar          = coalesce($4, avatar),
+			avatar_checked  = coalesce($4, avatar_checked),
 			email           = CASE WHEN $5::text IS NULL THEN email ELSE nullif($5, '') END,
 			email_since     = CASE WHEN $5::text IS NULL OR $5 = email THEN email_since ELSE now() END,
 			email_verified  = CASE WHEN $5::text IS NULL OR $5 = email THEN email_verified END,
@@ -90,7 +104,7 @@ func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.
 			friend_requests = coalesce($10, friend_requests)
 		WHERE u.id = $1 AND u.deleted IS NULL
 		RETURNING `+selfColumns,
-		user, c.Name, c.Bio, c.Avatar, c.Email, c.Phone, c.FindByEmail, c.FindByPhone, c.Presence, c.FriendRequests))
+		user, c.Name, c.Bio, c.Avatar, c.Email, c.Phone, c.FindByEmail, c.FindByPhone, c.Presence, c.FriendRequests, im.MailEmailChanged))
 	return u, noUser(err, "changing user %s", user)
 }
 
@@ -144,24 +158,63 @@ func (db *DB) find(ctx context.Context, query string, args ...any) ([]im.Profile
 	return found, failed(err, "searching users")
 }
 
-// ChangePassword puts the hash of a password in the place of another, and ends
-// all sessions of the user but the one to keep; it returns those. Conflict: the
-// password is another one by now.
-func (db *DB) ChangePassword(ctx context.Context, user, oldHash, newHash, keep string) (ended []string, err error) {
+// ChangePassword puts the hash of a password in the place of another, ends all
+// sessions of the user, and begins one of the device that has changed it, with
+// its first refresh token. It ends what else is said and returns the sessions
+// that have ended, of bots too. The owner is to be mailed. Conflict: the password
+// is another one by now.
+func (db *DB) ChangePassword(ctx context.Context, s im.Session, oldHash, newHash string, refreshHash []byte, expires time.Time, also im.Revocation) (ended []im.Session, err error) {
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// The lock keeps those waiting who sign in with the old password.
-		got, err := tx.Exec(ctx, `UPDATE users SET password = $3 WHERE id = $1 AND password = $2 AND deleted IS NULL`, user, oldHash, newHash)
+		got, err := tx.Exec(ctx, `UPDATE users SET password = $3 WHERE id = $1 AND password = $2 AND deleted IS NULL`, s.User, oldHash, newHash)
 		if err != nil {
 			return err
 		}
 		if got.RowsAffected() == 0 {
 			return im.Errorf(im.Conflict, "the password was changed meanwhile")
 		}
-		ended, err = endSessions(ctx, tx, `user_id = $1 AND id <> $2`, user, keep)
-		return err
+		if ended, err = endAll(ctx, tx, s.User, also); err != nil {
+			return err
+		}
+		if err := tellOwner(ctx, tx, im.MailPasswordChanged, s.User); err != nil {
+			return err
+		}
+		return addSession(ctx, tx, s, refreshHash, expires)
 	})
 	if err != nil {
-		return nil, failed(err, "changing the password of %s", user)
+		return nil, failed(err, "changing the password of %s", s.User)
 	}
 	return ended, nil
+}
+
+// endAll ends all sessions of a user, and what else is said, and returns those
+// that have ended, of bots too.
+func endAll(ctx context.Context, tx pgx.Tx, user string, also im.Revocation) ([]im.Session, error) {
+	of := `user_id = $1`
+	if also.Bots {
+		of = `(user_id = $1 OR user_id IN (SELECT id FROM users WHERE owner_id = $1))`
+	}
+	rows, err := tx.Query(ctx, `UPDATE sessions SET ended = now() WHERE ended IS NULL AND `+of+` RETURNING id, user_id`, user)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s im.Session, err error) {
+		return s, row.Scan(&s.ID, &s.User)
+	})
+	if err != nil {
+		return nil, err
+	}
+	batch := &pgx.Batch{}
+	if also.Bots {
+		batch.Queue(`
+			WITH off AS (
+				UPDATE webhooks SET disabled = now(), reason = $2, told = true, due = NULL, taken = NULL, run = run + 1
+				WHERE disabled IS NULL AND bot_id IN (SELECT id FROM users WHERE owner_id = $1)
+				RETURNING id
+			) DELETE FROM webhook_deliveries WHERE webhook_id IN (SELECT id FROM off)`, user, im.WebhookOff)
+	}
+	if also.Identities {
+		batch.Queue(`DELETE FROM identities WHERE user_id = $1`, user)
+	}
+	return ended, tx.SendBatch(ctx, batch).Close()
 }

@@ -196,6 +196,48 @@ func TestP6UsersAreFoundByWhatTheyAllow(t *testing.T) {
 	})
 }
 
+func idsOf(sessions []im.Session) (ids []string) {
+	for _, s := range sessions {
+		ids = append(ids, s.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// What somebody leaves behind who had stolen a password, or an access token.
+func TestWhatIsRevokedWithAPasswordIsRevoked(t *testing.T) {
+	db := fresh(t)
+	ctx := t.Context()
+	for _, also := range []im.Revocation{{}, {Bots: true, Identities: true}} {
+		u := people(t, db, 2)
+		var bots, tokens []string
+		for _, owner := range u {
+			b := im.Bot{ID: im.NewID(), Account: "bot" + owner, Name: "b", Created: im.Now()}
+			k := im.BotToken{ID: im.NewID(), Bot: b.ID, Name: "t", Scopes: im.Scopes, Created: im.Now()}
+			wants(t, db.CreateBot(ctx, owner, b, k, token(k.ID), 9), "")
+			w := im.Webhook{ID: im.NewID(), Bot: b.ID, URL: "https://example.org", Enabled: true, Created: im.Now()}
+			wants(t, db.CreateWebhook(ctx, owner, w, "secret", 9), "")
+			wants(t, db.AddIdentity(ctx, owner, "", im.Claim{Provider: "p", Issuer: "i", Subject: owner}), "")
+			bots, tokens = append(bots, b.ID), append(tokens, k.ID)
+		}
+		s := im.Session{ID: im.NewID(), User: u[0], Device: "a", Platform: "web", Created: im.Now()}
+		ended, err := db.ChangePassword(ctx, s, "hash", "new", token(s.ID), later(), also)
+		wants(t, err, "")
+		if got := slices.Contains(ended, im.Session{ID: tokens[0], User: bots[0]}); got != also.Bots {
+			t.Errorf("%+v: ended %v", also, ended)
+		}
+		for i, owner := range u {
+			left := i > 0 || !also.Bots
+			_, _, err := db.BotByToken(ctx, token(tokens[i]))
+			hooks, hookErr := db.Webhooks(ctx, owner, bots[i])
+			identities, idErr := db.Identities(ctx, owner)
+			if (err == nil) != left || hookErr != nil || len(hooks) != 1 || hooks[0].Enabled != left || idErr != nil || (len(identities) == 1) != left {
+				t.Errorf("%+v, user %d: token %v, webhooks %+v, identities %v", also, i, err, hooks, identities)
+			}
+		}
+	}
+}
+
 func TestPasswordsChange(t *testing.T) {
 	db := fresh(t)
 	ctx := t.Context()
@@ -204,16 +246,20 @@ func TestPasswordsChange(t *testing.T) {
 	other := signIn(t, db, u[1], "a")
 	wants(t, db.EndSession(ctx, u[0], c), "")
 
-	_, err := db.ChangePassword(ctx, u[0], "another hash", "new", a)
+	next := im.Session{ID: im.NewID(), User: u[0], Device: "a", Platform: "web", Created: im.Now()}
+	_, err := db.ChangePassword(ctx, next, "another hash", "new", token("next"), later(), im.Revocation{})
 	wants(t, err, im.Conflict)
-	ended, err := db.ChangePassword(ctx, u[0], "hash", "new", a)
-	if err != nil || !slices.Equal(ended, []string{b}) {
-		t.Errorf("ended %v, %v; want %s", ended, err, b)
+	ended, err := db.ChangePassword(ctx, next, "hash", "new", token("next"), later(), im.Revocation{})
+	if want := []string{a, b}; err != nil || !slices.Equal(idsOf(ended), sorted(want...)) {
+		t.Errorf("ended %v, %v; want %s", ended, err, want)
+	}
+	if s, err := db.RotateRefresh(ctx, token("next"), token("next2"), later(), 0); err != nil || s.ID != next.ID || s.Proved != next.Created {
+		t.Errorf("the refresh token is of %+v, %v", s, err)
 	}
 	if _, hash, err := db.Password(ctx, u[0]); err != nil || hash != "new" {
 		t.Errorf("the hash is %q, %v", hash, err)
 	}
-	for user, want := range map[string]string{u[0]: a, u[1]: other} {
+	for user, want := range map[string]string{u[0]: next.ID, u[1]: other} {
 		if got, err := db.Sessions(ctx, user, 9); err != nil || len(got) != 1 || got[0].ID != want {
 			t.Errorf("sessions of %s: %v, %v", user, got, err)
 		}

@@ -40,6 +40,8 @@ type Env struct {
 	mu      sync.Mutex
 	shared  map[string]any
 	closers []func() error
+
+	record record
 }
 
 // NewEnv returns an Env that reads its settings with getenv, has a registry of

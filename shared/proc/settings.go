@@ -42,6 +42,7 @@ const secretsDir = "/var/openfaas/secrets"
 
 // String returns the value of k.
 func (s *Settings) String(k Setting) string {
+	s.env.reads(k)
 	v := s.env.getenv(k.Name)
 	file := s.env.getenv(k.Name + "_FILE")
 	if v == "" && file == "" && k.Secret {

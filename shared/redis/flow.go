@@ -17,17 +17,17 @@ type Flows struct{ client *Client }
 // NewFlows returns them.
 func (c *Client) NewFlows() Flows { return Flows{c} }
 
-func flowKey(state string) string { return "oauth:{" + state + "}" }
+func flowKey(name string) string { return "oauth:{" + name + "}" }
 
-// PutFlow keeps what is known of a flow for a while. A state names one flow.
-func (f Flows) PutFlow(ctx context.Context, state string, data []byte, ttl time.Duration) error {
-	return unavailable("keeping a flow", f.client.rdb.Set(ctx, flowKey(state), data, ttl).Err())
+// PutFlow keeps what is known of a flow for a while. A name is of one flow.
+func (f Flows) PutFlow(ctx context.Context, name string, data []byte, ttl time.Duration) error {
+	return unavailable("keeping a flow", f.client.rdb.Set(ctx, flowKey(name), data, ttl).Err())
 }
 
 // TakeFlow returns what is known of a flow, once. NotFound: it was taken, was
 // never begun, or has expired.
-func (f Flows) TakeFlow(ctx context.Context, state string) ([]byte, error) {
-	data, err := f.client.rdb.GetDel(ctx, flowKey(state)).Bytes()
+func (f Flows) TakeFlow(ctx context.Context, name string) ([]byte, error) {
+	data, err := f.client.rdb.GetDel(ctx, flowKey(name)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, im.Wrap(im.NotFound, err, "there is no such flow")
 	}

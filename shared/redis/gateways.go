@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // gatewaysTTL is how long a process believes what it read of the registry.
@@ -42,8 +44,9 @@ type gateway struct {
 	read time.Time
 }
 
-// NewGateways returns a view of the registry.
-func (c *Client) NewGateways() *Gateways {
+// NewGateways returns a view of the registry, for who posts to gateways.
+func (c *Client) NewGateways(env *proc.Env) *Gateways {
+	env.Uses("gateway")
 	return &Gateways{client: c, now: time.Now, known: make(map[string]gateway)}
 }
 

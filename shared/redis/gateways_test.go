@@ -12,7 +12,7 @@ import (
 func TestGateways(t *testing.T) {
 	eachServer(t, func(t *testing.T, url string) {
 		c := open(t, url)
-		g := c.NewGateways()
+		g := c.NewGateways(env(t, url))
 		now := time.Now()
 		g.now = func() time.Time { return now }
 		check := func(when string, want map[string]string) {
@@ -54,7 +54,7 @@ func TestAGatewayThatDoesNotRegisterAgainIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		imtest.Eventually(t, "its lease ends", func() error {
-			got, err := c.NewGateways().URLs(t.Context(), []string{"a"})
+			got, err := c.NewGateways(env(t, url)).URLs(t.Context(), []string{"a"})
 			if err == nil && len(got) > 0 {
 				err = errors.New("it is there")
 			}

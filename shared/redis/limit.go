@@ -9,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
-var settingSignIns = proc.Setting{Name: "SIGN_INS_PER_MINUTE", Default: "10", Doc: "most attempts per minute of one address to sign in, and again to register, to ask for a password to be reset, to reset it and to sign in by an account elsewhere; of all addresses to sign in to one account, ten times that"}
+var settingSignIns = proc.Setting{Name: "SIGN_INS_PER_MINUTE", Default: "10", Doc: "most attempts per minute of one address to sign in, and again to register, to ask for a password to be reset, to reset it and to sign in by an account elsewhere; of an IPv6 address a /64 counts as one, a /56 as two and a /48 as three; all strangers together may try to sign in to one account ten times as often, and each device that was signed in before as often as one address"}
 
 // SignIns limits how often it is tried to sign in and to register (GCRA, by
 // redis_rate). It fails closed: without Redis nobody does.
@@ -18,8 +18,9 @@ type SignIns struct {
 	perMinute int
 }
 
-// perAccount is how many addresses' attempts an account takes: so many that
-// nobody keeps its owner out from one address, and too few to guess a password.
+// perAccount is how many addresses' attempts an account takes of strangers: so
+// many that nobody keeps its owner out from one address, and too few to guess a
+// password.
 const perAccount = 10
 
 // NewSignIns returns the limiter of sign-ins.
@@ -29,24 +30,52 @@ func (c *Client) NewSignIns(env *proc.Env) (*SignIns, error) {
 	return &SignIns{redis_rate.NewLimiter(c.rdb), perMinute}, set.Err()
 }
 
-// AllowSignIn counts an attempt to sign in to an account from an address. The
-// error is Overloaded, and says when to try again, if either has had too many.
-// All whose address is not known, "", count as one.
+// AllowSignIn counts an attempt of a stranger at an address to sign in to an
+// account. The error is Overloaded, and says when to try again, if either has
+// had too many. All whose address is not known, "", count as one.
 func (s *SignIns) AllowSignIn(ctx context.Context, account, address string) error {
 	// The address first: one that has had too many counts against no account.
-	if err := s.allow(ctx, "sign-in:address:{"+address+"}", s.perMinute); err != nil {
+	if err := s.AllowFrom(ctx, "sign-in", address); err != nil {
 		return err
 	}
 	return s.allow(ctx, "sign-in:account:{"+account+"}", perAccount*s.perMinute)
 }
 
-// AllowRegistration counts an attempt to register from an address, likewise.
-func (s *SignIns) AllowRegistration(ctx context.Context, address string) error {
-	return s.allow(ctx, "register:address:{"+address+"}", s.perMinute)
+// AllowKnown counts an attempt of somebody who was let in to an account, in a lane
+// of their own, which nobody else can fill. All lanes of an account have an end,
+// too, which only those who are let in come to: each time gives another lane.
+func (s *SignIns) AllowKnown(ctx context.Context, account, lane string) error {
+	if err := s.allow(ctx, "sign-in:known:{"+account+"}:"+lane, s.perMinute); err != nil {
+		return err
+	}
+	return s.allow(ctx, "sign-in:known:{"+account+"}", perAccount*s.perMinute)
 }
 
+// AllowDevice is AllowKnown of a device at an address. What strangers try there
+// does not count; what devices do that are known, as often as ten strangers may,
+// so that nobody makes accounts to try without end.
+func (s *SignIns) AllowDevice(ctx context.Context, account, lane, address string) error {
+	if err := s.AllowKnown(ctx, account, lane); err != nil {
+		return err
+	}
+	return countFrom(ctx, s.limiter, "sign-in:known", address, redis_rate.PerMinute(perAccount*s.perMinute), tooMany)
+}
+
+// AllowRegistration counts an attempt to register from an address.
+func (s *SignIns) AllowRegistration(ctx context.Context, address string) error {
+	return s.AllowFrom(ctx, "register", address)
+}
+
+// AllowFrom counts an attempt of one address at something that anybody may
+// do, as often as to sign in.
+func (s *SignIns) AllowFrom(ctx context.Context, what, address string) error {
+	return countFrom(ctx, s.limiter, what, address, redis_rate.PerMinute(s.perMinute), tooMany)
+}
+
+const tooMany = "too many attempts: wait and try again"
+
 func (s *SignIns) allow(ctx context.Context, key string, perMinute int) error {
-	return count(ctx, s.limiter, key, redis_rate.PerMinute(perMinute), 1, "too many attempts: wait and try again")
+	return count(ctx, s.limiter, key, redis_rate.PerMinute(perMinute), 1, tooMany)
 }
 
 // A Limited is something that a user may do only so often.
@@ -110,9 +139,9 @@ var (
 	// BotLogins is per network address.
 	BotLogins = Limited{
 		name:    "bot-login",
-		setting: proc.Setting{Name: "BOT_LOGINS_PER_MINUTE", Default: "60", Doc: "how often per minute bots of one address may sign in; each needs to four times an hour"},
+		setting: proc.Setting{Name: "BOT_LOGINS_PER_MINUTE", Default: "60", Doc: "how often per minute bots of one address may sign in, of an IPv6 address those of a /64, twice as often those of a /56 and three times those of a /48; each needs to four times an hour"},
 		per:     redis_rate.PerMinute,
-		says:    "too many attempts: wait and try again",
+		says:    tooMany,
 	}
 )
 
@@ -150,6 +179,30 @@ func (l *Limit) AllowN(ctx context.Context, user string, n int) error {
 		return im.Errorf(im.TooLarge, "%s (%d at once are the most)", l.of.says, l.limit.Burst)
 	}
 	return count(ctx, l.limiter, l.of.name+":{"+user+"}", l.limit, n, l.of.says)
+}
+
+// AllowIn is Allow of what a user does in a lane, which has a limit of its own;
+// "" is that of all who have none.
+func (l *Limit) AllowIn(ctx context.Context, user, lane string) error {
+	return count(ctx, l.limiter, l.of.name+":{"+user+"}"+lane, l.limit, 1, l.of.says)
+}
+
+// AllowFrom is Allow of an address, which is counted by its networks.
+func (l *Limit) AllowFrom(ctx context.Context, address string) error {
+	return countFrom(ctx, l.limiter, l.of.name, address, l.limit, l.of.says)
+}
+
+// countFrom counts something of an address by each network that it is of. The
+// smallest comes first: one that has had too many counts against no larger one.
+func countFrom(ctx context.Context, limiter *redis_rate.Limiter, what, address string, limit redis_rate.Limit, says string) error {
+	for _, n := range im.NetworksOf(address) {
+		of := limit
+		of.Rate, of.Burst = n.Share*limit.Rate, n.Share*limit.Burst
+		if err := count(ctx, limiter, what+":address:{"+n.Name+"}", of, 1, says); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count counts n more of key, and refuses them in the words of says if they

@@ -79,6 +79,86 @@ func TestSignInsAreLimitedByAccountAndByAddress(t *testing.T) {
 	})
 }
 
+// One customer has a /64, a /56 or a /48 of IPv6, and no more attempts than a few
+// addresses have.
+func TestP7AnAddressOfIPv6IsCountedByAllThatItsOwnerMayHave(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s := signIns(t, url, "SIGN_INS_PER_MINUTE", "10")
+		made := func(address func(i int) string) (n int) {
+			for i := range 40 {
+				if err := s.AllowRegistration(t.Context(), address(i)); err == nil {
+					n++
+				} else {
+					overloaded(t, err)
+				}
+			}
+			return n
+		}
+		for _, tt := range []struct {
+			of     string
+			format string
+			most   int
+		}{
+			{"a /48", "2001:db8:1:%x00::", 30},
+			{"a /56", "2001:db8:2:%02x::", 20},
+			{"a /64", "2001:db8:3:0:%x::", 10},
+			{"as many addresses", "2001:db8:4%02x::", 40},
+			{"as many of IPv4", "198.51.100.%d", 40},
+		} {
+			// A slow machine gives a few back meanwhile.
+			if n := made(func(i int) string { return fmt.Sprintf(tt.format, i) }); n < tt.most || n > tt.most+3 && tt.most < 40 {
+				t.Errorf("from %s %d accounts are made, not %d", tt.of, n, tt.most)
+			}
+		}
+	})
+}
+
+// Strangers who try use up what strangers have.
+func TestP7StrangersTakeNothingFromWhoWasLetInBefore(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s := signIns(t, url, "SIGN_INS_PER_MINUTE", "3")
+		var err error
+		for i := 0; i < 100 && err == nil; i++ {
+			err = s.AllowSignIn(t.Context(), "ann", fmt.Sprint("198.51.100.", i))
+		}
+		overloaded(t, err)
+		for i := range 3 {
+			if err := s.AllowKnown(t.Context(), "ann", "phone"); err != nil {
+				t.Errorf("attempt %d of a known device: %v", i, err)
+			}
+		}
+		overloaded(t, s.AllowKnown(t.Context(), "ann", "phone"))
+		if err := s.AllowKnown(t.Context(), "ann", "desk"); err != nil {
+			t.Errorf("another known device: %v", err)
+		}
+		// Whoever signs in gets another lane each time: there is an end to these, too.
+		lanes := func(account func(int) string, address string) (n int) {
+			for err := error(nil); err == nil && n < 1000; n++ {
+				err = s.AllowDevice(t.Context(), account(n), fmt.Sprint("lane ", n), address)
+			}
+			return n
+		}
+		if n := lanes(func(int) string { return "mallory" }, "192.0.2.1"); n > 40 {
+			t.Errorf("an account has %d lanes in a minute", n)
+		}
+		if n := lanes(func(i int) string { return fmt.Sprint("mallory", i) }, "192.0.2.2"); n > 40 {
+			t.Errorf("an address has %d known devices in a minute", n)
+		}
+		for i := range perHandle {
+			if err := s.AllowReset(t.Context(), "ann@example.org", "hers"); err != nil {
+				t.Errorf("attempt %d under a handle: %v", i, err)
+			}
+		}
+		overloaded(t, s.AllowReset(t.Context(), "ann@example.org", "hers"))
+		for err = nil; err == nil; {
+			err = s.AllowReset(t.Context(), "ann@example.org", "")
+		}
+		if err := s.AllowReset(t.Context(), "ann@example.org", "her next"); err != nil {
+			t.Errorf("under another handle: %v", err)
+		}
+	})
+}
+
 func TestNobodySignsInWithoutTheLimiter(t *testing.T) {
 	s := imtest.Start(t, "redis")
 	l := signIns(t, s.URL)

@@ -37,6 +37,7 @@ type Client struct {
 // when first used.
 func Open(_ context.Context, env *proc.Env) (*Client, error) {
 	quiet()
+	env.Uses("redis")
 	return proc.Share(env, "redis", func() (*Client, func() error, error) {
 		set := env.Settings()
 		urls, dial, timeout := set.List(settingURL), set.Duration(settingDial), set.Duration(settingTimeout)

@@ -162,7 +162,7 @@ func TestAServerThatIsDownIsUnavailable(t *testing.T) {
 			"Lookup":     errOf(c.Lookup(t.Context(), []string{"ann"})),
 			"Ended":      errOf(c.Ended(t.Context(), []string{"s"})),
 			"MarkEnded":  c.MarkEnded(t.Context(), "s", time.Hour),
-			"URLs":       errOf(c.NewGateways().URLs(t.Context(), []string{"g"})),
+			"URLs":       errOf(c.NewGateways(env(t, s.URL)).URLs(t.Context(), []string{"g"})),
 		} {
 			if im.KindOf(err) != im.Unavailable {
 				t.Errorf("%s: %v", name, err)

@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"sync"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // rounds have a thing read once for all who want it at the same time. Nobody
@@ -59,7 +61,10 @@ func (r *rounds[T]) join(key string, read func() (T, error)) *round[T] {
 // run reads rounds until nobody waits for another.
 func (r *rounds[T]) run(key string, now *round[T]) {
 	for now != nil {
-		now.value, now.err = now.read()
+		now.err = proc.Protect(func() (err error) {
+			now.value, err = now.read()
+			return err
+		})
 		r.mu.Lock()
 		next := now.next
 		if next == nil {

@@ -41,6 +41,7 @@ type Store struct {
 
 // Open returns the process's store at S3_URL. Nothing is connected yet.
 func Open(_ context.Context, env *proc.Env) (*Store, error) {
+	env.Uses("s3")
 	set := env.Settings()
 	at, public := set.String(settingURL), set.String(settingPublic)
 	if err := set.Err(); err != nil {

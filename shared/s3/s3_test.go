@@ -280,10 +280,10 @@ func TestAnUploadThatIsEndedLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if old, err := s.Uploads(ctx, "files/", 0, 10); err != nil || len(old) != 1 || old[0] != (im.Upload{Key: "files/a", ID: id}) {
+	if old, last, err := s.Uploads(ctx, "files/", "", 0, 10); err != nil || last != "" || len(old) != 1 || old[0] != (im.Upload{Key: "files/a", ID: id}) {
 		t.Errorf("uploads are %v, %v", old, err)
 	}
-	if old, err := s.Uploads(ctx, "files/", time.Hour, 10); err != nil || len(old) != 0 {
+	if old, _, err := s.Uploads(ctx, "files/", "", time.Hour, 10); err != nil || len(old) != 0 {
 		t.Errorf("old uploads are %v, %v", old, err)
 	}
 	for range 2 {
@@ -291,8 +291,37 @@ func TestAnUploadThatIsEndedLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if old, err := s.Uploads(ctx, "files/", 0, 10); err != nil || len(old) != 0 {
+	if old, _, err := s.Uploads(ctx, "files/", "", 0, 10); err != nil || len(old) != 0 {
 		t.Errorf("uploads are %v, %v", old, err)
+	}
+}
+
+func TestUploadsAreListedSomeAtATime(t *testing.T) {
+	s := opened(t, map[string]string{})
+	ctx := t.Context()
+	var want []string
+	for i := range 7 {
+		key := fmt.Sprint("files/", i)
+		if _, err := s.StartUpload(ctx, key, "text/plain"); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, key)
+	}
+	var got []string
+	for after, pages := "", 0; ; pages++ {
+		old, last, err := s.Uploads(ctx, "files/", after, 0, 3)
+		if err != nil || len(old) > 3 || pages > 3 {
+			t.Fatal(old, last, err)
+		}
+		for _, u := range old {
+			got = append(got, u.Key)
+		}
+		if after = last; last == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("uploads are %v", got)
 	}
 }
 

@@ -56,25 +56,29 @@ func (s *Store) AbortUpload(ctx context.Context, key, upload string) error {
 	return err
 }
 
-// Uploads returns at most limit uploads under prefix that were begun age ago.
+// Uploads returns at most limit uploads under prefix that were begun age ago, in
+// the order of their keys, of those after one key; last is the key to go on
+// after, "" if there are no more.
 //
 // It asks for all of the bucket: MinIO takes a prefix for the key of one object.
-func (s *Store) Uploads(ctx context.Context, prefix string, age time.Duration, limit int) ([]im.Upload, error) {
-	var old []im.Upload
-	for key, upload := "", ""; ; {
+func (s *Store) Uploads(ctx context.Context, prefix, after string, age time.Duration, limit int) (old []im.Upload, last string, err error) {
+	for key, upload := after, ""; ; {
 		list, err := s.core.ListMultipartUploads(ctx, s.bucket, "", key, upload, "", 1000)
 		if err != nil {
-			return nil, failed(err, "listing uploads under %s", prefix)
+			return nil, "", failed(err, "listing uploads under %s", prefix)
 		}
 		for _, u := range list.Uploads {
+			if u.Key <= after { // of a store that does not know where to begin
+				continue
+			}
 			if strings.HasPrefix(u.Key, prefix) && time.Since(u.Initiated) >= age {
 				if old = append(old, im.Upload{Key: u.Key, ID: u.UploadID}); len(old) == limit {
-					return old, nil
+					return old, u.Key, nil
 				}
 			}
 		}
 		if !list.IsTruncated || list.NextKeyMarker == key && list.NextUploadIDMarker == upload {
-			return old, nil
+			return old, "", nil
 		}
 		key, upload = list.NextKeyMarker, list.NextUploadIDMarker
 	}

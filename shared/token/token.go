@@ -21,11 +21,15 @@ import (
 )
 
 var (
-	settingPrivate = proc.Setting{Name: "TOKEN_PRIVATE_KEY", Need: true, Secret: true, Doc: "Ed25519 key that signs access tokens, PKCS #8 in PEM (openssl genpkey -algorithm ed25519); only what signs in needs it: user-login, token-refresh, oauth-callback, bot-login"}
+	settingPrivate = proc.Setting{Name: "TOKEN_PRIVATE_KEY", Need: true, Secret: true, Doc: "Ed25519 key that signs access tokens, PKCS #8 in PEM (openssl genpkey -algorithm ed25519); only what gives tokens needs it: user-login, token-refresh, session-prove, password-change, oauth-callback, bot-login"}
 	settingPublic  = proc.Setting{Name: "TOKEN_PUBLIC_KEYS", Need: true, Secret: true, Doc: "Ed25519 keys whose access tokens are believed, one or more PEM blocks one after another (openssl pkey -pubout); add the new one everywhere before signing with it"}
-	settingTTL     = proc.Setting{Name: "TOKEN_TTL", Default: "15m", Doc: "how long an access token is good"}
+	settingTTL     = proc.Setting{Name: "TOKEN_TTL", Default: "15m", Doc: "how long an access token is good, at most 24h: for longer it is not remembered that a session has ended"}
 	settingIssuer  = proc.Setting{Name: "TOKEN_ISSUER", Default: "tidings", Doc: "issuer written into access tokens and asked of them"}
 )
+
+// MaxTTL is the longest that an access token may be good. Whoever notes that a
+// session has ended does so for longer.
+const MaxTTL = 24 * time.Hour
 
 // leeway is by how much clocks of different machines may disagree.
 const leeway = 5 * time.Second
@@ -36,7 +40,8 @@ type claims struct {
 	Device   string `json:"dev"`
 	Platform string `json:"plt"`
 
-	Scope *string `json:"scope,omitempty"` // of RFC 9068; nil is everything
+	Scope    *string          `json:"scope,omitempty"`     // of RFC 9068; nil is everything
+	AuthTime *jwt.NumericDate `json:"auth_time,omitempty"` // of OpenID Connect Core, §2: when the user last proved who they are
 }
 
 // An Issuer signs access tokens.
@@ -54,6 +59,9 @@ func OpenIssuer(env *proc.Env) (*Issuer, error) {
 	text, issuer, ttl := set.String(settingPrivate), set.String(settingIssuer), set.Duration(settingTTL)
 	if err := set.Err(); err != nil {
 		return nil, err
+	}
+	if ttl > MaxTTL {
+		return nil, fmt.Errorf("setting %s: %s is more than %s (%s)", settingTTL.Name, ttl, MaxTTL, settingTTL.Doc)
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
@@ -92,6 +100,10 @@ func (i *Issuer) IssueUntil(c im.Caller, latest time.Time) (token string, expire
 	if c.Scope != "" {
 		scope = &c.Scope
 	}
+	var proved *jwt.NumericDate
+	if c.Proved != 0 {
+		proved = jwt.NewNumericDate(c.Proved.Std().Truncate(time.Second))
+	}
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.issuer,
@@ -103,6 +115,7 @@ func (i *Issuer) IssueUntil(c im.Caller, latest time.Time) (token string, expire
 		Device:   c.Device,
 		Platform: c.Platform,
 		Scope:    scope,
+		AuthTime: proved,
 	})
 	t.Header["kid"] = i.kid
 	token, err = t.SignedString(i.key)
@@ -189,6 +202,9 @@ func (v *Verifier) Verify(token string) (im.Caller, time.Time, error) {
 	who := im.Caller{User: c.Subject, Session: c.Session, Device: c.Device, Platform: c.Platform}
 	if c.Scope != nil {
 		who.Scope = *c.Scope
+	}
+	if c.AuthTime != nil {
+		who.Proved = im.TimeOf(c.AuthTime.Time)
 	}
 	return who, c.ExpiresAt.Time, nil
 }

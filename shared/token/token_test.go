@@ -11,6 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 var ann = im.Caller{User: "aaaaaaaaaaaaaaaa", Session: "ssssssssssssssss", Device: "phone", Platform: "ios"}
@@ -126,4 +127,14 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("error of kind %s: %v", im.KindOf(err), err)
 		}
 	})
+}
+
+// Whoever is signed out is known for MaxTTL and some more to be.
+func TestP6NoTokenOutlivesWhatIsRememberedOfItsSession(t *testing.T) {
+	for ttl, ok := range map[string]bool{"15m": true, "24h": true, "24h1s": false, "720h": false} {
+		_, err := OpenIssuer(imtest.Env(t, map[string]string{"TOKEN_PRIVATE_KEY": "x", "TOKEN_TTL": ttl}))
+		if refused := err != nil && strings.Contains(err.Error(), "TOKEN_TTL"); refused == ok {
+			t.Errorf("TOKEN_TTL=%s: %v", ttl, err)
+		}
+	}
 }

@@ -78,6 +78,7 @@ type Sender struct {
 
 // Open returns the process's sender.
 func Open(env *proc.Env) (*Sender, error) {
+	env.Uses(proc.Outside)
 	return proc.Share(env, "webhook", func() (*Sender, func() error, error) {
 		set := env.Settings()
 		private, timeout := set.Bool(settingPrivate), set.Duration(settingTimeout)
@@ -93,6 +94,19 @@ func Open(env *proc.Env) (*Sender, error) {
 func NewSender(timeout time.Duration, private bool) *Sender {
 	return &Sender{client: NewClient(timeout, private), private: private}
 }
+
+// A Rule says to which URLs anything may be sent.
+type Rule struct{ private bool }
+
+// OpenRule returns the process's rule, for who takes URLs and sends nothing.
+func OpenRule(env *proc.Env) (Rule, error) {
+	set := env.Settings()
+	private := set.Bool(settingPrivate)
+	return Rule{private}, set.Err()
+}
+
+// CheckURL reports why nothing could be sent to a URL: as Invalid.
+func (r Rule) CheckURL(raw string) error { return CheckURL(raw, r.private) }
 
 // CheckURL reports why nothing could be sent to a URL: as Invalid.
 func (s *Sender) CheckURL(raw string) error { return CheckURL(raw, s.private) }
@@ -135,14 +149,14 @@ func CheckURL(raw string, private bool) error {
 func (s *Sender) Send(ctx context.Context, to, secret, id string, at time.Time, body []byte, others ...string) error {
 	signature, err := Sign(id, at, body, append([]string{secret}, others...)...)
 	if err != nil {
-		return &Failure{Reason: err.Error(), err: err}
+		return &Failure{Reason: reasonUnsent, err: err}
 	}
 	if err := s.CheckURL(to); err != nil {
-		return &Failure{Reason: err.Error(), err: err}
+		return &Failure{Reason: reasonUnsent, err: err}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return &Failure{Reason: "that is not a URL", err: err}
+		return &Failure{Reason: reasonUnsent, err: err}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Tidings-Webhook/1")
@@ -169,7 +183,7 @@ func (s *Sender) Send(ctx context.Context, to, secret, id string, at time.Time, 
 type Failure struct {
 	Status     int           // what the endpoint answered; 0 if it did not
 	RetryAfter time.Duration // how long it wants to be left alone; 0 is unsaid
-	Reason     string        // in words that its owner may read
+	Reason     string        // in words that its owner may read, of a few that there are
 	err        error
 }
 
@@ -185,20 +199,29 @@ func (f *Failure) Unwrap() error { return f.err }
 // Gone reports whether the endpoint said that it wants no more.
 func (f *Failure) Gone() bool { return f.Status == http.StatusGone }
 
-// failure says why there was no answer, and nothing of what this side of the
-// network looks like.
+// The reasons, beside what an endpoint answered. None tells what a name leads to
+// in this network: one that is not known and one of an address that is not
+// public could both not be reached.
+const (
+	reasonUnsent      = "it could not be sent"
+	reasonUnreachable = "it could not be reached"
+	reasonCutOff      = "the attempt was cut off"
+	reasonTimeout     = "it did not answer in time"
+	reasonTLS         = "its certificate or its TLS is not good"
+)
+
+// failure says why there was no answer.
 func failure(err error) *Failure {
-	f := &Failure{Reason: "it could not be reached", err: err}
+	f := &Failure{Reason: reasonUnreachable, err: err}
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, ErrPrivate):
-		f.Reason = "its address is not public"
 	case errors.Is(err, context.Canceled):
-		f.Reason = "the attempt was cut off"
+		f.Reason = reasonCutOff
 	case errors.As(err, &timeout) && timeout.Timeout():
-		f.Reason = "it did not answer in time"
+		f.Reason = reasonTimeout
 	case isTLS(err):
-		f.Reason = "its certificate or its TLS is not good"
+		f.Reason = reasonTLS
 	}
 	return f
 }

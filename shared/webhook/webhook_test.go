@@ -189,6 +189,30 @@ func TestP6OnlyPublicAddressesAreDialled(t *testing.T) {
 	}
 }
 
+// What an owner is told makes no difference between a name that leads nowhere
+// and one that leads into this network.
+func TestP6AFailureDoesNotTellNamesOfThisNetworkFromOthers(t *testing.T) {
+	s := sender(t, "false")
+	reasons := map[string]string{}
+	for _, to := range []string{"https://nobody.invalid/", "https://ip6-localhost:1/", "https://127.1:1/", "https://0x7f000001:1/"} {
+		var f *webhook.Failure
+		if err := s.Send(t.Context(), to, webhook.NewSecret(), "id", time.Now(), []byte("{}")); !errors.As(err, &f) {
+			t.Fatalf("%s: %v", to, err)
+		}
+		reasons[f.Reason] = to
+	}
+	if len(reasons) != 1 || reasons["it could not be reached"] == "" {
+		t.Errorf("told apart: %v", reasons)
+	}
+	var f *webhook.Failure
+	if err := s.Send(t.Context(), "https://localhost/", webhook.NewSecret(), "id", time.Now(), nil); !errors.As(err, &f) || f.Reason != "it could not be sent" {
+		t.Errorf("of a URL that is refused: %v, %+v", err, f)
+	}
+	if err := s.Send(t.Context(), "https://example.org/", "no secret", "id", time.Now(), nil); !errors.As(err, &f) || f.Reason != "it could not be sent" {
+		t.Errorf("of a secret that cannot be read: %v, %+v", err, f)
+	}
+}
+
 func TestPublicAddresses(t *testing.T) {
 	for addr, want := range map[string]bool{
 		"1.1.1.1": true, "93.184.216.34": true, "172.32.0.1": true, "192.0.1.1": true, "100.128.0.1": true,

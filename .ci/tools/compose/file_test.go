@@ -34,6 +34,18 @@ func load(t *testing.T, env ...string) *types.Project {
 	return p
 }
 
+// given are the files of the volume of keys that a service sees, by where it sees
+// them.
+func given(s types.ServiceConfig) map[string]string {
+	files := make(map[string]string)
+	for _, v := range s.Volumes {
+		if v.Source == "keys" && v.Volume != nil && v.Volume.Subpath != "" {
+			files[v.Target] = v.Volume.Subpath
+		}
+	}
+	return files
+}
+
 // own reports whether a service is one of Tidings.
 func own(s types.ServiceConfig) bool { return s.Build != nil }
 
@@ -67,13 +79,13 @@ func TestTwoPortsAreOpen(t *testing.T) {
 	for name, s := range p.Services {
 		for _, port := range s.Ports {
 			switch {
-			case len(s.Profiles) == 0:
-				open = append(open, name+":"+port.Published)
 			case port.HostIP != "127.0.0.1":
 				t.Errorf("%s: the port %s is open to others than this machine", name, port.Published)
+			case len(s.Profiles) == 0:
+				open = append(open, name+":"+port.Published)
 			}
 		}
-		if s.NetworkMode != "" || s.Privileged {
+		if s.NetworkMode != "" && s.NetworkMode != "none" || s.Privileged {
 			t.Errorf("%s is not apart from the machine", name)
 		}
 	}
@@ -83,6 +95,120 @@ func TestTwoPortsAreOpen(t *testing.T) {
 	}
 	if p := load(t, "PORT=9999"); p.Services["gateway"].Ports[0].Published != "9999" || p.Services["gateway"].Ports[0].Target != 8080 {
 		t.Errorf("PORT=9999 opens %v", p.Services["gateway"].Ports)
+	}
+}
+
+func TestP6PortsAreOpenToOthersIfThatIsAskedFor(t *testing.T) {
+	p := load(t, "BIND_ADDRESS=0.0.0.0")
+	for _, name := range []string{"gateway", "s3"} {
+		if at := p.Services[name].Ports[0].HostIP; at != "0.0.0.0" {
+			t.Errorf("%s is open at %s", name, at)
+		}
+	}
+}
+
+// Each store is in a network of its own, which leads nowhere but to those that
+// open it; out of the machine get those alone that have to.
+func TestP6ContainersReachWhatTheyOpen(t *testing.T) {
+	p := load(t)
+	for name, n := range p.Networks {
+		if open := name == "edge" || name == "outside"; bool(n.Internal) == open {
+			t.Errorf("the network %s leads out: %t", name, !n.Internal)
+		}
+	}
+	members := make(map[string][]string)
+	for name, s := range p.Services {
+		for network := range s.Networks {
+			members[network] = append(members[network], name)
+		}
+	}
+	for _, who := range members {
+		slices.Sort(who)
+	}
+	for network, want := range map[string][]string{
+		"edge":    {"gateway", "grafana", "jaeger", "s3"},
+		"outside": {"accounts", "away", "timers"},
+		"s3":      {"archive", "files", "migrate", "s3", "timers"},
+		"kafka":   {"accounts", "bots", "chat-ingest", "connector", "friends", "groups", "kafka", "messages", "migrate", "persist-inbox", "timers", "users"},
+	} {
+		for _, name := range members[network] {
+			if !slices.Contains(want, name) {
+				t.Errorf("%s is in the network %s", name, network)
+			}
+		}
+	}
+	for store, member := range map[string]string{"postgres": "users", "mongodb": "persist-inbox", "redis": "gateway", "kafka": "connector", "s3": "files"} {
+		if !slices.Contains(members[store], store) || !slices.Contains(members[store], member) {
+			t.Errorf("in the network %s are %v", store, members[store])
+		}
+	}
+	for name, s := range p.Services { // who ends sessions or pushes finds gateways in the network of all functions
+		_, in := s.Networks["tidings"]
+		if own(s) && name != "migrate" && name != "keys" && !in {
+			t.Errorf("%s finds neither functions nor gateways", name)
+		}
+	}
+}
+
+// No container sees a key that its functions do not open, and keys alone sees all.
+func TestP6EachContainerSeesItsOwnKeys(t *testing.T) {
+	p := load(t)
+	for name, s := range p.Services {
+		for _, v := range s.Volumes {
+			if v.Source == "keys" && (v.Volume == nil || v.Volume.Subpath == "") && name != "keys" {
+				t.Errorf("%s sees all keys", name)
+			}
+			if v.Source == "keys" && name != "keys" && !v.ReadOnly {
+				t.Errorf("%s may change keys", name)
+			}
+		}
+		for k, v := range s.Environment {
+			if v != nil && *v != "" && regexp.MustCompile(`PASSWORD$|SECRET|_KEYS?$|_URL$`).MatchString(k) && strings.Contains(*v, "@") {
+				t.Errorf("%s has a password in %s", name, k)
+			}
+		}
+	}
+	for key, want := range map[string][]string{
+		"token-private-key": {"accounts", "bots", "users"},
+		"account-keys":      {"accounts", "away", "bots", "timers", "users"},
+		"archive-url":       {"archive", "migrate", "timers"},
+		"s3-url":            {"files", "migrate", "timers"},
+		"vapid-private-key": {"away", "timers"},
+		"postgres-password": {"postgres"},
+		"mongodb-password":  {"mongodb"},
+		"redis-password":    {"redis"},
+		"s3-password":       {"s3"},
+		"kafka-jaas":        {"kafka"},
+	} {
+		var got []string
+		for name, s := range p.Services {
+			if slices.Contains(slices.Collect(maps.Values(given(s))), key) {
+				got = append(got, name)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s is seen by %v, not by %v", key, got, want)
+		}
+	}
+}
+
+// What is in .env is passed to whoever reads it.
+func TestAVariableSetsTheSettingOfItsName(t *testing.T) {
+	p := load(t, "CLIENT_ADDRESS_HEADER=X-Forwarded-For", "ALLOWED_ORIGINS=https://chat.example.org", "DIRECT_POLICY=friends", "POSTGRES_POOL=7", "PORT=9999")
+	for of, settings := range map[string]map[string]string{
+		"gateway":     {"CLIENT_ADDRESS_HEADER": "X-Forwarded-For", "ALLOWED_ORIGINS": "https://chat.example.org"},
+		"chat-ingest": {"DIRECT_POLICY": "friends", "POSTGRES_POOL": "7"},
+		"users":       {"POSTGRES_POOL": "7"},
+	} {
+		for name, want := range settings {
+			if got := p.Services[of].Environment[name]; got == nil || *got != want {
+				t.Errorf("%s is not told %s=%s", of, name, want)
+			}
+		}
+		if p.Services[of].Environment["PORT"] != nil {
+			t.Errorf("%s listens at the port of the machine", of)
+		}
 	}
 }
 
@@ -168,17 +294,8 @@ func TestWhatIsSharedIsMerged(t *testing.T) {
 		if s.User != "" && name != "keys" {
 			t.Errorf("%s runs as %s", name, s.User)
 		}
-		if name != "keys" {
-			if !slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool {
-				return v.Source == "keys" && v.Target == "/var/openfaas/secrets" && v.ReadOnly
-			}) {
-				t.Errorf("%s has no keys", name)
-			}
-			for _, setting := range []string{"POSTGRES_URL", "REDIS_URL", "KAFKA_BROKERS", "S3_URL"} {
-				if s.Environment[setting] == nil {
-					t.Errorf("%s is not told %s", name, setting)
-				}
-			}
+		if name != "keys" && len(given(s)) == 0 {
+			t.Errorf("%s has no keys", name)
 		}
 		once := name == "keys" || name == "migrate"
 		if (s.HealthCheck == nil || s.HealthCheck.Disable) != once {
@@ -191,8 +308,8 @@ func TestWhatIsSharedIsMerged(t *testing.T) {
 			t.Errorf("%s is told where functions are, or is not", name)
 		}
 	}
-	if keys := p.Services["keys"]; len(keys.DependsOn) > 0 || len(keys.Environment) > 0 {
-		t.Errorf("keys waits for %v, and is told %v", keys.DependsOn, keys.Environment)
+	if keys := p.Services["keys"]; len(keys.DependsOn) > 0 || keys.NetworkMode != "none" {
+		t.Errorf("keys waits for %v, and talks to somebody", keys.DependsOn)
 	}
 	if count < 10 {
 		t.Errorf("%d services are Tidings's own", count)

@@ -57,6 +57,7 @@ type system struct {
 	t        *testing.T
 	project  *types.Project
 	keys     string            // the folder that is the volume of that name
+	seen     string            // a folder of what containers see of it, with other addresses
 	binaries map[string]string // by deployable
 	ports    map[string]string // <service>:<port> to host:port of this machine
 	names    *url.URL          // of what stands in for the names of services where groups are part of a URL
@@ -68,7 +69,7 @@ type system struct {
 // up starts everything as docker compose up does.
 func up(t *testing.T) *system {
 	t.Helper()
-	pg, rd := imtest.Start(t, "postgres"), imtest.Start(t, "redis")
+	pg := imtest.Start(t, "postgres")
 	at, err := url.Parse(pg.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -76,12 +77,11 @@ func up(t *testing.T) *system {
 	password, _ := at.User.Password()
 	store := imtest.FreePort(t)
 	s := &system{
-		t: t, keys: t.TempDir(), parts: make(map[string]*child.Process),
+		t: t, keys: t.TempDir(), seen: t.TempDir(), parts: make(map[string]*child.Process),
 		project: load(t, "POSTGRES_PASSWORD="+password, fmt.Sprintf("S3_PORT=%d", store)), // the port of this machine by which clients reach it
 		ports: map[string]string{
-			"postgres:5432": pg.Addr, "redis:6379": rd.Addr,
-			"kafka:9092": imtest.Start(t, "kafka").Addr,
-			"s3:9000":    fmt.Sprintf("127.0.0.1:%d", store),
+			"postgres:5432": pg.Addr, "redis:6379": fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)),
+			"s3:9000": fmt.Sprintf("127.0.0.1:%d", store),
 		},
 	}
 	s.build()
@@ -98,7 +98,12 @@ func up(t *testing.T) *system {
 			p.Kill()
 		}
 	})
+	s.start("keys")
+	s.await("every store", "keys", types.ServiceConditionCompletedSuccessfully)
+	s.ports["kafka:9092"] = imtest.Start(t, "kafka", "--login", "tidings:"+s.key("kafka-password")).Addr
+	s.startRedis()
 	s.startStore()
+	all = slices.DeleteFunc(all, func(name string) bool { return name == "keys" })
 	for _, name := range all {
 		if !own(s.project.Services[name]) {
 			continue
@@ -155,6 +160,7 @@ func (s *system) startStore() {
 	for k, v := range service.Environment {
 		cmd.Env = append(cmd.Env, k+"="+*v)
 	}
+	cmd.Env = append(cmd.Env, "ROOT_SECRET_KEY="+s.key(given(service)["/run/secrets/s3-password"])) // as its entrypoint does
 	p, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		s.t.Fatal(err)
@@ -176,6 +182,36 @@ func (s *system) startStore() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// key returns what a file of the volume of keys says.
+func (s *system) key(name string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.keys, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// startRedis starts Redis with the command line of the file: it asks for the
+// password that is made.
+func (s *system) startRedis() {
+	s.t.Helper()
+	service := s.project.Services["redis"]
+	_, port, _ := strings.Cut(s.ports["redis:6379"], ":")
+	args := []string{"--port", port, "--bind", "127.0.0.1", "--dir", s.t.TempDir()}
+	for _, arg := range service.Command[1:] {
+		if file := given(service)[arg]; file != "" {
+			arg = filepath.Join(s.keys, file)
+		}
+		args = append(args, arg)
+	}
+	p, err := child.Start(exec.Command(service.Command[0], args...), syscall.SIGKILL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.parts["redis"] = p
 }
 
 // resolve gives each port of each service one of this machine, and starts what
@@ -207,6 +243,7 @@ var hostPort = regexp.MustCompile(`[a-z][a-z0-9-]*:[0-9]+`)
 // here rewrites what names services by what is at this machine.
 func (s *system) here(text string) string {
 	text = strings.Replace(text, "http://{group}:8080/", s.names.String()+"/{group}/", 1)
+	text = strings.Replace(text, "{hostname}:8081", s.ports["gateway:8081"], 1)
 	return hostPort.ReplaceAllStringFunc(text, func(at string) string {
 		if to := s.ports[at]; to != "" {
 			return to
@@ -214,9 +251,6 @@ func (s *system) here(text string) string {
 		return at
 	})
 }
-
-// keys are the settings that `migrate keys` makes.
-var keys = []string{"SEAL_KEYS", "ACCOUNT_KEYS", "TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEYS", "VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY"}
 
 // environment is what the container of a service would have: what the file says
 // with other addresses, and where it listens.
@@ -235,11 +269,13 @@ func (s *system) environment(name string) []string {
 	// Not MongoDB: FerretDB, which stands in for it elsewhere, breaks when several processes make sure of its indexes again and again.
 	env = append(env, "INBOX_STORE=postgres", "METRICS_ADDR=127.0.0.1:"+port("9090"),
 		"PORT="+port("8080"), "CONNECTOR_ADDR=:"+port("8080"), "GATEWAY_ADDR=:"+port("8080"), "GATEWAY_INTERNAL_ADDR=:"+port("8081"))
-	for _, v := range service.Volumes {
-		if v.Source == "keys" && v.Target == "/var/openfaas/secrets" { // where proc looks by itself
-			for _, key := range keys {
-				env = append(env, key+"_FILE="+filepath.Join(s.keys, strings.ToLower(strings.ReplaceAll(key, "_", "-"))))
+	for target, key := range given(service) { // where proc looks by itself
+		if dir, of := filepath.Split(target); dir == "/var/openfaas/secrets/" {
+			file := filepath.Join(s.seen, name+"."+key)
+			if err := os.WriteFile(file, []byte(s.here(s.key(key))), 0o600); err != nil {
+				s.t.Fatal(err)
 			}
+			env = append(env, strings.ToUpper(strings.ReplaceAll(of, "-", "_"))+"_FILE="+file)
 		}
 	}
 	return env

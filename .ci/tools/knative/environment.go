@@ -140,6 +140,7 @@ func (c *checker) build(p pod, vars map[string]string) map[string]bool {
 	if err != nil {
 		c.wrong("%s would not start: %v", p.owner, err)
 	}
+	c.uses[p.owner.GetName()] = append(c.uses[p.owner.GetName()], env.Used()...)
 	mu.Lock()
 	defer mu.Unlock()
 	return maps.Clone(read)

@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 func main() {
@@ -71,7 +73,7 @@ func checkout() (string, error) {
 
 // check returns what is wrong with the objects, in sentences.
 func check(top string, all *objects) []string {
-	c := &checker{objects: all, top: top, reads: make(map[string]map[string]bool)}
+	c := &checker{objects: all, top: top, reads: make(map[string]map[string]bool), uses: make(map[string][]proc.Service)}
 	c.names()
 	c.webhooks()
 	c.references()
@@ -91,6 +93,7 @@ type checker struct {
 	top   string
 	found []string
 	reads map[string]map[string]bool // settings that the process of a pod reads, by the pod's owner
+	uses  map[string][]proc.Service  // what it opens connections to
 }
 
 func (c *checker) wrong(format string, args ...any) {

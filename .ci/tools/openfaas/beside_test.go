@@ -39,6 +39,7 @@ func TestGatewayAndConnectorBesideOpenFaaSOnKubernetes(t *testing.T) {
 			continue
 		}
 		pods := make(map[string]corev1.PodTemplateSpec)
+		closed := make(map[string]bool) // ports of the gateway that not everybody may come to
 		var settings corev1.ConfigMap
 		var services []corev1.Service
 		for _, r := range built.Resources() {
@@ -82,7 +83,16 @@ func TestGatewayAndConnectorBesideOpenFaaSOnKubernetes(t *testing.T) {
 			case "PodDisruptionBudget":
 				into(new(policyv1.PodDisruptionBudget))
 			case "NetworkPolicy":
-				into(new(networkingv1.NetworkPolicy))
+				var o networkingv1.NetworkPolicy
+				into(&o)
+				for _, rule := range o.Spec.Ingress {
+					for _, port := range rule.Ports {
+						if len(rule.From) == 0 && port.Port.String() != "8080" {
+							t.Errorf("%s: NetworkPolicy %s lets everybody come to port %s", dir, o.Name, port.Port)
+						}
+						closed[port.Port.String()] = len(rule.From) > 0
+					}
+				}
 			case "Namespace":
 				into(new(corev1.Namespace))
 			case "ServiceAccount":
@@ -90,6 +100,9 @@ func TestGatewayAndConnectorBesideOpenFaaSOnKubernetes(t *testing.T) {
 			default:
 				t.Errorf("%s: this test does not know what a %s is", dir, r.GetKind())
 			}
+		}
+		if !closed["8081"] || !closed["9095"] {
+			t.Errorf("%s: everybody may come to the internal port, or to the metrics: %v", dir, closed)
 		}
 		urls, err := fn.OpenURLs(imtest.Env(t, settings.Data))
 		if err != nil {
@@ -117,6 +130,31 @@ func TestGatewayAndConnectorBesideOpenFaaSOnKubernetes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The policies of functions are what kubectl apply -k would apply, beside them.
+func TestPoliciesOfFunctionsAreInTheirNamespace(t *testing.T) {
+	top(t)
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "openfaas/functions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range built.Resources() {
+		b, err := r.AsYAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var o networkingv1.NetworkPolicy
+		if err := yaml.UnmarshalStrict(b, &o); err != nil {
+			t.Errorf("%s: %v", r.GetName(), err)
+		}
+		if r.GetKind() != "NetworkPolicy" || o.Namespace != "openfaas-fn" || o.Spec.PodSelector.MatchLabels["app.kubernetes.io/part-of"] != "tidings" {
+			t.Errorf("%s %s is of others, too: %v in %s", r.GetKind(), r.GetName(), o.Spec.PodSelector, o.Namespace)
+		}
+	}
+	if built.Size() < 9 {
+		t.Errorf("there are %d policies", built.Size())
 	}
 }
 

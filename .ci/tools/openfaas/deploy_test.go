@@ -43,7 +43,7 @@ func TestEveryFunctionAnswersThroughOpenFaaS(t *testing.T) {
 		"S3_URL": imtest.S3(t), "KAFKA_BROKERS": broker, "KAFKA_REPLICATION": "1",
 	}
 	// What is blank is left out: OpenFaaS wants every secret that a function names to be there.
-	for _, name := range []string{"POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "S3_URL", "ARCHIVE_URL", "SMTP_URL", "OAUTH_PROVIDERS", "NOTIFY_WEBHOOK_SECRET"} {
+	for _, name := range []string{"POSTGRES_URL", "REDIS_URL", "MONGODB_URL", "S3_URL", "ARCHIVE_URL", "SMTP_URL", "OAUTH_PROVIDERS", "NOTIFY_WEBHOOK_SECRET", "KAFKA_PASSWORD"} {
 		file := filepath.Join(secrets, strings.ToLower(strings.ReplaceAll(name, "_", "-")))
 		if err := os.WriteFile(file, []byte(vars[name]+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -91,6 +91,16 @@ func answers(t *testing.T, p *provider, file string) {
 	urls := urlsOf(t, file, p)
 	for _, f := range functions.All {
 		called(t, f, urls.Of(f.Name))
+	}
+	for _, name := range p.names() { // anybody may call OpenFaaS's gateway
+		resp, err := http.Get(p.url.JoinPath("function", name, "metrics").String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			t.Errorf("%s shows its metrics to whoever asks OpenFaaS", name)
+		}
 	}
 	works(t, urls)
 

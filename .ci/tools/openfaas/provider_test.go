@@ -109,6 +109,9 @@ func (p *provider) start(d types.FunctionDeployment) (*instance, error) {
 	cmd := exec.Command(program[0])
 	cmd.Env = append(program[1:], fmt.Sprintf("PORT=%d", port))
 	for k, v := range d.EnvVars {
+		if k == "METRICS_ADDR" { // all are on this one machine
+			v = fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(p.t))
+		}
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
 	for _, s := range d.Secrets {

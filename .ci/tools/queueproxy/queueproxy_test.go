@@ -91,6 +91,8 @@ var limits = map[string]string{
 	"MAX_TOKENS_PER_BOT":    "1000000",
 	"MAX_WEBHOOKS_PER_BOT":  "1000000",
 	"CODES_PER_HOUR":        "1000000",
+	"STRANGERS_FIRST_HOUR":  "1000000",
+	"STRANGERS_FIRST_DAY":   "1000000",
 	"OAUTH_REDIRECTS":       "https://app.example.org/oauth",
 	"INBOX_KEEP":            "8760h",
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/vault"
 )
@@ -34,8 +35,9 @@ type asker interface {
 }
 
 type mailLimiter interface {
-	// AllowMail counts one more mail to an address. Overloaded: too many.
-	AllowMail(ctx context.Context, email string) error
+	// AllowMail counts one more mail to an address for a purpose that somebody
+	// asks for. Overloaded: they asked for too many. False: others did.
+	AllowMail(ctx context.Context, purpose, email, asker string) (bool, error)
 }
 
 // wake has mails sent that were asked for, now rather than when a clock calls.
@@ -66,8 +68,11 @@ func verify(users interface {
 		if err := who.Prove(ctx, c, in.Password); err != nil {
 			return nothing{}, err
 		}
-		if err := limit.AllowMail(ctx, u.Email); err != nil {
+		switch allowed, err := limit.AllowMail(ctx, im.MailVerify, u.Email, c.User); {
+		case err != nil:
 			return nothing{}, err
+		case !allowed:
+			return nothing{}, im.Errorf(im.Overloaded, "too many mails to this address: wait and try again")
 		}
 		if err := users.Ask(ctx, im.MailVerify, u.Email, c.User); err != nil {
 			return nothing{}, fmt.Errorf("verifying an e-mail address: %w", err)
@@ -110,89 +115,134 @@ var errForm = im.Errorf(im.Invalid, "a code has %d letters and digits, as it was
 type addressLimiter interface {
 	// AllowFrom counts an attempt of a network address. Overloaded: too many.
 	AllowFrom(ctx context.Context, what, address string) error
-	// AllowReset counts an attempt to reset a password, likewise, and of an
-	// e-mail address, wherever it comes from.
-	AllowReset(ctx context.Context, email, address string) error
+	// AllowReset counts an attempt to reset the password of who has an e-mail
+	// address, of those who asked for a code under a handle, or of all who show
+	// none, "". Overloaded: too many.
+	AllowReset(ctx context.Context, email, handle string) error
 }
 
 type forgotRequest struct {
 	Email string `json:"email"`
 }
 
+// asked is the proof of having asked for a code.
+type asked struct {
+	Handle string `json:"handle"`
+}
+
 // forgot has a code mailed to an address, if somebody has proved that it is
 // theirs. It is not looked up here whether anybody has: the answer, and the time
-// it takes, is the same.
-func forgot(users asker, from addressLimiter, limit mailLimiter, send wake) func(context.Context, string, forgotRequest) (nothing, error) {
-	return func(ctx context.Context, address string, in forgotRequest) (nothing, error) {
+// it takes, is the same. Whoever asks gets a handle, under which their attempts
+// are counted apart from all others'; also if no mail is sent, because others
+// have asked for too many: the code in the last one is good.
+func forgot(users asker, from addressLimiter, limit mailLimiter, handles handles, send wake) func(context.Context, string, forgotRequest) (asked, error) {
+	return func(ctx context.Context, address string, in forgotRequest) (asked, error) {
 		email, err := im.NormalEmail(in.Email)
 		if err != nil {
-			return nothing{}, err
+			return asked{}, err
 		}
 		if err := from.AllowFrom(ctx, "forgot", address); err != nil {
-			return nothing{}, err
+			return asked{}, err
 		}
-		if err := limit.AllowMail(ctx, email); err != nil {
-			return nothing{}, err
+		allowed, err := limit.AllowMail(ctx, im.MailReset, email, im.WidestNetworkOf(address))
+		if err != nil {
+			return asked{}, err
 		}
-		if err := users.Ask(ctx, im.MailReset, email, ""); err != nil {
-			return nothing{}, fmt.Errorf("asking to reset a password: %w", err)
+		if allowed {
+			if err := users.Ask(ctx, im.MailReset, email, ""); err != nil {
+				return asked{}, fmt.Errorf("asking to reset a password: %w", err)
+			}
+			send()
 		}
-		send()
-		return nothing{}, nil
+		return asked{handles.issue(email)}, nil
 	}
 }
 
 type resetter interface {
 	// ResetPassword puts the hash of a password in the place of what the user
-	// has who has proved that an e-mail address is theirs, and ends and returns
-	// their sessions, if is reports that a hash is that of the code that was
-	// given. Denied: it is not, or there is no such user.
-	ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, passwordHash string) (user string, ended []string, err error)
+	// has who has proved that an e-mail address is theirs, and ends their
+	// sessions and what else is said, if is reports that a hash is that of the
+	// code that was given, and fit takes the password. It returns the sessions.
+	// Denied: it is not, or there is no such user.
+	ResetPassword(ctx context.Context, email string, is func(user string, hash []byte) bool, fit func(im.User) error, passwordHash string, also im.Revocation) (u im.User, ended []im.Session, err error)
 }
 
 type hasher interface {
-	// Hash returns the hash of a password. Overloaded: too many are waiting.
-	Hash(ctx context.Context, password string) (string, error)
+	// Hash returns the hash of a password, for somebody at a network address.
+	// Overloaded: too many are waiting.
+	Hash(ctx context.Context, address, password string) (string, error)
 }
 
 type ender interface {
-	// Revoked tells everybody that sessions have ended.
-	Revoked(ctx context.Context, user string, sessions ...string)
+	// RevokedAll tells everybody that sessions have ended.
+	RevokedAll(ctx context.Context, ended []im.Session)
 }
 
 type resetRequest struct {
-	Email string `json:"email"`
-	Code  string `json:"code"`
-	New   string `json:"new"`
+	Email  string `json:"email"`
+	Handle string `json:"handle"`
+	Code   string `json:"code"`
+	New    string `json:"new"`
+
+	// nil is true: whoever does not know the password any more may not be the
+	// only one who is signed in.
+	RevokeBots       *bool `json:"revoke_bots"`
+	RevokeIdentities *bool `json:"revoke_identities"`
 }
 
-// reset gives another password to who has the code that was mailed, and signs
-// them out everywhere. A second factor stays.
-func reset(users resetter, limit addressLimiter, passwords hasher, v *vault.Vault, end ender) func(context.Context, string, resetRequest) (nothing, error) {
-	return func(ctx context.Context, address string, in resetRequest) (nothing, error) {
-		email, err := im.NormalEmail(in.Email)
-		if err := cmp.Or(err, im.CheckPassword(in.New)); err != nil {
-			return nothing{}, err
-		}
-		code, ok := vault.ParseCode(in.Code, codeLen)
-		if !ok {
-			return nothing{}, errForm
-		}
-		if err := limit.AllowReset(ctx, email, address); err != nil {
-			return nothing{}, err
-		}
-		// Before the code is looked at: it takes as long for one that is wrong.
-		hash, err := passwords.Hash(ctx, in.New)
-		if err != nil {
-			return nothing{}, err
-		}
-		user, ended, err := users.ResetPassword(ctx, email, func(user string, stored []byte) bool {
-			return v.Is(stored, code, im.MailReset, user, email)
-		}, hash)
-		if err != nil {
-			return nothing{}, fmt.Errorf("resetting a password: %w", err)
-		}
-		end.Revoked(ctx, user, ended...)
-		return nothing{}, nil
+// resetDone is the answer, which says nothing, and for the security log whose
+// password it was.
+type resetDone struct{ user string }
+
+// AuditedAs returns whose password it was.
+func (r resetDone) AuditedAs() im.Caller { return im.Caller{User: r.user} }
+
+type reseter struct {
+	users     resetter
+	from      addressLimiter
+	passwords hasher
+	vault     *vault.Vault
+	handles   handles
+	end       ender
+}
+
+// call gives another password to who has the code that was mailed, and signs
+// them out everywhere, their bots and accounts elsewhere among it unless they
+// say otherwise. A second factor stays.
+func (r *reseter) call(ctx context.Context, address string, in resetRequest) (resetDone, error) {
+	email, err := im.NormalEmail(in.Email)
+	if err := cmp.Or(err, user.CheckNewPassword(in.New, email)); err != nil {
+		return resetDone{}, err
 	}
+	code, ok := vault.ParseCode(in.Code, codeLen)
+	if !ok {
+		return resetDone{}, errForm
+	}
+	handle, ok := r.handles.read(in.Handle, email)
+	if !ok {
+		return resetDone{}, im.Errorf(im.Denied, "the handle is not of this e-mail address, or too old: ask for a new code")
+	}
+	if err := r.from.AllowFrom(ctx, "reset", address); err != nil {
+		return resetDone{}, err
+	}
+	if err := r.from.AllowReset(ctx, email, handle); err != nil {
+		return resetDone{}, err
+	}
+	// Before the code is looked at: it takes as long for one that is wrong.
+	hash, err := r.passwords.Hash(ctx, address, in.New)
+	if err != nil {
+		return resetDone{}, err
+	}
+	also := im.Revocation{
+		Bots:       in.RevokeBots == nil || *in.RevokeBots,
+		Identities: in.RevokeIdentities == nil || *in.RevokeIdentities,
+	}
+	u, ended, err := r.users.ResetPassword(ctx, email, func(user string, stored []byte) bool {
+		return r.vault.Is(stored, code, im.MailReset, user, email)
+	}, func(u im.User) error { return user.CheckNewPassword(in.New, u.Account, u.Name) }, hash, also)
+	if err != nil {
+		return resetDone{}, fmt.Errorf("resetting a password: %w", err)
+	}
+	r.end.RevokedAll(ctx, ended)
+	return resetDone{u.ID}, nil
 }

@@ -1,9 +1,11 @@
 package account
 
 import (
+	"context"
 	"encoding/json"
-	"net/http"
-	"net/http/httptest"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,8 +14,10 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/vault"
 )
 
 // A user proves that an address is theirs, and has it alone then.
@@ -33,7 +37,9 @@ func TestTheLifeOfAnAddress(t *testing.T) {
 	first := w.mail("ann@example.org")
 	w.call("email-verify", ann.AccessToken, 200, fields{"password": "correct horse"}, nil)
 	second := w.mail("ann@example.org")
-	w.call("email-confirm", ann.AccessToken, 403, fields{"code": first}, nil) // the second took its place
+	if first != second {
+		t.Error("asking again makes the code worthless that was mailed first")
+	}
 	bob := w.join("bob")
 	w.call("user-update", bob.AccessToken, 200, fields{"email": "ann@example.org", "settings": fields{"find_by_email": true}}, nil)
 	w.call("email-confirm", bob.AccessToken, 403, fields{"code": second}, nil) // it is of the account that it was asked for
@@ -120,28 +126,95 @@ func TestP6ForgettingAPasswordTellsNobodyWhoThereIs(t *testing.T) {
 	w := newWorld(t, nil)
 	w.verified("ann", "ann@example.org")
 	w.exec(`ALTER TABLE users RENAME TO hidden; ALTER TABLE email_codes RENAME TO hidden_codes`)
-	var answers []string
-	for _, email := range []string{"ann@example.org", "nobody@example.org", "ANN@example.org"} {
-		status, answer, err := w.post("password-forgot", "", fields{"email": email})
-		if err != nil || status != 200 {
-			t.Fatal(status, err)
-		}
-		answers = append(answers, string(answer))
+	handles := map[string]string{}
+	for _, email := range []string{"ann@example.org", "bob@example.org", "ANN@example.org"} {
+		var a asked
+		w.call("password-forgot", "", 200, fields{"email": email}, &a)
+		handles[email] = a.Handle
 	}
 	w.exec(`ALTER TABLE hidden RENAME TO users; ALTER TABLE hidden_codes RENAME TO email_codes`)
-	if answers[0] != answers[1] || answers[0] != answers[2] {
-		t.Errorf("%q", answers)
+	for email, h := range handles {
+		if h == "" || len(h) != len(handles["ann@example.org"]) || email != "ann@example.org" && h == handles["ann@example.org"] {
+			t.Errorf("%q", handles)
+		}
 	}
 	w.mail("ann@example.org")
 	w.noMail()
 	var problems []im.Problem
-	for _, email := range []string{"ann@example.org", "nobody@example.org"} {
-		var p im.Problem
-		w.call("password-reset", "", 403, fields{"email": email, "code": "aaaa-aaaa", "new": "battery staple"}, &p)
-		problems = append(problems, p)
+	for _, email := range []string{"ann@example.org", "bob@example.org"} {
+		for _, handle := range []string{"", handles[email]} {
+			var p im.Problem
+			w.call("password-reset", "", 403, fields{"email": email, "handle": handle, "code": "aaaa-aaaa", "new": "battery staple"}, &p)
+			problems = append(problems, p)
+		}
 	}
-	if problems[0] != problems[1] {
+	if len(slices.Compact(problems)) != 1 {
 		t.Errorf("%+v", problems)
+	}
+}
+
+// Who has proved an address is told of what somebody else may have changed.
+func TestOwnersAreToldByMailOfWhatHasChanged(t *testing.T) {
+	w := newWorld(t, nil)
+	ann := w.verified("ann", "ann@example.org")
+	bob := w.join("bob") // who has proved none
+	told := func(want ...string) {
+		t.Helper()
+		w.told = nil
+		w.noMail()
+		if !slices.Equal(w.told, want) {
+			t.Errorf("told %q, want %q", w.told, want)
+		}
+	}
+	for _, who := range []user.SignedIn{ann, bob} {
+		var f factorSecret
+		w.call("totp-setup", who.AccessToken, 200, fields{"password": "correct horse"}, &f)
+		var r recovery
+		w.call("totp-confirm", who.AccessToken, 200, fields{"code": codeAt(t, f.Secret, 0)}, &r)
+		if who.User.ID == ann.User.ID {
+			told("ann@example.org A second factor was added")
+		}
+		w.call("totp-delete", who.AccessToken, 200, fields{"password": "correct horse", "code": r.Codes[0]}, nil)
+		w.call("totp-delete", who.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	}
+	told("ann@example.org The second factor was removed")
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+	w.call("password-reset", "", 200, fields{"email": "ann@example.org", "code": w.mail("ann@example.org"), "new": "battery staple"}, nil)
+	told("ann@example.org Your password was changed")
+	ann = w.login("ann", "battery staple")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "ann@example.org"}, nil)
+	told()
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "eve@example.org"}, nil)
+	told("ann@example.org Your e-mail address was changed")
+	w.call("user-update", ann.AccessToken, 200, fields{"email": "mia@example.org"}, nil) // the one before was proved by nobody
+	told()
+}
+
+// What somebody may have left behind who had the old password ends with it,
+// unless its owner says otherwise.
+func TestP6AResetEndsBotsAndIdentitiesToo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		keep fields
+		left int
+	}{
+		"by default":                {fields{}, 0},
+		"unless it is said to keep": {fields{"revoke_bots": false, "revoke_identities": false}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			ann := w.verified("ann", "ann@example.org")
+			w.exec(`INSERT INTO identities (issuer, subject, provider, user_id) VALUES ('i', 's', 'p', $1)`, ann.User.ID)
+			w.exec(`INSERT INTO users (id, account, name, password, owner_id) VALUES ('bbbbbbbbbbbbbbbb', 'bot', 'B', '', $1)`, ann.User.ID)
+			w.exec(`INSERT INTO sessions (id, user_id, device, platform, created) VALUES ('tttttttttttttttt', 'bbbbbbbbbbbbbbbb', 'd', 'bot', now())`)
+			w.exec(`INSERT INTO webhooks (id, bot_id, url, secret) VALUES ('wwwwwwwwwwwwwwww', 'bbbbbbbbbbbbbbbb', 'https://example.org', '')`)
+			w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, nil)
+			in := fields{"email": "ann@example.org", "code": w.mail("ann@example.org"), "new": "battery staple"}
+			maps.Copy(in, tt.keep)
+			w.call("password-reset", "", 200, in, nil)
+			w.counts(tt.left, `SELECT count(*) FROM identities`)
+			w.counts(tt.left, `SELECT count(*) FROM sessions WHERE user_id = 'bbbbbbbbbbbbbbbb' AND ended IS NULL`)
+			w.counts(tt.left, `SELECT count(*) FROM webhooks WHERE disabled IS NULL`)
+		})
 	}
 }
 
@@ -182,10 +255,11 @@ func TestAPasswordIsReset(t *testing.T) {
 
 func TestWaysIntoAnAccountAreLimited(t *testing.T) {
 	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "4", "MAILS_PER_HOUR": "2"})
-	for _, status := range []int{200, 200, 429} { // of an address, whoever asks
+	for _, status := range []int{200, 429} { // half of what an address gets
 		w.call("password-forgot", "", status, fields{"email": "ann@example.org"}, nil)
 	}
 	w.call("password-forgot", "", 200, fields{"email": "bob@example.org"}, nil)
+	w.call("password-forgot", "", 200, fields{"email": "dan@example.org"}, nil)
 	w.call("password-forgot", "", 429, fields{"email": "cyd@example.org"}, nil) // the fifth from here
 	for range 4 {
 		w.call("password-reset", "", 403, fields{"email": "ann@example.org", "code": "aaaa-aaaa", "new": "battery staple"}, nil)
@@ -197,6 +271,89 @@ func TestWaysIntoAnAccountAreLimited(t *testing.T) {
 	w.call("password-reset", "", 503, fields{"email": "ann@example.org", "code": "aaaa-aaaa", "new": "battery staple"}, nil)
 	w.call("oauth-start", "", 404, fields{"provider": "github"}, nil)
 	w.counts(0, `SELECT count(*) FROM mails`)
+}
+
+// Somebody who knows an e-mail address asks for codes, and tries as many as they
+// may, from one network and from several. Its owner resets the password all the
+// same, by whichever of the mails.
+func TestP7WhoKnowsAnAddressKeepsNobodyFromTheirAccount(t *testing.T) {
+	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "4", "MAILS_PER_HOUR": "5"})
+	w.verified("ann", "ann@example.org")
+	const owner = "2001:db8:1:1::"
+	hosts := 0
+	mallory := func() string { hosts++; return fmt.Sprint("192.0.2.", hosts) } // at another address each time
+	first := mallory()
+	ask := func(address string, want int) (a asked) {
+		t.Helper()
+		status, answer := w.postFrom(address, "password-forgot", fields{"email": "ann@example.org"})
+		if status != want {
+			t.Fatalf("from %s: %d %s, want %d", address, status, answer, want)
+		}
+		if status == 200 && (json.Unmarshal(answer, &a) != nil || a.Handle == "") {
+			t.Fatalf("%s", answer)
+		}
+		return a
+	}
+	try := func(address, handle, code string, want int) {
+		t.Helper()
+		if status, answer := w.postFrom(address, "password-reset", fields{"email": "ann@example.org", "handle": handle, "code": code, "new": "battery staple"}); status != want {
+			t.Fatalf("from %s: %d %s, want %d", address, status, answer, want)
+		}
+	}
+	mine := ask(owner, 200)
+	code := w.mail("ann@example.org")
+	var theirs asked
+	for _, status := range []int{200, 200, 200, 429} { // half of what there is, and a little
+		theirs = ask(first, status)
+		if status == 200 {
+			if again := w.mail("ann@example.org"); again != code {
+				t.Fatalf("asking again makes %s worthless: there is %s", code, again)
+			}
+			for range 5 {
+				try(mallory(), theirs.Handle, "aaaa-aaaa", 403)
+			}
+			try(mallory(), theirs.Handle, "aaaa-aaaa", 429)
+		}
+	}
+	for range 4 {
+		try(mallory(), "", "aaaa-aaaa", 403)
+	}
+	try(mallory(), "", "aaaa-aaaa", 429) // who shows no handle shares what there is
+	for range 3 {
+		ask(mallory(), 200) // more than an address gets: these are not mailed
+	}
+	w.call("mail-send", "", 204, nil, nil)
+	if n := w.mails.Waiting(); n != 1 {
+		t.Errorf("%d more mails", n)
+	}
+	if last := ask(owner, 200); last.Handle == mine.Handle { // nor is this one: she has the code
+		t.Error("a handle comes twice")
+	}
+	try(owner, mine.Handle, code, 200)
+	try(owner, mine.Handle, code, 403) // once
+	w.login("ann", "battery staple")
+}
+
+// A handle is of an address, and for a while.
+func TestP6AHandleIsOfWhoAsked(t *testing.T) {
+	w := newWorld(t, nil)
+	w.verified("ann", "ann@example.org")
+	var anns, bobs asked
+	w.call("password-forgot", "", 200, fields{"email": "ann@example.org"}, &anns)
+	w.call("password-forgot", "", 200, fields{"email": "bob@example.org"}, &bobs)
+	code := w.mail("ann@example.org")
+	v, err := vault.New(w.vars["ACCOUNT_KEYS"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := v.Seal([]byte(`{"id":"x","email":"ann@example.org","expires":1}`), handleUse)
+	other := v.Seal([]byte(`{"id":"x","email":"ann@example.org","expires":9999999999}`), "totp")
+	for _, handle := range []string{bobs.Handle, old, other, "x", strings.Repeat("a.", 1000)} {
+		w.call("password-reset", "", 403, fields{"email": "ann@example.org", "handle": handle, "code": code, "new": "battery staple"}, nil)
+	}
+	w.call("password-reset", "", 400, fields{"email": "ann@example.org", "handle": anns.Handle, "code": code, "new": "password"}, nil)
+	w.call("password-reset", "", 400, fields{"email": "ann@example.org", "handle": anns.Handle, "code": code, "new": "ann12345"}, nil) // the account: the code stays good
+	w.call("password-reset", "", 200, fields{"email": "ann@example.org", "handle": anns.Handle, "code": code, "new": "battery staple"}, nil)
 }
 
 // A mail that cannot be sent now is sent later; one that never can is not.
@@ -225,7 +382,9 @@ func TestMailsComeThroughOutages(t *testing.T) {
 	// Cut off between sending and noting it, it is sent again, with a code that is good.
 	w.exec(`INSERT INTO mails (purpose, email) VALUES ('reset', 'ann@example.org')`)
 	again := w.mail("ann@example.org")
-	w.call("password-reset", "", 403, fields{"email": "ann@example.org", "code": code, "new": "battery staple"}, nil)
+	if code != again {
+		t.Error("the second mail makes the code of the first worthless")
+	}
 	w.call("password-reset", "", 200, fields{"email": "ann@example.org", "code": again, "new": "battery staple"}, nil)
 
 	refuse.Store(&gosmtp.SMTPError{Code: 550, Message: "nobody"})
@@ -255,6 +414,7 @@ func TestMailsComeThroughOutages(t *testing.T) {
 		w.call("user-update", ann.AccessToken, 200, fields{"email": email}, nil)
 		w.call("email-verify", ann.AccessToken, 200, fields{"password": "battery staple"}, nil)
 	}
+	w.exec(`DELETE FROM mails WHERE purpose <> 'verify'`) // that the one before was changed
 	other := newSender(t, w)
 	var all sync.WaitGroup
 	for range 3 {
@@ -320,9 +480,7 @@ func TestAMailThatIsAskedForWhileOthersAreSentIsSentAtOnce(t *testing.T) {
 // Of those who ask while the function runs, the first has it called once more.
 func TestAWakeIsNotLostWhileAnotherIsUnderWay(t *testing.T) {
 	called, goOn := make(chan struct{}, 9), make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called <- struct{}{}; <-goOn }))
-	t.Cleanup(srv.Close)
-	wake := newWake(srv.URL, srv.Client(), imtest.Log(t))
+	wake := newWake(func(context.Context) error { called <- struct{}{}; <-goOn; return nil }, imtest.Log(t))
 	wake()
 	<-called
 	for range 5 {

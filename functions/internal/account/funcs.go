@@ -7,10 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/mail"
@@ -35,6 +35,7 @@ var VerifyEmail = fn.Func{
 	Name:    "email-verify",
 	Accepts: event.CallType("email-verify"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -53,6 +54,7 @@ var ConfirmEmail = fn.Func{
 	Name:    "email-confirm",
 	Accepts: event.CallType("email-confirm"),
 	Public:  true,
+	Proof:   fn.Fresh(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -74,10 +76,11 @@ var ForgotPassword = fn.Func{
 		from, fromErr := openAttempts(ctx, env)
 		limit, limitErr := redis.OpenMailLimit(ctx, env)
 		send, sendErr := openWake(env)
-		if err := errors.Join(dbErr, fromErr, limitErr, sendErr); err != nil {
+		v, vaultErr := vault.Open(env)
+		if err := errors.Join(dbErr, fromErr, limitErr, sendErr, vaultErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallFrom(forgot(db, from, limit, send)), nil
+		return fn.CallFrom(forgot(db, from, limit, handles{v}, send)), nil
 	},
 }
 
@@ -95,7 +98,8 @@ var ResetPassword = fn.Func{
 		if err := errors.Join(dbErr, limitErr, hashErr, vaultErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallFrom(reset(db, limit, passwords, v, end)), nil
+		r := &reseter{users: db, from: limit, passwords: passwords, vault: v, handles: handles{v}, end: end}
+		return fn.CallFrom(r.call), nil
 	},
 }
 
@@ -127,22 +131,22 @@ var StartOAuth = fn.Func{
 	Name:    "oauth-start",
 	Accepts: event.CallType("oauth-start"),
 	Public:  true,
+	Proof:   fn.AskedInside(), // to link
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		gate, gateErr := redis.OpenGate(ctx, env)
 		cache, redisErr := redis.Open(ctx, env)
 		limit, limitErr := openAttempts(ctx, env)
 		who, whoErr := user.OpenProver(ctx, env)
-		v, vaultErr := vault.Open(env)
 		providers, providersErr := openProviders(env)
 		set := env.Settings()
 		redirects, redirectsErr := parseRedirects(set.List(settingRedirects))
 		if redirectsErr != nil {
 			redirectsErr = fmt.Errorf("setting %s: %w", settingRedirects.Name, redirectsErr)
 		}
-		if err := errors.Join(gateErr, redisErr, limitErr, whoErr, vaultErr, providersErr, redirectsErr, set.Err()); err != nil {
+		if err := errors.Join(gateErr, redisErr, limitErr, whoErr, providersErr, redirectsErr, set.Err()); err != nil {
 			return fn.Handler{}, err
 		}
-		s := &starter{providers: providers, redirects: redirects, flows: cache.NewFlows(), limit: limit, who: who, vault: v}
+		s := &starter{providers: providers, redirects: redirects, flows: cache.NewFlows(), limit: limit, who: who}
 		return fn.CallMaybe(gate, s.call), nil
 	},
 }
@@ -159,12 +163,14 @@ var EndOAuth = fn.Func{
 		limit, limitErr := openAttempts(ctx, env)
 		second, secondErr := user.OpenSecondFactor(ctx, env)
 		begin, beginErr := user.OpenBeginner(ctx, env)
-		v, vaultErr := vault.Open(env)
+		names, namesErr := user.OpenNames(env)
+		newcomers, newErr := redis.OpenNewcomers(ctx, env)
 		providers, providersErr := openProviders(env)
-		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, vaultErr, providersErr); err != nil {
+		records, auditErr := audit.Open(ctx, env, true)
+		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, namesErr, newErr, providersErr, auditErr); err != nil {
 			return fn.Handler{}, err
 		}
-		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, second: second, begin: begin, vault: v}
+		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, names: names, newcomers: newcomers, second: second, begin: begin, audit: records}
 		return fn.CallMaybe(gate, b.call), nil
 	},
 }
@@ -189,6 +195,7 @@ var DeleteIdentity = fn.Func{
 	Name:    "identity-delete",
 	Accepts: event.CallType("identity-delete"),
 	Public:  true,
+	Proof:   fn.Fresh(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -204,6 +211,7 @@ var SetUpTOTP = fn.Func{
 	Name:    "totp-setup",
 	Accepts: event.CallType("totp-setup"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -240,6 +248,7 @@ var DeleteTOTP = fn.Func{
 	Name:    "totp-delete",
 	Accepts: event.CallType("totp-delete"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
@@ -269,6 +278,7 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 		if err := set.Err(); err != nil {
 			return nil, nil, err
 		}
+		env.Uses(proc.Outside)
 		client := newProviderClient()
 		providers, err := parseProviders(list, client)
 		if err != nil {
@@ -280,12 +290,15 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 
 // openWake returns the process's wake of mail-send.
 func openWake(env *proc.Env) (wake, error) {
+	urls, urlErr := fn.OpenURLs(env)
+	poster, posterErr := fn.OpenPoster(env, wakeTime)
+	if err := errors.Join(urlErr, posterErr); err != nil {
+		return nil, err
+	}
 	return proc.Share(env, "account.wake", func() (wake, func() error, error) {
-		urls, err := fn.OpenURLs(env)
-		if err != nil {
-			return nil, nil, err
+		tick := func(ctx context.Context) error {
+			return poster.Tick(ctx, SendMails.Name, urls.Of(SendMails.Name))
 		}
-		client := &http.Client{Timeout: wakeTime, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}}
-		return newWake(urls.Of(SendMails.Name), client, env.Log), func() error { client.CloseIdleConnections(); return nil }, nil
+		return newWake(tick, env.Log), poster.Close, nil
 	})
 }

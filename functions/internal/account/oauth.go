@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/im"
-	"github.com/tidings-im/tidings/shared/vault"
 )
 
 // flowTime is how long somebody may take to sign in elsewhere.
@@ -26,12 +27,12 @@ const flowTime = 10 * time.Minute
 // is making, too.
 const mostTries = 4
 
-// A flow is a sign-in elsewhere that was begun. Its state names it, and passes
-// through the browser; its secret stays with the client that began it.
+// A flow is a sign-in elsewhere that was begun. Its state passes through the
+// browser; its secret stays with the client that began it. It is named by both:
+// who sees the one alone neither ends it nor uses it up.
 type flow struct {
 	Provider string    `json:"provider"`
 	Redirect string    `json:"redirect"`
-	Secret   []byte    `json:"secret"` // hash of it
 	Verifier string    `json:"verifier"`
 	Nonce    string    `json:"nonce"`
 	User     string    `json:"user,omitempty"` // to whom the account elsewhere is to be linked
@@ -40,11 +41,11 @@ type flow struct {
 }
 
 type flows interface {
-	// PutFlow keeps what is known of a flow for a while.
-	PutFlow(ctx context.Context, state string, data []byte, ttl time.Duration) error
+	// PutFlow keeps what is known of a flow for a while, under its name.
+	PutFlow(ctx context.Context, name string, data []byte, ttl time.Duration) error
 	// TakeFlow returns it, once. NotFound: it was taken, was never begun or has
 	// expired.
-	TakeFlow(ctx context.Context, state string) ([]byte, error)
+	TakeFlow(ctx context.Context, name string) ([]byte, error)
 }
 
 type fromLimiter interface {
@@ -71,7 +72,6 @@ type starter struct {
 	flows     flows
 	limit     fromLimiter
 	who       prover
-	vault     *vault.Vault
 }
 
 // call begins to sign in by an account elsewhere or, of a caller who is signed
@@ -96,14 +96,14 @@ func (s *starter) call(ctx context.Context, address string, c im.Caller, in star
 	}
 	state, secret := rand.Text(), rand.Text()
 	f := flow{
-		Provider: in.Provider, Redirect: redirect, Secret: s.vault.Hash(secret, "flow", state),
+		Provider: in.Provider, Redirect: redirect,
 		Verifier: oauth2.GenerateVerifier(), Nonce: rand.Text(), User: c.User, Expires: im.TimeOf(time.Now().Add(flowTime)),
 	}
 	url, err := p.begin(ctx, f, state)
 	if err != nil {
 		return started{}, err
 	}
-	if err := put(ctx, s.flows, state, f); err != nil {
+	if err := put(ctx, s.flows, flowName(state, secret), f); err != nil {
 		return started{}, err
 	}
 	return started{URL: url, Flow: secret}, nil
@@ -129,7 +129,13 @@ func (s *starter) redirect(provider, asked string) (string, error) {
 	return asked, nil
 }
 
-func put(ctx context.Context, to flows, state string, f flow) error {
+// flowName names a flow. The secret, being random, needs no salt and no key.
+func flowName(state, secret string) string {
+	sum := sha256.Sum256([]byte(state + "\x00" + secret))
+	return hex.EncodeToString(sum[:])
+}
+
+func put(ctx context.Context, to flows, name string, f flow) error {
 	data, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("writing a flow: %w", err)
@@ -138,7 +144,7 @@ func put(ctx context.Context, to flows, state string, f flow) error {
 	if left <= 0 {
 		return errFlow
 	}
-	return to.PutFlow(ctx, state, data, left)
+	return to.PutFlow(ctx, name, data, left)
 }
 
 // errFlow is the one answer to a flow that is not there, not the client's own
@@ -165,6 +171,8 @@ type beginner interface {
 	// Begin begins a session. NotFound: the user is not there any more, or has
 	// another password by now.
 	Begin(ctx context.Context, u im.User, passwordHash, device, platform string) (user.SignedIn, error)
+	// Lane returns the lane of a device that shows a proof, "" of a stranger.
+	Lane(proof, user, passwordHash string) string
 }
 
 type callbackRequest struct {
@@ -175,7 +183,8 @@ type callbackRequest struct {
 	Flow     string `json:"flow"`
 	Device   string `json:"device"`
 	Platform string `json:"platform"`
-	TOTP     string `json:"totp"` // of the second factor, if there is one
+	TOTP     string `json:"totp"`         // of the second factor, if there is one
+	Proof    string `json:"device_proof"` // what the device was given when it signed in before, if it did
 }
 
 // linked answers who linked an account to their own.
@@ -183,14 +192,24 @@ type linked struct {
 	Linked string `json:"linked"` // the provider
 }
 
+// AuditEvent returns what has happened, for the security log.
+func (linked) AuditEvent() audit.Event { return audit.IdentityChange }
+
 type callback struct {
 	providers map[string]provider
 	flows     flows
 	limit     fromLimiter
 	users     identities
+	names     user.Names
+	newcomers marker
 	second    codeChecker
 	begin     beginner
-	vault     *vault.Vault
+	audit     *audit.Recorder
+}
+
+type marker interface {
+	// Mark notes that an account is new.
+	Mark(ctx context.Context, user string) error
 }
 
 // call ends what oauth-start began: it signs the device in, or links. Whose
@@ -204,7 +223,7 @@ func (b *callback) call(ctx context.Context, address string, c im.Caller, in cal
 	if err := b.limit.AllowFrom(ctx, "oauth", address); err != nil {
 		return nil, err
 	}
-	if len(in.State) > 64 {
+	if len(in.State) > 64 || len(in.Flow) > 64 {
 		return nil, errFlow
 	}
 	if c.User == "" {
@@ -226,7 +245,7 @@ func (b *callback) call(ctx context.Context, address string, c im.Caller, in cal
 	if err != nil {
 		if errors.Is(err, im.SecondFactor) || im.KindOf(err).Transient() {
 			// Whoever has come this far may come again.
-			err = cmp.Or(put(ctx, b.flows, in.State, f), err)
+			err = cmp.Or(put(ctx, b.flows, flowName(in.State, in.Flow), f), err)
 		}
 		return nil, err
 	}
@@ -255,9 +274,11 @@ func (b *callback) end(ctx context.Context, address string, p provider, f *flow,
 	return linked{in.Provider}, nil
 }
 
-// take returns the flow that a client began, once.
+// take returns the flow that a client began, once. Its secret binds it to who began
+// it: nobody is signed in as, or linked to, somebody else by being sent here (RFC
+// 6749, 10.12).
 func (b *callback) take(ctx context.Context, in callbackRequest) (f flow, err error) {
-	data, err := b.flows.TakeFlow(ctx, in.State)
+	data, err := b.flows.TakeFlow(ctx, flowName(in.State, in.Flow))
 	if errors.Is(err, im.NotFound) {
 		return f, errFlow
 	}
@@ -267,9 +288,7 @@ func (b *callback) take(ctx context.Context, in callbackRequest) (f flow, err er
 	if err := json.Unmarshal(data, &f); err != nil {
 		return f, fmt.Errorf("reading a flow: %w", err)
 	}
-	// The secret binds the flow to who began it: nobody is signed in as, or
-	// linked to, somebody else by being sent here (RFC 6749, 10.12).
-	if !b.vault.Is(f.Secret, in.Flow, "flow", in.State) || subtle.ConstantTimeCompare([]byte(f.Provider), []byte(in.Provider)) != 1 || time.Now().After(f.Expires.Std()) {
+	if f.Provider != in.Provider || time.Now().After(f.Expires.Std()) {
 		return flow{}, errFlow
 	}
 	return f, nil
@@ -297,7 +316,7 @@ func (b *callback) signIn(ctx context.Context, address string, claim im.Claim, i
 		if err != nil {
 			return user.SignedIn{}, err
 		}
-		if err := b.second.Check(ctx, u.ID, in.TOTP); err != nil {
+		if err := b.second.Check(ctx, u.ID, b.begin.Lane(in.Proof, u.ID, hash), in.TOTP); err != nil {
 			return user.SignedIn{}, err
 		}
 		if !known {
@@ -326,11 +345,19 @@ func (b *callback) create(ctx context.Context, address string, claim im.Claim) e
 	var err error
 	for try := range mostTries {
 		account := accountOf(claim.Account, try > 0)
+		if b.names.Check(account) != nil {
+			account = accountOf("", true)
+		}
 		u := im.User{ID: im.NewID(), Account: account, Name: cmp.Or(strings.TrimSpace(claim.Name), account)}
 		if im.CheckName(u.Name) != nil {
 			u.Name = account
 		}
-		err = b.users.CreateUserOf(ctx, u, claim)
+		if err = b.newcomers.Mark(ctx, u.ID); err == nil {
+			err = b.users.CreateUserOf(ctx, u, claim)
+		}
+		if err == nil {
+			b.audit.Record(ctx, audit.Record{Event: audit.UserCreated, Function: "oauth-callback", User: u.ID, Address: address})
+		}
 		if !errors.Is(err, im.Conflict) {
 			return err
 		}

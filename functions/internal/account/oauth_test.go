@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -238,7 +239,7 @@ func TestP6AFlowIsOfWhoBeganIt(t *testing.T) {
 			w.call("oauth-callback", c.token, 403, c.in, nil)
 			w.counts(0, `SELECT count(*) FROM identities`)
 			// Nor is the flow good afterwards, if it is the one that was meant.
-			if c.in["state"] == state {
+			if c.in["state"] == state && c.in["flow"] == s.Flow {
 				w.call("oauth-callback", tt.begin, 403, come("real", s, code, state), nil)
 			}
 		})
@@ -264,6 +265,56 @@ func TestP6AFlowIsOfWhoBeganIt(t *testing.T) {
 		t.Errorf("replayed, it signs in %d times", ok)
 	}
 	w.call("oauth-callback", "", 403, in, nil)
+}
+
+// made notes the accounts of users that are made.
+type made struct {
+	identities
+	accounts []string
+}
+
+func (m *made) CreateUserOf(_ context.Context, u im.User, _ im.Claim) error {
+	m.accounts = append(m.accounts, u.Account)
+	return nil
+}
+
+type anything struct{ fromLimiter }
+
+func (anything) AllowRegistration(context.Context, string) error { return nil }
+func (anything) Mark(context.Context, string) error              { return nil }
+
+// Whoever is called elsewhere as nobody may be called here is called otherwise.
+func TestNobodyIsGivenAReservedAccountBySigningInFromElsewhere(t *testing.T) {
+	names, err := user.OpenNames(imtest.Env(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &made{}
+	b := &callback{users: m, limit: anything{}, names: names, newcomers: anything{}}
+	for _, account := range []string{"admin", "Ad!min", "supp0rt", "octocat"} {
+		if err := b.create(t.Context(), "", im.Claim{Account: account}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []string{"user-", "user-", "user-", "octocat"} {
+		if !strings.HasPrefix(m.accounts[i], want) {
+			t.Errorf("%q", m.accounts)
+		}
+	}
+}
+
+// Who sees the state, which passes through browsers and providers, does not take
+// the flow from the client that began it.
+func TestP7WhoSeesTheStateOfAFlowDoesNotEndIt(t *testing.T) {
+	w := newOAuthWorld(t)
+	s := w.start("real", "")
+	code, state := browse(t, s.URL, "ann")
+	for _, flow := range []string{"", "guessed", w.start("real", "").Flow} {
+		in := come("real", s, code, state)
+		in["flow"] = flow
+		w.call("oauth-callback", "", 403, in, nil)
+	}
+	w.call("oauth-callback", "", 200, come("real", s, code, state), nil)
 }
 
 func TestWhereAFlowLeads(t *testing.T) {
@@ -326,11 +377,12 @@ func TestWhoHasNoPasswordSignsInAgain(t *testing.T) {
 	w := newOAuthWorld(t)
 	ann := w.signIn("ann")
 	w.call("totp-setup", ann.AccessToken, 200, fields{}, nil)
-	w.exec(`UPDATE sessions SET created = now() - interval '16 minutes'`)
-	w.call("totp-setup", ann.AccessToken, 403, fields{}, nil)
-	w.call("totp-setup", ann.AccessToken, 403, fields{"password": "correct horse"}, nil)
-	w.call("oauth-start", ann.AccessToken, 403, fields{"provider": "twin"}, nil)
-	w.call("user-delete", ann.AccessToken, 403, fields{"password": ""}, nil)
+	w.exec(`UPDATE sessions SET created = now() - interval '6 minutes'`)
+	w.call("token-refresh", "", 200, fields{"refresh_token": ann.RefreshToken}, &ann)
+	w.call("totp-setup", ann.AccessToken, 401, fields{}, nil)
+	w.call("totp-setup", ann.AccessToken, 401, fields{"password": "correct horse"}, nil)
+	w.call("oauth-start", ann.AccessToken, 401, fields{"provider": "twin"}, nil)
+	w.call("user-delete", ann.AccessToken, 401, fields{"password": ""}, nil)
 	ann = w.signIn("ann")
 	w.call("user-delete", ann.AccessToken, 200, fields{"password": ""}, nil)
 	w.counts(0, `SELECT count(*) FROM users WHERE deleted IS NULL`)
@@ -341,14 +393,15 @@ func TestADeletedUserIsForgotten(t *testing.T) {
 	w := newOAuthWorld(t)
 	cyd := w.verified("cydney", "cyd@example.org")
 	w.signIn("cyd")
-	w.protect(cyd, "correct horse")
+	_, recovery := w.protect(cyd, "correct horse")
 	w.call("password-forgot", "", 200, fields{"email": "cyd@example.org"}, nil)
 	w.mail("cyd@example.org")
 	w.call("password-forgot", "", 200, fields{"email": "cyd@example.org"}, nil)
 	for _, table := range []string{"identities", "second_factors", "email_codes", "mails"} {
 		w.counts(1, `SELECT count(*) FROM `+table)
 	}
-	w.call("user-delete", cyd.AccessToken, 200, fields{"password": "correct horse"}, nil)
+	w.call("user-delete", cyd.AccessToken, 403, fields{"password": "correct horse"}, nil)
+	w.call("user-delete", cyd.AccessToken, 200, fields{"password": "correct horse", "code": recovery[0]}, nil)
 	for _, table := range []string{"identities", "second_factors", "recovery_codes", "email_codes", "mails"} {
 		w.counts(0, `SELECT count(*) FROM `+table)
 	}

@@ -29,9 +29,9 @@ type mailStore interface {
 	DueMails(ctx context.Context, age, lease time.Duration, limit int) ([]im.Mail, error)
 	// Addressee returns whom a mail is for, as they are now. NotFound: nobody.
 	Addressee(ctx context.Context, m im.Mail) (im.User, error)
-	// PutCode stores the hash of a code in the place of one that was mailed
-	// before for the same purpose.
-	PutCode(ctx context.Context, user, purpose, email string, hash []byte, life time.Duration) error
+	// PutCode stores a code, as its hash and encrypted, and returns it encrypted;
+	// or one that was mailed before for the same purpose, and is good.
+	PutCode(ctx context.Context, user, purpose, email string, hash []byte, sealed string, life time.Duration) (kept string, err error)
 	// Mailed deletes a mail that was sent, or will never be.
 	Mailed(ctx context.Context, id int64) error
 	// OldestMail returns how long ago the mail was asked for that waits for
@@ -120,12 +120,15 @@ func (s *sender) one(ctx context.Context, m im.Mail) error {
 	if err != nil {
 		return err
 	}
-	typed := vault.NewCode(codeLen)
-	code, _ := vault.ParseCode(typed, codeLen)
-	if err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, m.Purpose, u.ID, m.Email), codeLife); err != nil {
-		return err
+	text, tells := s.tell(m, u)
+	if !tells {
+		typed, err := s.code(ctx, m, u)
+		if err != nil {
+			return err
+		}
+		text = s.write(m, u, typed)
 	}
-	err = s.smtp.Send(ctx, s.write(m, u, typed))
+	err = s.smtp.Send(ctx, text)
 	switch {
 	case errors.Is(err, im.Invalid):
 		s.log.ErrorContext(ctx, "a mail is refused for good", "purpose", m.Purpose, "user", u.ID, "err", err)
@@ -136,6 +139,24 @@ func (s *sender) one(ctx context.Context, m im.Mail) error {
 		s.sent.WithLabelValues("sent").Inc()
 	}
 	return s.store.Mailed(ctx, m.ID)
+}
+
+// code returns the code that a mail is to hold: the one that was mailed before,
+// while that is good, so that nobody who asks for a code makes one worthless that
+// is on its way.
+func (s *sender) code(ctx context.Context, m im.Mail, u im.User) (typed string, err error) {
+	of := []string{m.Purpose, u.ID, m.Email}
+	typed = vault.NewCode(codeLen)
+	code, _ := vault.ParseCode(typed, codeLen)
+	kept, err := s.store.PutCode(ctx, u.ID, m.Purpose, m.Email, s.vault.Hash(code, of...), s.vault.Seal([]byte(typed), of...), codeLife)
+	if err != nil {
+		return "", err
+	}
+	b, _, err := s.vault.Open(kept, of...)
+	if err != nil {
+		return "", fmt.Errorf("reading a code that was mailed: %w", err)
+	}
+	return string(b), nil
 }
 
 // write returns a mail with a code. Nothing in it but the account is of what
@@ -157,4 +178,35 @@ func (s *sender) write(m im.Mail, u im.User, code string) mail.Mail {
 	line("It is good for %d minutes. Nobody of %s will ever ask you for it.", int(codeLife.Minutes()), s.service)
 	line("If you did not ask for it, there is nothing that you have to do.")
 	return mail.Mail{To: m.Email, Subject: s.service + ": " + subject, Text: text.String()}
+}
+
+// changes are what mails tell of that has changed.
+var changes = map[string]struct{ subject, text string }{
+	im.MailEmailChanged:    {"Your e-mail address was changed", "The e-mail address of your account %q of %s was this one, and is another now, or none."},
+	im.MailPasswordChanged: {"Your password was changed", "Your account %q of %s has a new password. All devices were signed out."},
+	im.MailFactorAdded:     {"A second factor was added", "Signing in to your account %q of %s takes a code of an authenticator now."},
+	im.MailFactorRemoved:   {"The second factor was removed", "Signing in to your account %q of %s takes no code of an authenticator any more."},
+}
+
+// tell returns a mail that tells of what has changed, and false if m is of
+// another purpose. There is no link in it to follow.
+func (s *sender) tell(m im.Mail, u im.User) (mail.Mail, bool) {
+	c, ok := changes[m.Purpose]
+	if !ok {
+		return mail.Mail{}, false
+	}
+	text := fmt.Sprintf(c.text, u.Account, s.service) + `
+
+If it was you, there is nothing that you have to do.
+If it was not, somebody else is signed in as you: choose a new password, and look at
+your devices, bots and accounts elsewhere.
+`
+	if m.Purpose == im.MailEmailChanged {
+		text = fmt.Sprintf(c.text, u.Account, s.service) + `
+
+If it was you, there is nothing that you have to do.
+If it was not, sign in, choose a new password, and give your e-mail address again.
+`
+	}
+	return mail.Mail{To: m.Email, Subject: s.service + ": " + c.subject, Text: text}, true
 }

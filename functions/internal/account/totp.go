@@ -30,14 +30,17 @@ type factors interface {
 }
 
 type codeLimiter interface {
-	// Allow counts a code that a user tries. Overloaded: there were too many.
-	Allow(ctx context.Context, user string) error
+	// AllowIn counts a code of a user that is tried in a lane. Overloaded: there
+	// were too many.
+	AllowIn(ctx context.Context, user, lane string) error
 }
 
 type codeChecker interface {
-	// Check uses up a code of a user's second factor, if they have one.
-	// SecondFactor: there is no code, or another one.
-	Check(ctx context.Context, user, code string) error
+	// Check uses up a code of a user's second factor, if they have one, which is
+	// tried in a lane. SecondFactor: there is no code, or another one.
+	Check(ctx context.Context, user, lane, code string) error
+	// CheckAs is Check of a caller who is signed in. Denied: likewise.
+	CheckAs(ctx context.Context, c im.Caller, code string) error
 }
 
 type setupRequest struct {
@@ -98,7 +101,7 @@ func confirmFactor(store factors, limit codeLimiter, v *vault.Vault) func(contex
 		case f.Confirmed:
 			return recovery{}, im.Errorf(im.Conflict, "the second factor was confirmed already")
 		}
-		if err := limit.Allow(ctx, c.User); err != nil {
+		if err := limit.AllowIn(ctx, c.User, c.Session); err != nil {
 			return recovery{}, err
 		}
 		secret, _, err := v.Open(f.Secret, "totp", c.User)
@@ -134,10 +137,7 @@ func removeFactor(store factors, who prover, codes codeChecker) func(context.Con
 		if err := who.Prove(ctx, c, in.Password); err != nil {
 			return nothing{}, err
 		}
-		if err := codes.Check(ctx, c.User, in.Code); err != nil {
-			if errors.Is(err, im.SecondFactor) { // it is known who is calling
-				return nothing{}, im.Wrap(im.Denied, err, "the code is not right, or was used before")
-			}
+		if err := codes.CheckAs(ctx, c, in.Code); err != nil {
 			return nothing{}, err
 		}
 		return nothing{}, store.DeleteFactor(ctx, c.User)

@@ -136,7 +136,7 @@ func TestP6ACodeIsUsedOnce(t *testing.T) {
 
 func TestP6CodesAreNotGuessed(t *testing.T) {
 	w := newWorld(t, map[string]string{"CODES_PER_HOUR": "4"})
-	_, recovery := w.protect(w.join("ann"), "correct horse") // the first try
+	_, recovery := w.protect(w.join("ann"), "correct horse")
 	try := func(code string, status int) {
 		t.Helper()
 		w.call("user-login", "", status, fields{"account": "ann", "password": "correct horse", "device": "d", "platform": "web", "code": code}, nil)
@@ -144,6 +144,7 @@ func TestP6CodesAreNotGuessed(t *testing.T) {
 	try("000000", 401)
 	try("aaaa-aaaa-aaaa-aaaa", 401)
 	try("x", 401)
+	try("y", 401)
 	try(recovery[0], 429) // even a right one
 	try("", 401)          // to ask is no try
 

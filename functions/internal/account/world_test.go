@@ -69,6 +69,7 @@ type world struct {
 	url   string
 	sql   *pgxpool.Pool
 	mails *smtptest.Server
+	told  []string // mails of what has changed, as "<to> <subject>"
 }
 
 func newWorld(t testing.TB, more map[string]string) *world {
@@ -121,6 +122,37 @@ func (w *world) post(function, token string, in any) (status int, answer []byte,
 	return resp.StatusCode, answer, err
 }
 
+// postFrom calls a function as a gateway does for somebody at a network address.
+func (w *world) postFrom(address, function string, in any) (status int, answer []byte) {
+	w.t.Helper()
+	ring, err := event.ParseKeyring(w.vars["SEAL_KEYS"])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e, err := event.New(event.CallType(function), "gateway", address, in)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ring.Sign(&e)
+	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(e.Data))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", event.JSON)
+	for name, value := range e.Attributes {
+		req.Header.Set("Ce-"+name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if answer, err = io.ReadAll(resp.Body); err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
 type fields = map[string]any
 
 // call calls a function that is to answer with a status. out is filled in, also
@@ -162,6 +194,9 @@ func (w *world) mail(to string) (code string) {
 	w.t.Helper()
 	w.call("mail-send", "", 204, nil, nil)
 	m := w.mails.Next(w.t)
+	for w.tells(m) {
+		m = w.mails.Next(w.t)
+	}
 	found := mailed.FindStringSubmatch(m.Text)
 	if m.To != to || found == nil {
 		w.t.Fatalf("the mail is %+v, not to %s", m, to)
@@ -169,12 +204,25 @@ func (w *world) mail(to string) (code string) {
 	return found[1]
 }
 
+// tells reports whether a mail tells of what has changed, and keeps it if so.
+func (w *world) tells(m smtptest.Mail) bool {
+	for _, c := range changes {
+		if strings.HasSuffix(m.Header.Get("Subject"), c.subject) {
+			w.told = append(w.told, m.To+" "+c.subject)
+			return true
+		}
+	}
+	return false
+}
+
 // noMail reports it if a mail is sent.
 func (w *world) noMail() {
 	w.t.Helper()
 	w.call("mail-send", "", 204, nil, nil)
-	if n := w.mails.Waiting(); n > 0 {
-		w.t.Errorf("a mail is sent: %+v", w.mails.Next(w.t))
+	for w.mails.Waiting() > 0 {
+		if m := w.mails.Next(w.t); !w.tells(m) {
+			w.t.Errorf("a mail is sent: %+v", m)
+		}
 	}
 	w.counts(0, `SELECT count(*) FROM mails`)
 }

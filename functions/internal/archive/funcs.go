@@ -15,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
-var settingAfter = proc.Setting{Name: "ARCHIVE_AFTER", Default: "0", Doc: "how old all messages of a month have to be for it to be archived, such as 8760h, at least 744h; longer than Kafka and its dead letters keep anything. 0 archives nothing"}
+var settingAfter = proc.Setting{Name: "ARCHIVE_AFTER", Default: "0", Doc: "how old all messages of a month have to be for it to be archived, such as 8760h, at least 744h. 0 archives nothing"}
 
 // Move makes partitions ahead and archives old ones.
 var Move = fn.Func{

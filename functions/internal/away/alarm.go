@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 const (
@@ -91,7 +93,8 @@ func (a *alarm) loop(ctx context.Context) {
 func (a *alarm) once(until context.Context) {
 	ctx, cancel := context.WithTimeout(until, ringTime)
 	defer cancel()
-	in, more, err := time.Duration(0), false, a.ring(ctx)
+	in, more := time.Duration(0), false
+	err := proc.Protect(func() error { return a.ring(ctx) })
 	if err == nil {
 		in, more, err = a.next(ctx)
 	}

@@ -56,6 +56,7 @@ var Subscribe = fn.Func{
 	Name:    "push-subscribe",
 	Accepts: event.CallType("push-subscribe"),
 	Public:  true,
+	Proof:   fn.AskedInside(), // to be shown what messages say, unless it is already
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		most := set.Int(settingMost, 1)
@@ -63,11 +64,12 @@ var Subscribe = fn.Func{
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
 		limit, limitErr := redis.OpenLimit(ctx, env, redis.PushSubscriptions)
-		hooks, hookErr := webhook.Open(env)
-		if err := errors.Join(set.Err(), keyErr, dbErr, gateErr, limitErr, hookErr); err != nil {
+		urls, urlErr := webhook.OpenRule(env)
+		fresh, freshErr := fn.FreshFor(env)
+		if err := errors.Join(set.Err(), keyErr, dbErr, gateErr, limitErr, urlErr, freshErr); err != nil {
 			return fn.Handler{}, err
 		}
-		s := &subscriber{store: db, limit: limit, checkURL: hooks.CheckURL, checkKey: webpush.CheckP256dh, most: most, on: public != ""}
+		s := &subscriber{store: db, fresh: fresh, limit: limit, checkURL: urls.CheckURL, checkKey: webpush.CheckP256dh, most: most, on: public != ""}
 		return fn.CallAs(gate, s.subscribe), nil
 	},
 }
@@ -178,6 +180,7 @@ func openWays(env *proc.Env) (*ways, error) {
 	}
 	w.host = u.Host
 	// The operator's own: it goes wherever they say, unlike what users name.
+	env.Uses(proc.Outside)
 	hooks := webhook.NewSender(w.timeout, true)
 	w.post = func(ctx context.Context, id string, at time.Time, body []byte) error {
 		return hooks.Send(ctx, to, secret, id, at, body)

@@ -219,7 +219,7 @@ func (w *world) device(user, device string) im.Caller {
 	if _, err := w.db.CreateSession(w.t.Context(), s, "hash", []byte(s.ID), time.Now().Add(time.Hour), 100); err != nil {
 		w.t.Fatal(err)
 	}
-	return im.Caller{User: user, Session: s.ID, Device: device, Platform: "web"}
+	return im.Caller{User: user, Session: s.ID, Device: device, Platform: "web", Proved: im.Now()}
 }
 
 // connect has a device come online.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 const (
@@ -231,7 +232,7 @@ func (s *sender) try(ctx context.Context, host string, notes []*note, f func() e
 	outcome, wait := sent, time.Duration(0)
 	if w := s.circuit.wait(host); w > 0 {
 		outcome, wait = putOff, jitter(w+time.Second)
-	} else if err := f(); err == nil {
+	} else if err := proc.Protect(f); err == nil {
 		s.circuit.succeed(host)
 	} else {
 		outcome, wait = s.failure(ctx, host, notes[0], err)

@@ -258,6 +258,34 @@ func TestEndpointsAreWhereAnybodyMayGo(t *testing.T) {
 	}
 }
 
+// Somebody who has stolen an access token does not go on reading by a
+// subscription; a browser that says again what it has said is not asked.
+func TestP6WhatMessagesSayIsShownToWhoHasProvedWhoTheyAre(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.device(w.user("Bob"), "phone")
+	quiet, shown := newBrowser(t, w.service), newBrowser(t, w.service)
+	stale := c
+	stale.Proved = im.TimeOf(time.Now().Add(-time.Hour))
+	for _, step := range []struct {
+		name string
+		by   im.Caller
+		in   subscribeRequest
+		want int
+	}{
+		{"without text", stale, quiet.request(false), http.StatusOK},
+		{"with text", stale, quiet.request(true), http.StatusUnauthorized},
+		{"by who has just signed in", c, shown.request(true), http.StatusOK},
+		{"again", stale, shown.request(true), http.StatusOK},
+		{"to another browser", stale, quiet.request(true), http.StatusUnauthorized},
+		{"without text any more", stale, shown.request(false), http.StatusOK},
+		{"and with it again", stale, shown.request(true), http.StatusUnauthorized},
+	} {
+		if got := w.call(step.by, "push-subscribe", step.in, nil); got != step.want {
+			t.Errorf("%s: %d, want %d", step.name, got, step.want)
+		}
+	}
+}
+
 func TestSubscriptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	w := newWorld(t, map[string]string{"PUSH_SUBSCRIPTIONS_PER_HOUR": "3", "MAX_PUSH_SUBSCRIPTIONS_PER_USER": "2"})
 	bob := w.user("Bob")

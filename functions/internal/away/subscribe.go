@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -17,6 +18,9 @@ type subscriptions interface {
 	// that it had. A user keeps the newest ones, most of them. Unauthenticated:
 	// the session has ended.
 	PutSubscription(ctx context.Context, s im.PushSubscription, most int) error
+	// HasSubscription reports whether a subscription is that of its session, as
+	// it is in every respect.
+	HasSubscription(ctx context.Context, s im.PushSubscription) (bool, error)
 	// RemoveSubscription removes that of a session; "" is of any endpoint.
 	RemoveSubscription(ctx context.Context, session, endpoint string) error
 }
@@ -35,6 +39,7 @@ type subscribeRequest struct {
 
 type subscriber struct {
 	store    subscriptions
+	fresh    time.Duration // for how long a proof is good
 	limit    limiter
 	checkURL func(string) error // Invalid: nothing can be sent there
 	checkKey func([]byte) error // of P-256
@@ -62,13 +67,28 @@ func (s *subscriber) subscribe(ctx context.Context, c im.Caller, in subscribeReq
 	if err := s.limit.Allow(ctx, c.User); err != nil {
 		return nothing{}, err
 	}
-	err = s.store.PutSubscription(ctx, im.PushSubscription{
-		User: c.User, Session: c.Session, Endpoint: in.Endpoint, P256dh: p256dh, Auth: auth, ShowText: in.ShowText,
-	}, s.most)
-	if err != nil {
+	sub := im.PushSubscription{User: c.User, Session: c.Session, Endpoint: in.Endpoint, P256dh: p256dh, Auth: auth, ShowText: in.ShowText}
+	if err := s.proved(ctx, c, sub); err != nil {
+		return nothing{}, err
+	}
+	if err := s.store.PutSubscription(ctx, sub, s.most); err != nil {
 		return nothing{}, fmt.Errorf("subscribing: %w", err)
 	}
 	return nothing{}, nil
+}
+
+// proved asks for a proof of who is calling where somebody would read from then
+// on what messages say: who has stolen an access token shall not. A browser says
+// at each start what it has said before, and is not asked again.
+func (s *subscriber) proved(ctx context.Context, c im.Caller, sub im.PushSubscription) error {
+	if !sub.ShowText {
+		return nil
+	}
+	had, err := s.store.HasSubscription(ctx, sub)
+	if err != nil || had {
+		return err
+	}
+	return c.Fresh(time.Now(), s.fresh)
 }
 
 // unsubscribe ends that. It may be repeated.

@@ -59,6 +59,10 @@ func (s *stable) Revoked(_ context.Context, user string, sessions ...string) {
 
 func (s *stable) Allow(context.Context, string) error { return nil }
 
+func (s *stable) AllowFrom(context.Context, string) error { return nil }
+
+func (s *stable) Mark(context.Context, string) error { return nil }
+
 func (s *stable) ForgetBot(_ context.Context, owner, bot string) ([]string, bool, error) {
 	if s.attempts++; s.attempts == 1 {
 		return nil, false, im.Errorf(im.Unavailable, "a deadlock")
@@ -102,7 +106,7 @@ var ann = im.Caller{User: "aaaaaaaaaaaaaaaa", Session: "ssssssssssssssss", Devic
 
 func TestABotSignsInWithWhatItsOwnerWasGiven(t *testing.T) {
 	s := &stable{}
-	out, err := (&creator{bots: s, limit: s, most: 7}).call(t.Context(), ann, createRequest{Account: "Echo", Name: "E", Scopes: []im.Scope{im.MessagesWrite, im.MessagesRead, im.MessagesWrite}})
+	out, err := (&creator{bots: s, limit: s, newcomers: s, most: 7}).call(t.Context(), ann, createRequest{Account: "Echo", Name: "E", Scopes: []im.Scope{im.MessagesWrite, im.MessagesRead, im.MessagesWrite}})
 	if err != nil || s.owner != ann.User || s.most != 7 || out.Bot.Account != "echo" || !strings.HasPrefix(out.Token, "tdb_") || out.ID != s.token.ID || s.token.Bot != out.Bot.ID {
 		t.Fatalf("%+v, %v; kept %+v", out, err, s)
 	}
@@ -141,7 +145,7 @@ func TestBotsThatCannotBe(t *testing.T) {
 		"two scopes in one":    {Account: "echo", Name: "E", Scopes: []im.Scope{"messages:read messages:write"}},
 		"a bio of control":     {Account: "echo", Name: "E", Bio: "\x00", Scopes: scopes},
 	} {
-		if _, err := (&creator{bots: s, limit: s}).call(t.Context(), ann, in); !errors.Is(err, im.Invalid) {
+		if _, err := (&creator{bots: s, limit: s, newcomers: s}).call(t.Context(), ann, in); !errors.Is(err, im.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -37,15 +38,25 @@ type created struct {
 // ShownOnce says that the answer is kept nowhere.
 func (created) ShownOnce() {}
 
+// AuditedAs returns the bot, for the security log.
+func (c created) AuditedAs() im.Caller { return im.Caller{User: c.Bot.ID} }
+
+type marker interface {
+	// Mark notes that an account is new.
+	Mark(ctx context.Context, user string) error
+}
+
 type creator struct {
-	bots  botCreator
-	limit limiter
-	most  int // bots of an owner
+	bots      botCreator
+	limit     limiter
+	names     user.Names
+	newcomers marker
+	most      int // bots of an owner
 }
 
 func (c *creator) call(ctx context.Context, who im.Caller, in createRequest) (created, error) {
 	in.Account = strings.ToLower(in.Account)
-	if err := cmp.Or(im.CheckAccount(in.Account), im.CheckName(in.Name), im.CheckBio(in.Bio)); err != nil {
+	if err := cmp.Or(im.CheckAccount(in.Account), im.CheckName(in.Name), im.CheckBio(in.Bio), c.names.Check(in.Account)); err != nil {
 		return created{}, err
 	}
 	scopes, err := im.NormalScopes(in.Scopes)
@@ -58,6 +69,9 @@ func (c *creator) call(ctx context.Context, who im.Caller, in createRequest) (cr
 	s, now := newSecret(), im.Now()
 	b := im.Bot{ID: im.NewID(), Account: in.Account, Name: in.Name, Bio: in.Bio, Created: now}
 	t := im.BotToken{ID: im.NewID(), Bot: b.ID, Name: "first", Scopes: scopes, Created: now}
+	if err := c.newcomers.Mark(ctx, b.ID); err != nil {
+		return created{}, fmt.Errorf("creating a bot: %w", err)
+	}
 	if err := c.bots.CreateBot(ctx, who.User, b, t, s.hash, c.most); err != nil {
 		return created{}, fmt.Errorf("creating a bot: %w", err)
 	}

@@ -29,19 +29,19 @@ var (
 // Functions of owners.
 var (
 	// Create makes a bot of the caller.
-	Create = owners("bot-create", func(o opened) handler {
-		return call((&creator{bots: o.db, limit: o.limit, most: o.bots}).call)
+	Create = owners("bot-create", fn.Fresh(), func(o opened) handler {
+		return call((&creator{bots: o.db, limit: o.limit, names: o.names, newcomers: o.newcomers, most: o.bots}).call)
 	})
 	// List returns the bots of the caller.
-	List = owners("bot-list", func(o opened) handler { return call(list(o.db)) })
+	List = owners("bot-list", fn.Proof{}, func(o opened) handler { return call(list(o.db)) })
 	// Update changes what a bot of the caller says of itself.
-	Update = owners("bot-update", func(o opened) handler { return call(update(o.db)) })
+	Update = owners("bot-update", fn.Proof{}, func(o opened) handler { return call(update(o.db)) })
 	// CreateToken gives a bot of the caller another token.
-	CreateToken = owners("bot-token-create", func(o opened) handler {
+	CreateToken = owners("bot-token-create", fn.Fresh(), func(o opened) handler {
 		return call((&tokenCreator{tokens: o.db, limit: o.limit, most: o.tokens}).call)
 	})
 	// Tokens lists the tokens of a bot of the caller.
-	Tokens = owners("bot-token-list", func(o opened) handler { return call(listTokens(o.db)) })
+	Tokens = owners("bot-token-list", fn.Proof{}, func(o opened) handler { return call(listTokens(o.db)) })
 )
 
 // Delete deletes a bot of the caller.
@@ -117,22 +117,28 @@ func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) hand
 type opened struct {
 	db           *postgres.DB
 	limit        *redis.Limit
+	names        user.Names
+	newcomers    *redis.Newcomers
 	bots, tokens int // the most
 }
 
-func owners(name string, of func(opened) handler) fn.Func {
+func owners(name string, proof fn.Proof, of func(opened) handler) fn.Func {
 	return fn.Func{
 		Name:    name,
 		Accepts: event.CallType(name),
 		Public:  true,
+		Proof:   proof,
 		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 			set := env.Settings()
 			o := opened{bots: set.Int(settingBots, 0), tokens: set.Int(settingTokens, 1)}
 			var dbErr, limitErr error
 			o.db, dbErr = postgres.Open(ctx, env)
 			o.limit, limitErr = redis.OpenLimit(ctx, env, redis.BotSecrets)
+			var namesErr, newErr error
+			o.names, namesErr = user.OpenNames(env)
+			o.newcomers, newErr = redis.OpenNewcomers(ctx, env)
 			gate, gateErr := redis.OpenGate(ctx, env)
-			if err := errors.Join(set.Err(), dbErr, limitErr, gateErr); err != nil {
+			if err := errors.Join(set.Err(), dbErr, limitErr, namesErr, newErr, gateErr); err != nil {
 				return fn.Handler{}, err
 			}
 			return of(o)(gate), nil

@@ -1,7 +1,6 @@
 package bot
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -32,9 +31,17 @@ type signedIn struct {
 	Scopes      []im.Scope `json:"scopes"`
 }
 
+// AuditedAs returns whose session it is, for the security log.
+func (s signedIn) AuditedAs() im.Caller { return im.Caller{User: s.User.ID, Session: s.Session} }
+
+type fromLimiter interface {
+	// AllowFrom counts an attempt of an address. Overloaded: there were too many.
+	AllowFrom(ctx context.Context, address string) error
+}
+
 type login struct {
 	bots   byToken
-	limit  limiter
+	limit  fromLimiter
 	access issuer
 }
 
@@ -45,7 +52,7 @@ func (l *login) call(ctx context.Context, address string, in loginRequest) (sign
 	if !ok {
 		return signedIn{}, im.Errorf(im.Unauthenticated, "this is not the token of a bot")
 	}
-	if err := l.limit.Allow(ctx, cmp.Or(address, "unknown")); err != nil {
+	if err := l.limit.AllowFrom(ctx, address); err != nil {
 		return signedIn{}, err
 	}
 	p, t, err := l.bots.BotByToken(ctx, hash)

@@ -54,11 +54,12 @@ func open(ctx context.Context, env *proc.Env) (*ingest, error) {
 	cache, redisErr := redis.Open(ctx, env)
 	log, kafkaErr := kafka.Open(ctx, env)
 	seal, sealErr := fn.Keyring(env)
-	if err := errors.Join(set.Err(), dbErr, redisErr, kafkaErr, sealErr); err != nil {
+	newcomers, newErr := redis.OpenNewcomers(ctx, env)
+	if err := errors.Join(set.Err(), dbErr, redisErr, kafkaErr, sealErr, newErr); err != nil {
 		return nil, err
 	}
 	in := &ingest{
-		guard:  guard{relations: cache.NewRelations(db), members: cache.NewMembers(db), policy: policy},
+		guard:  guard{relations: cache.NewRelations(db), members: cache.NewMembers(db), newcomers: newcomers, policy: policy},
 		files:  db,
 		places: cache,
 		log:    log,

@@ -77,7 +77,12 @@ func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[even
 	in.guard.check(ctx, messages)
 	in.look(ctx, messages)
 
-	in.placeInTurn(ctx, messages)()
+	// Files are granted while it is their conversations' turn, which may take
+	// long. So the others go first.
+	plain, carrying := apart(messages)
+	durable := in.placeInTurn(ctx, plain)
+	in.placeInTurn(ctx, carrying)()
+	durable()
 
 	replies := make([]fn.Reply[event.Placed], len(messages))
 	for i, m := range messages {
@@ -88,6 +93,28 @@ func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[even
 		replies[i].Value = event.Placed{ID: m.place.ID, Conversation: m.conversation, Time: m.place.Time}
 	}
 	return replies
+}
+
+// apart returns the messages of conversations in which no message carries a file,
+// and the others, each in their order.
+func apart(messages []*message) (plain, carrying []*message) {
+	files := map[im.Conversation]bool{}
+	for _, m := range messages {
+		if m.err == nil && m.File != "" {
+			files[m.conversation] = true
+		}
+	}
+	if len(files) == 0 {
+		return messages, nil
+	}
+	for _, m := range messages {
+		if files[m.conversation] {
+			carrying = append(carrying, m)
+		} else {
+			plain = append(plain, m)
+		}
+	}
+	return plain, carrying
 }
 
 // placeInTurn places messages and hands them to the log, and returns what waits

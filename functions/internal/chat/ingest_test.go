@@ -36,6 +36,8 @@ var down = &im.Error{Kind: im.Unavailable, Msg: "it is down", Err: errors.New("d
 // town knows who is what to whom.
 type town struct {
 	relationsErr, membersErr error
+	newErr                   error // of who writes to strangers
+	reached, met             []string
 	asked                    atomic.Int64
 }
 
@@ -51,6 +53,16 @@ func (w *town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Rel
 		out[p] = all[p]
 	}
 	return out, w.relationsErr
+}
+
+func (w *town) Reach(_ context.Context, from string, strangers ...string) error {
+	w.reached = append(w.reached, from+" "+strings.Join(strangers, " "))
+	return w.newErr
+}
+
+func (w *town) Met(_ context.Context, user, from string) error {
+	w.met = append(w.met, user+" "+from)
+	return nil
 }
 
 func (w *town) Of(_ context.Context, groups []string) (map[string]im.Members, error) {
@@ -148,7 +160,7 @@ func newFixture(t testing.TB) *fixture {
 	}
 	f := &fixture{town: &town{}, desk: &desk{last: noon, given: map[string]im.PlaceResult{}}, book: &book{}, shelf: newShelf(), ring: ring}
 	f.ingest = &ingest{
-		guard:  guard{relations: f.town, members: f.town, policy: im.DirectOpen},
+		guard:  guard{relations: f.town, members: f.town, newcomers: f.town, policy: im.DirectOpen},
 		files:  f.shelf,
 		places: f.desk,
 		log:    f.book,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,5 +110,73 @@ func TestP7AMessageWhoseTurnComesTooLateIsNotPlaced(t *testing.T) {
 	f.now = func() im.Time { return noon }
 	if got := f.batch(ctx, []event.Event{e}); im.KindOf(got[0].Err) != im.Unavailable || len(f.desk.calls) > 0 {
 		t.Errorf("%+v, placed %v", got, f.desk.calls)
+	}
+}
+
+// slowly grants files when it is let to.
+type slowly struct {
+	*shelf
+	asked, granted chan struct{}
+}
+
+func (s *slowly) GrantFiles(ctx context.Context, grants []im.FileGrant) error {
+	s.asked <- struct{}{}
+	<-s.granted
+	return s.shelf.GrantFiles(ctx, grants)
+}
+
+func TestP7AFileThatIsGrantedSlowlyHoldsUpItsConversationAlone(t *testing.T) {
+	f := newFixture(t)
+	written := &scribe{times: make(map[im.Conversation][]im.Time)}
+	slow := &slowly{f.shelf, make(chan struct{}, 1), make(chan struct{})}
+	f.places, f.log, f.files = &clerk{}, written, slow
+	send := func(all ...event.Submitted) chan struct{} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, r := range f.send(t, all...) {
+				if r.Err != nil {
+					t.Error(r.Err)
+				}
+			}
+		}()
+		return done
+	}
+	within := func(what string, done chan struct{}) {
+		t.Helper()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s waits", what)
+		}
+	}
+	first := send(attach(ann, "1", photo, ""), text(ann, "u:"+dave, "2", "hi"), text(ann, "u:"+bob, "3", "that was it"))
+	within("the grant", slow.asked)
+	behind := send(text(ann, "u:"+bob, "4", "did you get it?"))
+	within("the conversation of a message in the same batch", send(text(ann, "u:"+dave, "5", "hello?")))
+	within("another conversation", send(text(ann, "g:"+staff, "6", "hi all")))
+	others := make(chan struct{})
+	go func() {
+		defer close(others)
+		for range 500 { // as many as there could be locks that are shared
+			f.turns.take([]*message{{conversation: im.Direct(ann, im.NewID())}})()
+		}
+	}()
+	within("one of many others", others)
+	for _, done := range []chan struct{}{first, behind} {
+		select {
+		case <-done:
+			t.Error("a message of the conversation did not wait")
+		default:
+		}
+	}
+	close(slow.granted)
+	within("the first batch", first)
+	within("what came behind it", behind)
+	if times := written.times[im.Direct(ann, bob)]; len(times) != 3 || !slices.IsSorted(times) {
+		t.Errorf("in the conversation are written %v", times)
+	}
+	if len(f.turns.now) > 0 {
+		t.Errorf("%d turns have not ended", len(f.turns.now))
 	}
 }

@@ -147,8 +147,13 @@ func (m *mortal) List(ctx context.Context, prefix, after string, _ time.Duration
 	})
 	return keys, last, err
 }
-func (m *mortal) Uploads(ctx context.Context, prefix string, _ time.Duration, limit int) ([]im.Upload, error) {
-	return step(m, func() ([]im.Upload, error) { return m.store.Uploads(ctx, prefix, 0, limit) })
+func (m *mortal) Uploads(ctx context.Context, prefix, after string, _ time.Duration, limit int) ([]im.Upload, string, error) {
+	var last string
+	old, err := step(m, func() (old []im.Upload, err error) {
+		old, last, err = m.store.Uploads(ctx, prefix, after, 0, limit)
+		return old, err
+	})
+	return old, last, err
 }
 
 const immortal = 1 << 30
@@ -227,7 +232,7 @@ func TestAFileIsBegunWhateverStepTheFirstTryDiedAt(t *testing.T) {
 	}, func() {})
 	sweepAll(t, s)
 	// Two outlived it, and one died when all was done.
-	if old, err := s.store.Uploads(t.Context(), "", 0, 1000); err != nil || len(old) != 3 {
+	if old, _, err := s.store.Uploads(t.Context(), "", "", 0, 1000); err != nil || len(old) != 3 {
 		t.Errorf("there are %d uploads, %v", len(old), err)
 	}
 }
@@ -332,7 +337,7 @@ func TestSweepingLeavesWhatIsNeededAndNothingElseWhereverItDies(t *testing.T) {
 		if n := len(s.keys(avatars)); n != 1 {
 			t.Errorf("there are %d avatars: %v", n, s.keys(avatars))
 		}
-		if old, err := s.store.Uploads(ctx, "", 0, 100); err != nil || len(old) != 1 {
+		if old, _, err := s.store.Uploads(ctx, "", "", 0, 100); err != nil || len(old) != 1 {
 			t.Errorf("there are uploads in parts: %v, %v", old, err)
 		}
 		litter()

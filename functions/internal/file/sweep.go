@@ -20,6 +20,9 @@ const (
 	// strayAge is how old something in the store is that is not somebody's who
 	// is about to note it.
 	strayAge = time.Hour
+
+	// inParts stands for uploads in parts where it is noted how far they are swept.
+	inParts = "parts of " + files
 )
 
 type sweepStore interface {
@@ -57,8 +60,9 @@ type sweepBucket interface {
 	// List returns the keys of objects that were not touched for age, after
 	// one of them, and the key to go on after, "" if there are no more.
 	List(ctx context.Context, prefix, after string, age time.Duration, limit int) (keys []string, last string, err error)
-	// Uploads returns uploads under prefix that were begun age ago.
-	Uploads(ctx context.Context, prefix string, age time.Duration, limit int) ([]im.Upload, error)
+	// Uploads returns uploads under prefix that were begun age ago, after one
+	// key, and the key to go on after, "" if there are no more.
+	Uploads(ctx context.Context, prefix, after string, age time.Duration, limit int) (old []im.Upload, last string, err error)
 }
 
 type sweeper struct {
@@ -165,9 +169,14 @@ func (s *sweeper) unused(ctx context.Context) error {
 }
 
 // uploads ends uploads in parts of which no pending file knows: of a call that
-// was cut off before it could note them.
+// was cut off before it could note them. It looks at some at a time, as strays
+// does.
 func (s *sweeper) uploads(ctx context.Context) error {
-	old, err := s.store.Uploads(ctx, files, strayAge, lookAt)
+	after, err := s.rows.SweptTo(ctx, inParts)
+	if err != nil {
+		return err
+	}
+	old, last, err := s.store.Uploads(ctx, files, after, strayAge, lookAt)
 	if err != nil {
 		return err
 	}
@@ -179,15 +188,26 @@ func (s *sweeper) uploads(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for i, u := range old {
 		if f := known[ids[i]]; f.State == im.FilePending && f.Upload == u.ID {
 			continue
 		}
-		if err := s.store.AbortUpload(ctx, u.Key, u.ID); err != nil {
-			return err
+		if err := s.store.AbortUpload(ctx, u.Key, u.ID); err != nil && failed == nil {
+			failed = err // one says it
 		}
 	}
-	return nil
+	return errors.Join(failed, s.sweptTo(ctx, inParts, after, last))
+}
+
+// sweptTo notes how far it was looked, unless there was no time to. What could
+// not be removed is met again on the next way round, and keeps nobody from what
+// is behind it.
+func (s *sweeper) sweptTo(ctx context.Context, prefix, after, last string) error {
+	if err := ctx.Err(); err != nil || last == after {
+		return err
+	}
+	return s.rows.SetSweptTo(ctx, prefix, last)
 }
 
 // strays removes what stray returns of the keys of objects, some at a time: the
@@ -205,15 +225,13 @@ func (s *sweeper) strays(ctx context.Context, prefix string, stray func(context.
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, key := range remove {
-		if err := s.store.Remove(ctx, key); err != nil {
-			return err
+		if err := s.store.Remove(ctx, key); err != nil && failed == nil {
+			failed = err
 		}
 	}
-	if last == after {
-		return nil
-	}
-	return s.rows.SetSweptTo(ctx, prefix, last)
+	return errors.Join(failed, s.sweptTo(ctx, prefix, after, last))
 }
 
 // ofNoPending returns which keys of what was sent are of no file that is

@@ -127,6 +127,11 @@ type door struct {
 	err   error
 }
 
+func (d *door) Reach(_ context.Context, from string, _ ...string) error {
+	d.asked = append(d.asked, from)
+	return d.err
+}
+
 func (d *door) Allow(_ context.Context, user string) error {
 	d.asked = append(d.asked, user)
 	return d.err

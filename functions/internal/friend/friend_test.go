@@ -70,7 +70,7 @@ func TestRequest(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			limit := &door{}
-			r := &requester{change: in[asking](&tt.ledger), limit: limit, most: most, life: life, now: func() im.Time { return noon }}
+			r := &requester{change: in[asking](&tt.ledger), limit: limit, newcomers: &door{}, most: most, life: life, now: func() im.Time { return noon }}
 			got, err := r.request(t.Context(), caller, requestIn{User: bob, Message: "It is me", Source: "search"})
 			tt.check(t, &tt.ledger, got.State, err)
 			if len(limit.asked) != 1 || limit.asked[0] != ann {
@@ -100,7 +100,7 @@ func TestRequestsThatCanNeverBe(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := &ledger{is: im.PairState{Exist: true, Takes: true}}
-			r := &requester{change: in[asking](l), limit: &door{err: tt.limit}, most: most, life: life, now: func() im.Time { return noon }}
+			r := &requester{change: in[asking](l), limit: &door{err: tt.limit}, newcomers: &door{}, most: most, life: life, now: func() im.Time { return noon }}
 			_, err := r.request(t.Context(), caller, tt.in)
 			if !errors.Is(err, tt.want) || (tt.want == nil) != (len(l.did) == 1) || (tt.want == nil) != (err == nil) {
 				t.Errorf("error = %v, want %v; did %v", err, tt.want, l.did)

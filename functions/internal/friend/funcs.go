@@ -31,11 +31,12 @@ var Request = fn.Func{
 		set := env.Settings()
 		most, life := set.Int(settingFriends, 1), set.Duration(settingLife)
 		limit, limitErr := redis.OpenLimit(ctx, env, redis.FriendRequests)
+		newcomers, newErr := redis.OpenNewcomers(ctx, env)
 		gate, box, err := open(ctx, env)
-		if err := errors.Join(set.Err(), limitErr, err); err != nil {
+		if err := errors.Join(set.Err(), limitErr, newErr, err); err != nil {
 			return fn.Handler{}, err
 		}
-		r := &requester{limit: limit, most: most, life: life, now: im.Now}
+		r := &requester{limit: limit, newcomers: newcomers, most: most, life: life, now: im.Now}
 		r.change = func(ctx context.Context, f func(context.Context, asking) error) error {
 			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 		}

@@ -28,12 +28,19 @@ type limiter interface {
 	Allow(ctx context.Context, user string) error
 }
 
+type newcomers interface {
+	// Reach counts that an account turns to strangers. Overloaded: they are too
+	// many for one that is so new.
+	Reach(ctx context.Context, from string, strangers ...string) error
+}
+
 type requester struct {
-	change func(context.Context, func(context.Context, asking) error) error
-	limit  limiter
-	most   int           // friends
-	life   time.Duration // of a request
-	now    func() im.Time
+	change    func(context.Context, func(context.Context, asking) error) error
+	limit     limiter
+	newcomers newcomers
+	most      int           // friends
+	life      time.Duration // of a request
+	now       func() im.Time
 }
 
 type requestIn struct {
@@ -86,6 +93,9 @@ func (r *requester) request(ctx context.Context, c im.Caller, in requestIn) (out
 		out.State = statePending
 		if is.Asked > over {
 			return nil
+		}
+		if err := r.newcomers.Reach(ctx, c.User, in.User); err != nil {
+			return err
 		}
 		open, err := tx.OpenRequests(ctx, c.User, over)
 		if err != nil {

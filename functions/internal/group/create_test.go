@@ -68,7 +68,7 @@ func TestCreate(t *testing.T) {
 			if tt.policy == "" {
 				tt.policy = im.DirectOpen
 			}
-			got, err := (&creator{w.change, invites{know, tt.policy, 1000, noLimit{}}, im.Now}).call(t.Context(), as(ann), tt.in)
+			got, err := (&creator{w.change, invites{know, tt.policy, 1000, noLimit{}, noLimit{}}, im.Now}).call(t.Context(), as(ann), tt.in)
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("error = %v, want %v", err, tt.want)
 			}
@@ -127,7 +127,7 @@ func TestInvitingSkipsWhomOneMayNotWriteTo(t *testing.T) {
 		{"what is no user", im.DirectOpen, []string{"bob"}, "", "", "[]", im.Invalid},
 	} {
 		w.notices()
-		got, err := (&inviter{w.change, invites{know, tt.policy, 1000, noLimit{}}, im.Now}).call(t.Context(), as(ann), named{made.ID, tt.users})
+		got, err := (&inviter{w.change, invites{know, tt.policy, 1000, noLimit{}, noLimit{}}, im.Now}).call(t.Context(), as(ann), named{made.ID, tt.users})
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -155,13 +155,39 @@ func (b *budget) AllowN(_ context.Context, _ string, n int) error {
 	return nil
 }
 
+// newcomer is one who may turn to nobody.
+type newcomer struct{ reached []string }
+
+func (n *newcomer) Reach(_ context.Context, _ string, strangers ...string) error {
+	n.reached = strangers
+	if len(strangers) == 0 {
+		return nil
+	}
+	return im.Errorf(im.Overloaded, "you are new")
+}
+
+func TestP7ANewAccountAddsFewStrangers(t *testing.T) {
+	w := newWorld(t)
+	u := w.users(3)
+	ann, friend, other := u[0], u[1], u[2]
+	know := acquaintances{im.PairOf(ann, friend): {Exist: true, Friends: true}, im.PairOf(ann, other): {Exist: true}}
+	isNew := &newcomer{}
+	i := invites{know, im.DirectOpen, 1000, noLimit{}, isNew}
+	if _, err := (&creator{w.change, i, im.Now}).call(t.Context(), as(ann), newGroup{Name: "G", Members: []string{other, friend}}); !errors.Is(err, im.Overloaded) || !slices.Equal(isNew.reached, []string{other}) {
+		t.Errorf("a stranger: %v, reached %q", err, isNew.reached)
+	}
+	if _, err := (&creator{w.change, i, im.Now}).call(t.Context(), as(ann), newGroup{Name: "G", Members: []string{friend}}); err != nil {
+		t.Errorf("a friend: %v", err)
+	}
+}
+
 func TestP7StrangersAreAddedOnlySoOften(t *testing.T) {
 	w := newWorld(t)
 	u := w.users(5)
 	ann, friend, others := u[0], u[1], u[2:]
 	know := acquaintances{im.PairOf(ann, friend): {Exist: true, Friends: true}}
 	left := &budget{2}
-	i := invites{know, im.DirectOpen, 1000, left}
+	i := invites{know, im.DirectOpen, 1000, left, noLimit{}}
 	made, err := (&creator{w.change, i, im.Now}).call(t.Context(), as(ann), newGroup{Name: "G", Members: []string{others[0], friend}})
 	if err != nil || left.left != 1 {
 		t.Errorf("a friend and a stranger: %v, %d left", err, left.left)
@@ -179,7 +205,7 @@ func TestNobodyIsInTooManyGroups(t *testing.T) {
 	w := newWorld(t)
 	u := w.users(3)
 	busy, other, third := as(u[0]), as(u[1]), as(u[2])
-	few := invites{w.db, im.DirectOpen, 2, noLimit{}}
+	few := invites{w.db, im.DirectOpen, 2, noLimit{}, noLimit{}}
 	var last created
 	for i := range 3 {
 		got, err := (&creator{w.change, few, im.Now}).call(t.Context(), busy, newGroup{Name: "Mine", Policy: im.PolicyOpen})

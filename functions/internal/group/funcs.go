@@ -101,13 +101,14 @@ func changes(name string, of func(changer, invites) handler) fn.Func {
 			box, boxErr := outbox.Open(ctx, env)
 			gate, gateErr := redis.OpenGate(ctx, env)
 			limit, limitErr := redis.OpenLimit(ctx, env, redis.Strangers)
-			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr); err != nil {
+			newcomers, newErr := redis.OpenNewcomers(ctx, env)
+			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr, newErr); err != nil {
 				return fn.Handler{}, err
 			}
 			change := func(ctx context.Context, f func(context.Context, tx) error) error {
 				return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 			}
-			return of(change, invites{db, policy, most, limit})(gate), nil
+			return of(change, invites{db, policy, most, limit, newcomers})(gate), nil
 		},
 	}
 }

@@ -21,12 +21,19 @@ type invites struct {
 	policy    string // of who may write to whom
 	most      int    // groups that a user is in
 	strangers limiter
+	newcomers newcomers
 }
 
 type limiter interface {
 	// AllowN counts that a user adds n who are not friends. Overloaded: these
 	// are too many for now. TooLarge: they are too many at once.
 	AllowN(ctx context.Context, user string, n int) error
+}
+
+type newcomers interface {
+	// Reach counts that an account turns to strangers. Overloaded: they are too
+	// many for one that is so new.
+	Reach(ctx context.Context, from string, strangers ...string) error
 }
 
 // welcome returns those of users whom from may write to, and so may add to a
@@ -44,16 +51,19 @@ func (i invites) welcome(ctx context.Context, from string, users []string) ([]st
 		return nil, fmt.Errorf("asking whom %s may invite: %w", from, err)
 	}
 	var welcome []string
-	strangers := 0
+	var strangers []string
 	for n, u := range users {
 		if found[pairs[n]].MayWrite(i.policy) == nil {
 			welcome = append(welcome, u)
 			if !found[pairs[n]].Friends {
-				strangers++
+				strangers = append(strangers, u)
 			}
 		}
 	}
-	return welcome, i.strangers.AllowN(ctx, from, strangers)
+	if err := i.newcomers.Reach(ctx, from, strangers...); err != nil {
+		return nil, fmt.Errorf("asking whether %s may invite strangers: %w", from, err)
+	}
+	return welcome, i.strangers.AllowN(ctx, from, len(strangers))
 }
 
 // admit returns those of users, in their order, who exist, which they do until

@@ -79,7 +79,7 @@ func (w *world) users(n int) []string {
 	return ids
 }
 
-func (w *world) invites() invites { return invites{w.db, im.DirectOpen, 1000, noLimit{}} }
+func (w *world) invites() invites { return invites{w.db, im.DirectOpen, 1000, noLimit{}, noLimit{}} }
 
 // as returns who calls.
 func as(user string) im.Caller { return im.Caller{User: user} }
@@ -188,3 +188,5 @@ func (c *club) state() string {
 type noLimit struct{}
 
 func (noLimit) AllowN(context.Context, string, int) error { return nil }
+
+func (noLimit) Reach(context.Context, string, ...string) error { return nil }

@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	settingKeep    = proc.Setting{Name: "INBOX_KEEP", Default: "0", Doc: "how old an entry of an inbox is when it is removed, such as 8760h, at least 768h: longer than Kafka and its dead letters keep anything; the newest of each conversation stays. 0 is never"}
-	settingEntries = proc.Setting{Name: "INBOX_KEEP_ENTRIES", Default: "0", Doc: "how many entries an inbox keeps at least; older ones are removed when they are 768h old. 0 is all"}
+	settingKeep    = proc.Setting{Name: "INBOX_KEEP", Default: "0", Doc: "how old an entry of an inbox is when it is removed, such as 8760h, at least 1224h (51 days), and longer than Kafka and its dead letters keep anything (KAFKA_RETENTION_MESSAGES, KAFKA_RETENTION_DEADLETTERS, and two weeks); the newest of each conversation stays. 0 is never"}
+	settingEntries = proc.Setting{Name: "INBOX_KEEP_ENTRIES", Default: "0", Doc: "how many entries an inbox keeps at least; older ones are removed when they are as old as INBOX_KEEP has to be. 0 is all"}
 )
 
 // Persist puts each accepted message into inboxes.
@@ -84,11 +84,12 @@ var Trim = fn.Func{
 		if set.String(settingKeep) != "0" {
 			t.keep = set.Duration(settingKeep)
 		}
-		if err := errors.Join(storeErr, dbErr, set.Err()); err != nil {
+		replayable, kafkaErr := kafka.Replayable(env)
+		if err := errors.Join(storeErr, dbErr, kafkaErr, set.Err()); err != nil {
 			return fn.Handler{}, err
 		}
-		if t.keep > 0 && t.keep < trimAge {
-			return fn.Handler{}, fmt.Errorf("setting %s: %s is less than %s (%s)", settingKeep.Name, t.keep, trimAge, settingKeep.Doc)
+		if t.age = max(trimAge, replayable); t.keep > 0 && t.keep < t.age {
+			return fn.Handler{}, fmt.Errorf("setting %s: %s is less than %s (%s)", settingKeep.Name, t.keep, t.age, settingKeep.Doc)
 		}
 		return fn.Timed(t.trim), nil
 	},

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// trimAge is the least age of what is removed. What is not there any more
-	// would be added anew if its message came again, which it does not after that:
-	// Kafka and its dead letters do not keep it for so long.
-	trimAge = 32 * 24 * time.Hour
+	// trimAge is the least age of what is removed, unless Kafka and its dead letters
+	// keep messages for longer. What is not there any more would be added anew if its
+	// message came again.
+	trimAge = 51 * 24 * time.Hour
 
 	trimWalk  = "inbox-trim"
 	trimUsers = 200 // whose inboxes are trimmed before it is noted how far that has come
@@ -54,18 +54,21 @@ type trimmer struct {
 	users   walk
 	keep    time.Duration // 0 is for ever
 	entries int64         // that stay at least; 0 is all
+	age     time.Duration // of what is removed, at least, if it is more than trimAge
 }
 
 // trim trims the inboxes of as many users as there is time for, and goes on the
 // next time where it ended. It may be done twice at once, and be cut off at any
-// step. It passes over users of whom that fails.
+// step. It passes over users of whom that fails. The error says so, or that it
+// was cut off before it could note how far it had come.
 func (t *trimmer) trim(ctx context.Context) error {
 	if t.keep == 0 && t.entries == 0 {
 		return nil
 	}
 	now := time.Now()
 	var first error
-	for ctx.Err() == nil {
+	for {
+		began := time.Now()
 		users, err := t.users.Walk(ctx, trimWalk, trimUsers)
 		if err != nil {
 			return err
@@ -92,14 +95,16 @@ func (t *trimmer) trim(ctx context.Context) error {
 			})
 		}
 		group.Wait()
-		if ctx.Err() != nil {
-			break
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("trimming the inboxes of %d users: %w", len(users), err)
 		}
 		if err := t.users.Walked(ctx, trimWalk, users[len(users)-1]); err != nil {
 			return err
 		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < time.Since(began) {
+			return first // there is no time for as many again
+		}
 	}
-	return nil
 }
 
 // user trims one inbox.
@@ -146,15 +151,18 @@ func (t *trimmer) user(ctx context.Context, user string, now time.Time) error {
 // least returns how old an entry is that may have to go.
 func (t *trimmer) least() time.Duration {
 	if t.entries > 0 {
-		return trimAge
+		return t.again()
 	}
 	return t.keep
 }
 
+// again returns how old a message is that does not come again.
+func (t *trimmer) again() time.Duration { return max(trimAge, t.age) }
+
 // old reports whether an entry of an inbox of this head is to go.
 func (t *trimmer) old(e im.Entry, head int64, now time.Time) bool {
 	a := age(e, now)
-	return t.keep > 0 && a >= t.keep || t.entries > 0 && e.Seq <= head-t.entries && a >= trimAge
+	return t.keep > 0 && a >= t.keep || t.entries > 0 && e.Seq <= head-t.entries && a >= t.again()
 }
 
 // age returns how old the message of an entry is.

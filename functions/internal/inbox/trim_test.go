@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/inbox"
 )
 
@@ -168,7 +171,7 @@ func TestAWalkGoesOnWhereItEnded(t *testing.T) {
 		}
 	}
 	tr := &trimmer{inboxes: h, users: c, keep: trimAge}
-	if err := tr.trim(ctx); err != nil {
+	if err := tr.trim(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("without time: %v", err)
 	}
 	if c.after != c.users[trimUsers-1] {
@@ -181,5 +184,70 @@ func TestAWalkGoesOnWhereItEnded(t *testing.T) {
 	h.looked = nil
 	if err := tr.trim(t.Context()); !errors.Is(err, down) || len(h.looked) != len(c.users) || c.after != "" {
 		t.Errorf("anew %d users, up to %q, %v", len(h.looked), c.after, err)
+	}
+}
+
+// slow is a store of empty inboxes that takes its time.
+type slow struct{ trimStore }
+
+func (slow) Seqs(context.Context, string, int64, int) ([]im.Entry, error) {
+	time.Sleep(10 * time.Millisecond)
+	return nil, nil
+}
+
+// What ran out of time before it got anywhere has not ended well. What ends
+// because there is no time for more has.
+func TestTrimmingSaysWhenItGetsNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{}
+		for i := range 10 * trimUsers {
+			c.users = append(c.users, fmt.Sprintf("user%012d", i))
+		}
+		tr := &trimmer{inboxes: slow{}, users: c, keep: trimAge}
+		perUsers := trimUsers / trimMany * 10 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), perUsers/2)
+		defer cancel()
+		if err := tr.trim(ctx); !errors.Is(err, context.DeadlineExceeded) || c.after != "" {
+			t.Errorf("cut off at %q: %v", c.after, err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), perUsers*7/2)
+		defer cancel()
+		if err := tr.trim(ctx); err != nil || c.after != c.users[3*trimUsers-1] {
+			t.Errorf("with time for three times as many it has come to %q: %v", c.after, err)
+		}
+	})
+}
+
+// What is trimmed is older than anything that can come again: else it would be
+// appended a second time.
+func TestP2WhatIsTrimmedDoesNotComeAgain(t *testing.T) {
+	const messages, deadLetters = 168 * time.Hour, 720 * time.Hour // as they are by default
+	if trimAge <= messages+deadLetters {
+		t.Errorf("what is %s old is trimmed, and Kafka and its dead letters keep it for %s", trimAge, messages+deadLetters)
+	}
+	for _, tt := range []struct {
+		keep string
+		vars map[string]string
+		ok   bool
+	}{
+		{"0", nil, true},
+		{"768h", nil, false},
+		{"888h", nil, false},
+		{trimAge.String(), nil, true},
+		{trimAge.String(), map[string]string{"KAFKA_RETENTION_DEADLETTERS": "721h"}, false},
+		{trimAge.String(), map[string]string{"KAFKA_RETENTION_MESSAGES": "169h"}, false},
+		{trimAge.String(), map[string]string{"KAFKA_RETENTION_MESSAGES": "24h", "KAFKA_RETENTION_DEADLETTERS": "24h"}, true},
+		{"2400h", map[string]string{"KAFKA_RETENTION_DEADLETTERS": "1440h"}, true},
+	} {
+		vars := map[string]string{"INBOX_STORE": "postgres", "POSTGRES_URL": "postgres://u:p@127.0.0.1:1/d", "INBOX_KEEP": tt.keep}
+		maps.Copy(vars, tt.vars)
+		if _, err := Trim.New(t.Context(), imtest.Env(t, vars)); (err == nil) != tt.ok {
+			t.Errorf("INBOX_KEEP=%s with %v: %v", tt.keep, tt.vars, err)
+		}
+	}
+	tr := &trimmer{entries: 1, age: 100 * 24 * time.Hour}
+	now := time.Now()
+	if tr.old(aged("u", 1, 99), 10, now) || !tr.old(aged("u", 1, 101), 10, now) {
+		t.Error("a longer retention is not heeded where inboxes are trimmed by number")
 	}
 }

@@ -72,7 +72,7 @@ func (r *remover) has(ctx context.Context, user string, in deleteRequest) error 
 // delete deletes messages of a conversation in which user takes part, unless
 // it is known that they have them.
 func (r *remover) delete(ctx context.Context, user string, in deleteRequest, have bool) error {
-	return await(ctx, func() error {
+	return await(ctx, user, func() error {
 		return r.change(ctx, func(ctx context.Context, tx tx) error {
 			if !have {
 				if _, err := takesPart(ctx, tx, user, in.Conversation); err != nil {

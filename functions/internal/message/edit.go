@@ -22,7 +22,7 @@ func edit(change changer, policy string, window time.Duration) func(context.Cont
 		if err := im.CheckText(in.Text); err != nil {
 			return m, err
 		}
-		err = await(ctx, func() error {
+		err = await(ctx, caller.User, func() error {
 			return change(ctx, func(ctx context.Context, tx tx) (err error) {
 				if err := mayWrite(ctx, tx, policy, caller.User, in.Conversation); err != nil {
 					return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -104,9 +105,14 @@ func missing(c im.Conversation, ids ...string) error {
 	return im.Wrap(im.NotFound, &absent{c, ids}, "there is no message %s in this conversation", ids[0])
 }
 
+// waiting holds the users of whom a call waits for a message, one of each: who
+// names messages that there are not holds up nothing by it.
+var waiting sync.Map
+
 // await calls change, again for a while if the message that it names may still
-// be on its way into history.
-func await(ctx context.Context, change func() error) error {
+// be on its way into history. Of the calls of a user that wait at a time one
+// does; the others are told to come again at once.
+func await(ctx context.Context, user string, change func() error) error {
 	deadline := time.Now().Add(patience)
 	for pause := firstLook; ; pause *= 2 {
 		err := change()
@@ -118,6 +124,12 @@ func await(ctx context.Context, change func() error) error {
 		at, _ := im.TimeOfMessageID(id)
 		if age := time.Since(at.Std()); age > onItsWay || age < -onItsWay {
 			return err
+		}
+		if pause == firstLook {
+			if _, one := waiting.LoadOrStore(user, true); one {
+				return late(id, missing)
+			}
+			defer waiting.Delete(user)
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
@@ -132,5 +144,8 @@ func await(ctx context.Context, change func() error) error {
 }
 
 func late(id string, cause error) error {
-	return im.Wrap(im.Unavailable, cause, "message %s is still on its way: try again", id)
+	return &im.Error{
+		Kind: im.Unavailable, Msg: fmt.Sprintf("message %s is still on its way: try again", id), Err: cause,
+		RetryAfter: time.Second, Ordinary: true,
+	}
 }

@@ -43,7 +43,7 @@ func react(change changer, policy string) func(context.Context, im.Caller, react
 		if err := in.check(); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, await(ctx, func() error {
+		return struct{}{}, await(ctx, caller.User, func() error {
 			return change(ctx, func(ctx context.Context, tx tx) error {
 				if err := mayWrite(ctx, tx, policy, caller.User, in.Conversation); err != nil {
 					return err

@@ -16,7 +16,7 @@ func recall(change changer, window time.Duration) func(context.Context, im.Calle
 		if err := in.check(); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, await(ctx, func() error {
+		return struct{}{}, await(ctx, caller.User, func() error {
 			return change(ctx, func(ctx context.Context, tx tx) error {
 				role, err := takesPart(ctx, tx, caller.User, in.Conversation)
 				if err != nil {

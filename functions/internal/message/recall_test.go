@@ -171,6 +171,34 @@ func TestAMessageThatIsOnItsWay(t *testing.T) {
 	})
 }
 
+// Who makes up ids of messages has one call held up at a time, and no other user
+// has any.
+func TestP7OneCallOfAUserWaitsForAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		took := make(chan time.Duration)
+		for range 10 {
+			go func() {
+				_, err := recall(newBook().change, window)(t.Context(), im.Caller{User: ann}, target{im.Direct(ann, bob), im.NewMessageID(im.Now())})
+				var e *im.Error
+				if !errors.As(err, &e) || e.Kind != im.Unavailable || !e.Ordinary || e.RetryAfter == 0 {
+					t.Errorf("error %v", err)
+				}
+				took <- time.Since(start)
+			}()
+		}
+		waited := 0
+		for range 10 {
+			if <-took > 0 {
+				waited++
+			}
+		}
+		if waited != 1 {
+			t.Errorf("%d calls waited", waited)
+		}
+	})
+}
+
 func TestAChangeThatFailsIsNotTold(t *testing.T) {
 	down := im.Errorf(im.Unavailable, "down")
 	m := said(im.Direct(ann, bob), ann, 0)

@@ -89,17 +89,17 @@ var Presence = fn.Func{
 func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 	set := env.Settings()
 	timeout := set.Duration(settingTimeout)
-	seal, err := fn.Keyring(env)
-	if err := errors.Join(set.Err(), err); err != nil {
+	seal, sealErr := fn.Keyring(env)
+	poster, posterErr := fn.OpenPoster(env, timeout)
+	if err := errors.Join(set.Err(), sealErr, posterErr); err != nil {
 		return nil, err
 	}
 	return proc.Share(env, "push.delivery", func() (*delivery, func() error, error) {
-		client := fn.NewHTTPClient(timeout)
 		d := &delivery{
 			conns:    cache,
-			gateways: cache.NewGateways(),
+			gateways: cache.NewGateways(env),
 			post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
-				return fn.Post(ctx, client, url, events)
+				return poster.Deliver(ctx, "gateway", url, events)
 			},
 			seal:    seal,
 			log:     env.Log,
@@ -109,7 +109,7 @@ func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
 		if err := env.Metrics.Register(d.pushed); err != nil {
 			return nil, nil, err
 		}
-		return d, func() error { client.CloseIdleConnections(); return nil }, nil
+		return d, poster.Close, nil
 	})
 }
 

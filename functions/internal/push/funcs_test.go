@@ -40,11 +40,12 @@ func TestBothFunctionsFindAGateway(t *testing.T) {
 		}
 	}
 	got := make(chan string, 4)
-	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
+		w.WriteHeader(http.StatusNoContent)
 		got <- r.URL.Path + " " + r.Header.Get("Ce-Type") + " " + string(body)
 	}))
 	defer gateway.Close()

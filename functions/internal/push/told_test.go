@@ -49,11 +49,12 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make(chan string, 8)
-	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
+		w.WriteHeader(http.StatusNoContent)
 		got <- string(body)
 	}))
 	defer gateway.Close()

@@ -23,8 +23,15 @@ type SignedIn = signedIn
 type Beginner struct {
 	sessions sessionCreator
 	tokens   tokens
+	proofs   proofs
 	most     int // sessions of a user
 	end      *ender
+}
+
+// Lane returns the lane in which a device that shows a proof tries codes of the
+// second factor of a user, whose password has a hash; "" if it is a stranger.
+func (b *Beginner) Lane(proof, user, passwordHash string) string {
+	return b.proofs.lane(proof, user, passwordHash)
 }
 
 // Begin begins a session of a device of a user, whose password has the given
@@ -32,6 +39,7 @@ type Beginner struct {
 // another password by now.
 func (b *Beginner) Begin(ctx context.Context, u im.User, passwordHash, device, platform string) (SignedIn, error) {
 	s := im.Session{ID: im.NewID(), User: u.ID, Device: device, Platform: platform, Created: im.Now()}
+	s.Proved = s.Created
 	refresh := b.tokens.newRefresh()
 	ended, err := b.sessions.CreateSession(ctx, s, passwordHash, refresh.hash, refresh.expires, b.most)
 	if err != nil {
@@ -39,5 +47,5 @@ func (b *Beginner) Begin(ctx context.Context, u im.User, passwordHash, device, p
 	}
 	b.end.aside(ctx, frame.CloseSignedOut, u.ID, ended...)
 	t, err := b.tokens.issue(s, refresh)
-	return signedIn{User: u, issued: t}, err
+	return signedIn{User: u, issued: t, Proof: b.proofs.issue(u.ID, passwordHash)}, err
 }

@@ -36,26 +36,29 @@ type changer func(ctx context.Context, f func(context.Context, leaver) error) er
 
 type deleteRequest struct {
 	Password string `json:"password"`
+	Code     string `json:"code"` // of the second factor, if there is one
 }
 
 type remover struct {
-	users     passwordReader
-	limit     limiter
-	passwords *hasher
-	change    changer
-	end       *ender
-	erase     *eraser
+	who    *Prover
+	second *SecondFactor
+	change changer
+	end    *ender
+	erase  *eraser
 }
 
 // call deletes the caller: what is theirs in the database at once, what is
 // elsewhere right after that, or by session-sweep. What they sent stays, from a
 // user who was deleted. It may be repeated.
 func (r *remover) call(ctx context.Context, c im.Caller, in deleteRequest) (nothing, error) {
-	hash, err := prove(ctx, r.users, r.limit, r.passwords, c, in.Password)
+	hash, err := r.who.prove(ctx, c, in.Password)
 	if errors.Is(err, im.NotFound) {
 		return nothing{}, nil // deleted already
 	}
 	if err != nil {
+		return nothing{}, fmt.Errorf("deleting a user: %w", err)
+	}
+	if err := r.second.CheckAs(ctx, c, in.Code); err != nil {
 		return nothing{}, fmt.Errorf("deleting a user: %w", err)
 	}
 	var ended []string

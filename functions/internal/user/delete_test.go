@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -195,7 +196,8 @@ func (e *estate) remover(t *testing.T, steps int) (*remover, *sweeper, *street) 
 		return mark.MarkEnded(ctx, s, ttl)
 	})
 	erase := &eraser{inbox: e, hints: e, notes: e}
-	return &remover{users: e, limit: &gate{}, passwords: passwords, change: e.change, end: end, erase: erase},
+	second := &SecondFactor{store: e, limit: &gate{}, vault: testVault(t), log: slog.New(slog.DiscardHandler)}
+	return &remover{who: prover(e, &gate{}), second: second, change: e.change, end: end, erase: erase},
 		&sweeper{store: e, end: end, erase: erase}, street
 }
 
@@ -209,7 +211,7 @@ func (f markers) MarkEnded(ctx context.Context, s string, ttl time.Duration) err
 // after it at each of its own: either nothing was done, or all of it is done in
 // the end.
 func TestAUserIsDeletedOrNotWhereverItIsCutOff(t *testing.T) {
-	caller, in := im.Caller{User: ann, Session: "own"}, deleteRequest{"correct horse"}
+	caller, in := im.Caller{User: ann, Session: "own"}, deleteRequest{Password: "correct horse"}
 	first, err := newEstate(t), error(nil)
 	r, _, _ := first.remover(t, 1000)
 	if _, err = r.call(t.Context(), caller, in); err != nil {
@@ -257,24 +259,30 @@ func TestDelete(t *testing.T) {
 		want im.Kind
 		gone bool
 	}{
-		{name: "right", in: deleteRequest{"correct horse"}, gone: true},
-		{name: "again", in: deleteRequest{"correct horse"}, fail: func(e *estate, _ *remover) { clear(e.users) }},
-		{name: "the password is wrong", in: deleteRequest{"correct house"}, want: im.Denied},
+		{name: "right", in: deleteRequest{Password: "correct horse"}, gone: true},
+		{name: "again", in: deleteRequest{Password: "correct horse"}, fail: func(e *estate, _ *remover) { clear(e.users) }},
+		{name: "the password is wrong", in: deleteRequest{Password: "correct house"}, want: im.Denied},
 		{name: "no password", want: im.Denied},
-		{name: "too many attempts", in: deleteRequest{"correct horse"}, want: im.Overloaded,
-			fail: func(_ *estate, r *remover) { r.limit = &gate{err: im.Errorf(im.Overloaded, "wait")} }},
-		{name: "the password is changed meanwhile", in: deleteRequest{"correct horse"}, want: im.Conflict,
+		{name: "too many attempts", in: deleteRequest{Password: "correct horse"}, want: im.Overloaded,
+			fail: func(_ *estate, r *remover) { r.who.limit = &gate{err: im.Errorf(im.Overloaded, "wait")} }},
+		{name: "the password is changed meanwhile", in: deleteRequest{Password: "correct horse"}, want: im.Conflict,
 			fail: func(e *estate, r *remover) {
 				r.change = func(ctx context.Context, f func(context.Context, leaver) error) error {
 					e.hashes["ann"] = "another"
 					return e.change(ctx, f)
 				}
 			}},
-		{name: "the database lets another go on first", in: deleteRequest{"correct horse"}, gone: true,
+		{name: "the database lets another go on first", in: deleteRequest{Password: "correct horse"}, gone: true,
 			fail: func(e *estate, r *remover) { r.change = e.after(2) }},
-		{name: "and does so time and again", in: deleteRequest{"correct horse"}, want: im.Unavailable,
+		{name: "and does so time and again", in: deleteRequest{Password: "correct horse"}, want: im.Unavailable,
 			fail: func(e *estate, r *remover) { r.change = e.after(mostTries) }},
-		{name: "the database is down", in: deleteRequest{"correct horse"}, want: im.Unavailable,
+		{name: "a code is missing", in: deleteRequest{Password: "correct horse"}, want: im.Denied,
+			fail: func(e *estate, r *remover) { e.factor = factor(t, r.second) }},
+		{name: "another code", in: deleteRequest{Password: "correct horse", Code: "abcdef"}, want: im.Denied,
+			fail: func(e *estate, r *remover) { e.factor = factor(t, r.second) }},
+		{name: "the code", in: deleteRequest{Password: "correct horse", Code: code(t)}, gone: true,
+			fail: func(e *estate, r *remover) { e.factor = factor(t, r.second) }},
+		{name: "the database is down", in: deleteRequest{Password: "correct horse"}, want: im.Unavailable,
 			fail: func(e *estate, _ *remover) { e.err = down }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

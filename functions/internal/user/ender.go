@@ -9,18 +9,20 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/token"
 )
 
 const (
 	source = "/functions/user"
 
 	// endedFor is how long a session is known to have ended: longer than any
-	// access token of it may still be good.
-	endedFor = 24 * time.Hour
+	// access token of it may still be good, with an hour for clocks that differ.
+	endedFor = token.MaxTTL + time.Hour
 
 	// afterTime is how long who has done what they were asked for goes on with
 	// what session-sweep would do otherwise.
@@ -57,12 +59,16 @@ type ender struct {
 	post     func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error)
 	seal     *event.Keyring
 	log      *slog.Logger
+	audit    *audit.Recorder
 }
 
 // sessions notes that sessions of a user have ended, and tells the gateways
 // that hold their sockets why. Only the notes can fail: gateways look for notes
 // themselves. What fails or is cut off is done by session-sweep.
 func (e *ender) sessions(ctx context.Context, why frame.Close, user string, sessions ...string) error {
+	for _, s := range sessions {
+		e.audit.Record(ctx, audit.Record{Event: audit.TokenRevoked, Reason: why.Reason, User: user, Session: s})
+	}
 	for _, s := range sessions {
 		if err := e.marks.MarkEnded(ctx, s, endedFor); err != nil {
 			return err

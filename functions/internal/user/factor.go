@@ -36,8 +36,9 @@ type factorStore interface {
 }
 
 type factorLimiter interface {
-	// Allow counts a code that a user tries. Overloaded: there were too many.
-	Allow(ctx context.Context, user string) error
+	// AllowIn counts a code of a user that is tried in a lane. Overloaded: there
+	// were too many.
+	AllowIn(ctx context.Context, user, lane string) error
 }
 
 // SecondFactor asks for the second factor of users who have one: a code of TOTP
@@ -60,9 +61,10 @@ func (s *SecondFactor) Needs(ctx context.Context, user string) (bool, error) {
 
 // Check uses up a code of a user's second factor, if they have one. The error
 // is of kind SecondFactor if there is no code, or another one. Every code that
-// is tried counts against the limit, which nothing passes while it cannot be
-// asked.
-func (s *SecondFactor) Check(ctx context.Context, user, code string) error {
+// is tried counts against the limit of a lane, which nothing passes while it
+// cannot be asked: a lane is of a device, or a session, that was let in before, or
+// "" of strangers, so that whoever knows the password keeps nobody out.
+func (s *SecondFactor) Check(ctx context.Context, user, lane, code string) error {
 	f, err := s.store.Factor(ctx, user)
 	switch {
 	case errors.Is(err, im.NotFound), err == nil && !f.Confirmed:
@@ -72,7 +74,7 @@ func (s *SecondFactor) Check(ctx context.Context, user, code string) error {
 	case code == "":
 		return im.Errorf(im.SecondFactor, `a code of the second factor is needed in "code": of the authenticator, or a recovery code`)
 	}
-	if err := s.limit.Allow(ctx, user); err != nil {
+	if err := s.limit.AllowIn(ctx, user, lane); err != nil {
 		return err
 	}
 	used, err := s.use(ctx, user, f, code)
@@ -83,6 +85,17 @@ func (s *SecondFactor) Check(ctx context.Context, user, code string) error {
 		return im.Errorf(im.SecondFactor, "the code is not right, or was used before: wait for the next one")
 	}
 	return nil
+}
+
+// CheckAs is Check of a caller who is signed in. Denied: there is no code, or
+// another one.
+func (s *SecondFactor) CheckAs(ctx context.Context, c im.Caller, code string) error {
+	err := s.Check(ctx, c.User, c.Session, code)
+	var e *im.Error
+	if errors.As(err, &e) && e.Kind == im.SecondFactor { // it is known who is calling
+		return im.Wrap(im.Denied, err, "%s", e.Msg)
+	}
+	return err
 }
 
 func (s *SecondFactor) use(ctx context.Context, user string, f im.Factor, code string) (bool, error) {

@@ -10,6 +10,24 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
+const totpSecret = "JBSWY3DPEHPK3PXP"
+
+// factor returns a second factor of ann that is asked for.
+func factor(t *testing.T, s *SecondFactor) *im.Factor {
+	t.Helper()
+	return &im.Factor{Secret: s.vault.Seal([]byte(totpSecret), "totp", ann), Confirmed: true}
+}
+
+// code returns the code of now.
+func code(t *testing.T) string {
+	t.Helper()
+	c, err := totp.GenerateCode(totpSecret, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestASignInWithASecondFactor(t *testing.T) {
 	l, d, g := newLogin(t)
 	_, l.end = newStreet(t)

@@ -38,6 +38,8 @@ type directory struct {
 	grace    time.Duration // for which a refresh token is to be good
 	factor   *im.Factor    // of everybody
 	recovery [][]byte
+	also     im.Revocation // of ChangePassword
+	avatar   string        // of everybody
 	err      error
 }
 
@@ -62,13 +64,14 @@ func (d *directory) UseRecoveryCode(_ context.Context, _ string, hash []byte) (b
 	return len(d.recovery) < n, nil
 }
 
-func (d *directory) SessionCreated(_ context.Context, user, session string) (im.Time, error) {
-	for _, s := range d.sessions {
+func (d *directory) ProveSession(_ context.Context, user, session string) (im.Session, error) {
+	for i, s := range d.sessions {
 		if s.User == user && s.ID == session {
-			return s.Created, nil
+			d.sessions[i].Proved = im.Now()
+			return d.sessions[i], d.err
 		}
 	}
-	return 0, im.Errorf(im.NotFound, "no such session")
+	return im.Session{}, im.Errorf(im.NotFound, "no such session")
 }
 
 func testVault(t testing.TB) *vault.Vault {
@@ -78,6 +81,16 @@ func testVault(t testing.TB) *vault.Vault {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// busy returns a hasher that sends away whoever comes.
+func busy(t testing.TB) *hasher {
+	t.Helper()
+	h := newHasher(1, 0)
+	if err := h.line.enter(t.Context(), "the first"); err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 func newDirectory() *directory {
@@ -112,20 +125,31 @@ func (d *directory) Password(_ context.Context, user string) (account, hash stri
 	return "", "", im.Errorf(im.NotFound, "no such user")
 }
 
-func (d *directory) ChangePassword(ctx context.Context, user, oldHash, newHash, keep string) (ended []string, err error) {
-	account, hash, err := d.Password(ctx, user)
+func (d *directory) Self(_ context.Context, user string) (im.Self, error) {
+	for _, u := range d.users {
+		if u.ID == user {
+			return im.Self{Profile: im.Profile{ID: u.ID, Account: u.Account, Name: u.Name, Avatar: d.avatar}, Email: u.Account + "@example.org"}, d.err
+		}
+	}
+	return im.Self{}, im.Errorf(im.NotFound, "no such user")
+}
+
+func (d *directory) RefreshSession(_ context.Context, hash []byte) (string, error) {
+	return d.refresh[string(hash)], d.err
+}
+
+func (d *directory) ChangePassword(ctx context.Context, next im.Session, oldHash, newHash string, refresh []byte, _ time.Time, also im.Revocation) (ended []im.Session, err error) {
+	account, hash, err := d.Password(ctx, next.User)
 	if err != nil {
 		return nil, err
 	}
 	if hash != oldHash {
 		return nil, im.Errorf(im.Conflict, "changed meanwhile")
 	}
-	d.hashes[account] = newHash
-	for _, s := range d.sessions {
-		if s.User == user && s.ID != keep {
-			ended = append(ended, s.ID)
-		}
-	}
+	d.hashes[account], d.also = newHash, also
+	ended = d.sessions
+	d.sessions = []im.Session{next}
+	d.refresh[string(refresh)] = next.ID
 	return ended, nil
 }
 
@@ -184,6 +208,28 @@ type gate struct {
 
 	codes    int
 	codesErr error
+	lanes    []string // in which codes were tried
+	marked   []string // accounts that are new
+
+	formerErr error // of devices from before the last change of the password
+}
+
+func (g *gate) AllowKnown(_ context.Context, account, lane string) error {
+	g.asked = append(g.asked, account+" known "+lane)
+	return g.err
+}
+
+func (g *gate) AllowDevice(_ context.Context, account, lane, address string) error {
+	g.asked = append(g.asked, account+" known "+lane)
+	if lane == former && g.formerErr != nil {
+		return g.formerErr
+	}
+	return g.err
+}
+
+func (g *gate) Mark(_ context.Context, user string) error {
+	g.marked = append(g.marked, user)
+	return g.err
 }
 
 func (g *gate) AllowSignIn(_ context.Context, account, address string) error {
@@ -191,8 +237,9 @@ func (g *gate) AllowSignIn(_ context.Context, account, address string) error {
 	return g.err
 }
 
-// Allow counts codes of second factors.
-func (g *gate) Allow(_ context.Context, user string) error {
+// AllowIn counts codes of second factors.
+func (g *gate) AllowIn(_ context.Context, _, lane string) error {
+	g.lanes = append(g.lanes, lane)
 	g.codes++
 	return g.codesErr
 }
@@ -201,6 +248,12 @@ func (g *gate) AllowRegistration(_ context.Context, address string) error {
 	g.asked = append(g.asked, "@"+address)
 	return g.err
 }
+
+// unlimited lets everybody refresh.
+type unlimited struct{}
+
+func (unlimited) AllowFrom(context.Context, string) error { return nil }
+func (unlimited) Allow(context.Context, string) error     { return nil }
 
 // stamp issues tokens that say who.
 type stamp struct{}

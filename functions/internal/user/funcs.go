@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/inbox"
@@ -23,8 +24,10 @@ var (
 	settingGrace      = proc.Setting{Name: "REFRESH_GRACE", Default: "30s", Doc: "how long after its first use a refresh token may be used again, in case the answer was lost, while what it was exchanged for was not used; 0 ends the session at once"}
 	settingSessions   = proc.Setting{Name: "MAX_SESSIONS_PER_USER", Default: "50", Doc: "devices on which a user is signed in at most; one more signs out the one that was used least recently"}
 	settingRefreshTTL = proc.Setting{Name: "REFRESH_TTL", Default: "720h", Doc: "how long a refresh token is good; each use gives a new one"}
+	settingProof      = proc.Setting{Name: "DEVICE_PROOF_TTL", Default: "4320h", Doc: "how long a device that has signed in is known again by the proof that it was given, so that what strangers try does not keep it out"}
+	settingAvatars    = proc.Setting{Name: "AVATAR_HOSTS", Doc: "hosts, with their ports if these are not 443, of which users may name a picture as their avatar, separated by commas: each learns who looks at it; unset, avatars are pictures that were uploaded"}
 	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each; as many for signing in as for registering"}
-	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either; more are told to come again"}
+	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either, half of them of one network at most; more are told to come again"}
 )
 
 // endTimeout bounds telling one gateway that a session has ended.
@@ -39,10 +42,12 @@ var Register = fn.Func{
 		db, dbErr := postgres.Open(ctx, env)
 		limit, limitErr := openSignIns(ctx, env)
 		passwords, hashErr := openHasher(env, "registering")
-		if err := errors.Join(dbErr, limitErr, hashErr); err != nil {
+		names, namesErr := OpenNames(env)
+		newcomers, newErr := redis.OpenNewcomers(ctx, env)
+		if err := errors.Join(dbErr, limitErr, hashErr, namesErr, newErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallFrom(register(db, limit, passwords)), nil
+		return fn.CallFrom(register(db, limit, passwords, names, newcomers)), nil
 	},
 }
 
@@ -74,10 +79,11 @@ var Refresh = fn.Func{
 		db, dbErr := postgres.Open(ctx, env)
 		tokens, tokenErr := openTokens(env)
 		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, tokenErr, endErr); err != nil {
+		limit, limitErr := redis.OpenRefreshes(ctx, env)
+		if err := errors.Join(dbErr, tokenErr, endErr, limitErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.Call(refresh(db, tokens, end)), nil
+		return fn.CallFrom(refresh(db, limit, tokens, end)), nil
 	},
 }
 
@@ -117,13 +123,16 @@ var Update = fn.Func{
 	Name:    "user-update",
 	Accepts: event.CallType("user-update"),
 	Public:  true,
+	Proof:   fn.FreshWith("email"), // by which a password can be reset
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
+		set := env.Settings()
+		hosts := set.List(settingAvatars)
+		if err := errors.Join(dbErr, gateErr, set.Err()); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, update(db)), nil
+		return fn.CallAs(gate, update(db, hosts)), nil
 	},
 }
 
@@ -148,16 +157,34 @@ var ChangePassword = fn.Func{
 	Name:    "password-change",
 	Accepts: event.CallType("password-change"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env, "signing in")
+		who, whoErr := OpenProver(ctx, env)
+		tokens, tokenErr := openTokens(env)
 		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, gateErr, limitErr, hashErr, endErr); err != nil {
+		if err := errors.Join(dbErr, gateErr, whoErr, tokenErr, endErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.CallAs(gate, changePassword(db, limit, passwords, end)), nil
+		return fn.CallAs(gate, changePassword(db, who, tokens, end)), nil
+	},
+}
+
+// ProveAgain has a caller prove again who they are, for what asks for it.
+var ProveAgain = fn.Func{
+	Name:    "session-prove",
+	Accepts: event.CallType("session-prove"),
+	Public:  true,
+	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
+		gate, gateErr := redis.OpenGate(ctx, env)
+		who, whoErr := OpenProver(ctx, env)
+		second, secondErr := OpenSecondFactor(ctx, env)
+		renew, renewErr := OpenRenewer(ctx, env)
+		if err := errors.Join(gateErr, whoErr, secondErr, renewErr); err != nil {
+			return fn.Handler{}, err
+		}
+		return fn.CallAs(gate, proveAgain(who, second, renew)), nil
 	},
 }
 
@@ -197,21 +224,21 @@ var Delete = fn.Func{
 	Name:    "user-delete",
 	Accepts: event.CallType("user-delete"),
 	Public:  true,
+	Proof:   fn.AskedInside(),
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env, "signing in")
+		who, whoErr := OpenProver(ctx, env)
 		box, boxErr := outbox.Open(ctx, env)
 		end, endErr := openEnder(ctx, env)
 		erase, eraseErr := openEraser(ctx, env)
-		if err := errors.Join(dbErr, gateErr, limitErr, hashErr, boxErr, endErr, eraseErr); err != nil {
+		second, secondErr := OpenSecondFactor(ctx, env)
+		if err := errors.Join(gateErr, whoErr, boxErr, endErr, eraseErr, secondErr); err != nil {
 			return fn.Handler{}, err
 		}
 		change := func(ctx context.Context, f func(context.Context, leaver) error) error {
 			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 		}
-		r := &remover{users: db, limit: limit, passwords: passwords, change: change, end: end, erase: erase}
+		r := &remover{who: who, second: second, change: change, end: end, erase: erase}
 		return fn.CallAs(gate, r.call), nil
 	},
 }
@@ -237,11 +264,12 @@ func OpenBeginner(ctx context.Context, env *proc.Env) (*Beginner, error) {
 	tokens, tokenErr := openTokens(env)
 	end, endErr := openEnder(ctx, env)
 	set := env.Settings()
-	most := set.Int(settingSessions, 1)
-	if err := errors.Join(dbErr, tokenErr, endErr, set.Err()); err != nil {
+	most, ttl := set.Int(settingSessions, 1), set.Duration(settingProof)
+	v, vaultErr := vault.Open(env)
+	if err := errors.Join(dbErr, tokenErr, endErr, vaultErr, set.Err()); err != nil {
 		return nil, err
 	}
-	return &Beginner{sessions: db, tokens: tokens, most: most, end: end}, nil
+	return &Beginner{sessions: db, tokens: tokens, proofs: proofs{v, ttl}, most: most, end: end}, nil
 }
 
 // OpenSecondFactor returns what asks for second factors.
@@ -260,10 +288,22 @@ func OpenProver(ctx context.Context, env *proc.Env) (*Prover, error) {
 	db, dbErr := postgres.Open(ctx, env)
 	limit, limitErr := openSignIns(ctx, env)
 	passwords, hashErr := openHasher(env, "signing in")
-	if err := errors.Join(dbErr, limitErr, hashErr); err != nil {
+	fresh, freshErr := fn.FreshFor(env)
+	if err := errors.Join(dbErr, limitErr, hashErr, freshErr); err != nil {
 		return nil, err
 	}
-	return &Prover{users: db, limit: limit, passwords: passwords}, nil
+	return &Prover{users: db, limit: limit, passwords: passwords, fresh: fresh}, nil
+}
+
+// OpenRenewer returns what gives access tokens to callers who have proved again
+// who they are.
+func OpenRenewer(ctx context.Context, env *proc.Env) (*Renewer, error) {
+	db, dbErr := postgres.Open(ctx, env)
+	access, accessErr := token.OpenIssuer(env)
+	if err := errors.Join(dbErr, accessErr); err != nil {
+		return nil, err
+	}
+	return &Renewer{sessions: db, access: access}, nil
 }
 
 // OpenPasswords returns what hashes passwords for a purpose.
@@ -324,20 +364,25 @@ func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
 	db, dbErr := postgres.Open(ctx, env)
 	cache, redisErr := redis.Open(ctx, env)
 	seal, sealErr := fn.Keyring(env)
-	if err := errors.Join(dbErr, redisErr, sealErr); err != nil {
+	records, auditErr := audit.Open(ctx, env, true)
+	if err := errors.Join(dbErr, redisErr, sealErr, auditErr); err != nil {
 		return nil, err
 	}
-	client := fn.NewHTTPClient(endTimeout)
-	env.OnClose(func() error { client.CloseIdleConnections(); return nil })
+	poster, err := fn.OpenPoster(env, endTimeout)
+	if err != nil {
+		return nil, err
+	}
+	env.OnClose(poster.Close)
 	return &ender{
 		marks:    cache,
 		told:     db,
 		conns:    cache,
-		gateways: cache.NewGateways(),
+		gateways: cache.NewGateways(env),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
-			return fn.Post(ctx, client, url, events)
+			return poster.Deliver(ctx, "gateway", url, events)
 		},
-		seal: seal,
-		log:  env.Log,
+		seal:  seal,
+		log:   env.Log,
+		audit: records,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -156,6 +157,40 @@ func (w *world) post(function, token string, in any) (status int, header http.He
 	return resp.StatusCode, resp.Header, answer, err
 }
 
+// callFrom calls a function as a gateway does for somebody at a network address,
+// and returns the status.
+func (w *world) callFrom(address, function string, in, out any) (status int) {
+	w.t.Helper()
+	ring, err := event.ParseKeyring(settings(w.t)["SEAL_KEYS"])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e, err := event.New(event.CallType(function), "gateway", address, in)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ring.Sign(&e)
+	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(e.Data))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", event.JSON)
+	for name, value := range e.Attributes {
+		req.Header.Set("Ce-"+name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if out != nil {
+		if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return resp.StatusCode
+}
+
 // call calls a function that is to answer with a status.
 func (w *world) call(function, token string, status int, in, out any) {
 	w.t.Helper()
@@ -270,10 +305,62 @@ func TestTheLifeOfASession(t *testing.T) {
 	w.call("user-login", "", 429, in, nil) // the fifth in a minute
 }
 
+// Strangers guess at a password from everywhere. Its owner signs in on a device
+// that was signed in before, changes the password and goes on; on another device
+// they have to wait.
+func TestP7StrangersWhoGuessDoNotLockTheOwnerOut(t *testing.T) {
+	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "2"})
+	w.call("user-register", "", 200, registration{"ann", "", "correct horse"}, nil)
+	in := credentials{Account: "ann", Password: "correct horse", Device: "phone", Platform: "ios"}
+	var first, again, other signedIn
+	if status := w.callFrom("192.0.2.1", "user-login", in, &first); status != 200 {
+		t.Fatal(status)
+	}
+	guess := in
+	guess.Password = "correct house"
+	for i, status := 0, 0; status != 429; i++ {
+		if status = w.callFrom(fmt.Sprint("198.51.100.", i), "user-login", guess, nil); status != 401 && status != 429 || i > 40 {
+			t.Fatalf("guess %d: %d", i, status)
+		}
+	}
+	if status := w.callFrom("192.0.2.2", "user-login", in, nil); status != 429 {
+		t.Errorf("a device that nobody knows: %d", status)
+	}
+	in.Proof = first.Proof
+	if status := w.callFrom("198.51.100.0", "user-login", in, &again); status != 200 { // though it is at the address of one who guessed
+		t.Fatalf("a device that was signed in: %d", status)
+	}
+	w.call("password-change", again.AccessToken, 200, passwordRequest{Old: "correct horse", New: "battery staple"}, nil)
+	in.Password = "battery staple"
+	if status := w.callFrom("192.0.2.1", "user-login", in, &other); status != 200 {
+		t.Errorf("after another password: %d", status)
+	}
+}
+
+// New tokens are had so often of a session, and while nobody counts.
+func TestP7ASessionGetsNewTokensOnlySoOften(t *testing.T) {
+	w := newWorld(t, map[string]string{"REFRESHES_PER_MINUTE": "3", "SIGN_INS_PER_MINUTE": "60"})
+	s := w.join("ann", "phone", "desk")
+	token := s[0].RefreshToken
+	for range 3 {
+		var next issued
+		w.call("token-refresh", "", 200, refreshRequest{token}, &next)
+		token = next.RefreshToken
+	}
+	w.call("token-refresh", "", 429, refreshRequest{token}, nil)
+	w.call("token-refresh", "", 200, refreshRequest{s[1].RefreshToken}, nil) // of another session
+	for range 200 {                                                          // it is at its address that these count
+		if w.callFrom("192.0.2.1", "token-refresh", refreshRequest{strings.Repeat("A", 43)}, nil) == 429 {
+			return
+		}
+	}
+	t.Error("tokens that are none are tried without end")
+}
+
 // A user says who they are, is found as they allow it, changes the password,
 // signs devices out and is deleted; their account is taken by another.
 func TestTheLifeOfAUser(t *testing.T) {
-	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "60", "SEARCHES_PER_MINUTE": "6"})
+	w := newWorld(t, map[string]string{"SIGN_INS_PER_MINUTE": "60", "SEARCHES_PER_MINUTE": "6", "ACCOUNT_HOLD": "0"})
 	ctx := t.Context()
 	ann, bob := w.join("ann", "phone", "desk", "old"), w.join("bob", "phone")[0]
 	phone, desk := ann[0], ann[1]
@@ -303,9 +390,11 @@ func TestTheLifeOfAUser(t *testing.T) {
 		t.Errorf("others see %v", seen)
 	}
 
-	w.call("password-change", phone.AccessToken, 403, passwordRequest{"wrong horse", "battery staple"}, nil)
-	w.call("password-change", phone.AccessToken, 200, passwordRequest{"correct horse", "battery staple"}, nil)
-	w.hasEnded(frame.CloseRevoked, desk, ann[2])
+	w.call("password-change", phone.AccessToken, 403, passwordRequest{Old: "wrong horse", New: "battery staple"}, nil)
+	old := phone
+	w.call("password-change", phone.AccessToken, 200, passwordRequest{Old: "correct horse", New: "battery staple"}, &phone.issued)
+	w.hasEnded(frame.CloseRevoked, old, desk, ann[2])
+	w.connect(phone)
 	w.call("user-login", "", 401, credentials{Account: "ann", Password: "correct horse", Device: "desk", Platform: "web"}, nil)
 	w.call("user-login", "", 200, credentials{Account: "ann", Password: "battery staple", Device: "desk", Platform: "web"}, &desk)
 	w.connect(desk)
@@ -338,8 +427,8 @@ func TestTheLifeOfAUser(t *testing.T) {
 	if err := w.redis.RaiseHeads(ctx, map[string]int64{id: 1}); err != nil {
 		t.Fatal(err)
 	}
-	w.call("user-delete", phone.AccessToken, 403, deleteRequest{"wrong horse"}, nil)
-	w.call("user-delete", phone.AccessToken, 200, deleteRequest{"battery staple"}, nil)
+	w.call("user-delete", phone.AccessToken, 403, deleteRequest{Password: "wrong horse"}, nil)
+	w.call("user-delete", phone.AccessToken, 200, deleteRequest{Password: "battery staple"}, nil)
 	w.hasEnded(frame.CloseDeleted, phone)
 	w.call("user-login", "", 401, credentials{Account: "ann", Password: "battery staple", Device: "desk", Platform: "web"}, nil)
 	for _, by := range []searchRequest{{Account: "ann"}, {Email: "ann@example.org"}, {Phone: "+4930901820"}} {
@@ -414,7 +503,7 @@ func TestFriendsAreDeletedAtOnce(t *testing.T) {
 	var deleting sync.WaitGroup
 	for _, s := range in {
 		deleting.Go(func() {
-			if status, _, answer, err := w.post("user-delete", s.AccessToken, deleteRequest{"correct horse"}); err != nil || status != 200 {
+			if status, _, answer, err := w.post("user-delete", s.AccessToken, deleteRequest{Password: "correct horse"}); err != nil || status != 200 {
 				t.Errorf("%d %s, %v", status, answer, err)
 			}
 		})

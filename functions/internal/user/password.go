@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
-
-	"github.com/tidings-im/tidings/shared/im"
 )
 
 // params are those of Argon2id (RFC 9106).
@@ -36,11 +34,11 @@ const (
 var b64 = base64.RawStdEncoding.Strict()
 
 // hasher hashes passwords, a few at a time: each hash takes 19 MiB and a core
-// for some 30 ms. Those who wait are bounded, too.
+// for some 30 ms. Those who wait are bounded, too, and take turns by the
+// network, or the user, that they are said to come from.
 type hasher struct {
-	slots chan struct{} // held while hashing
-	queue chan struct{} // held while hashing or waiting
-	dummy string        // hash of no password
+	line  *line
+	dummy string // hash of no password
 }
 
 // newHasher returns a hasher of which parallel work and waiting wait at a time.
@@ -50,18 +48,17 @@ func newHasher(parallel, waiting int) *hasher {
 	rand.Read(salt[:])
 	rand.Read(sum[:])
 	return &hasher{
-		slots: make(chan struct{}, parallel),
-		queue: make(chan struct{}, parallel+waiting),
+		line:  newLine(parallel, waiting),
 		dummy: encode(current, salt[:], sum[:]),
 	}
 }
 
 // hash returns the hash of a password as a PHC string. The error is Overloaded
 // if too many are waiting.
-func (h *hasher) hash(ctx context.Context, password string) (string, error) {
+func (h *hasher) hash(ctx context.Context, from, password string) (string, error) {
 	var salt [saltLen]byte
 	rand.Read(salt[:])
-	sum, err := h.sum(ctx, password, salt[:], current, hashLen)
+	sum, err := h.sum(ctx, from, password, salt[:], current, hashLen)
 	if err != nil {
 		return "", err
 	}
@@ -69,31 +66,23 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 }
 
 // verify reports whether a password is the one of a PHC string.
-func (h *hasher) verify(ctx context.Context, phc, password string) (bool, error) {
+func (h *hasher) verify(ctx context.Context, from, phc, password string) (bool, error) {
 	p, salt, want, err := decode(phc)
 	if err != nil {
 		return false, err
 	}
-	got, err := h.sum(ctx, password, salt, p, len(want))
+	got, err := h.sum(ctx, from, password, salt, p, len(want))
 	if err != nil {
 		return false, err
 	}
 	return subtle.ConstantTimeCompare(got, want) == 1, nil
 }
 
-func (h *hasher) sum(ctx context.Context, password string, salt []byte, p params, n int) ([]byte, error) {
-	select {
-	case h.queue <- struct{}{}:
-		defer func() { <-h.queue }()
-	default:
-		return nil, im.Errorf(im.Overloaded, "too many are signing in just now: try again in a moment")
+func (h *hasher) sum(ctx context.Context, from, password string, salt []byte, p params, n int) ([]byte, error) {
+	if err := h.line.enter(ctx, from); err != nil {
+		return nil, err
 	}
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-ctx.Done():
-		return nil, im.Wrap(im.Overloaded, ctx.Err(), "too many are signing in just now: try again in a moment")
-	}
+	defer h.line.leave()
 	return argon2.IDKey([]byte(password), salt, p.time, p.memory, p.threads, uint32(n)), nil
 }
 

@@ -17,23 +17,23 @@ import (
 
 func TestAPasswordIsKnownByItsHashAndNoOtherIs(t *testing.T) {
 	h := newHasher(1, 1)
-	hash, err := h.hash(t.Context(), "correct horse")
+	hash, err := h.hash(t.Context(), "", "correct horse")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Errorf("hash = %s", hash)
 	}
-	other, err := h.hash(t.Context(), "correct horse")
+	other, err := h.hash(t.Context(), "", "correct horse")
 	if err != nil || other == hash {
 		t.Errorf("the same password has the same hash twice: %s, %v", other, err)
 	}
 	for password, want := range map[string]bool{"correct horse": true, "correct horsE": false, "": false, "correct horse ": false} {
-		if got, err := h.verify(t.Context(), hash, password); err != nil || got != want {
+		if got, err := h.verify(t.Context(), "", hash, password); err != nil || got != want {
 			t.Errorf("%q: %v, %v", password, got, err)
 		}
 	}
-	if got, err := h.verify(t.Context(), h.dummy, "correct horse"); err != nil || got {
+	if got, err := h.verify(t.Context(), "", h.dummy, "correct horse"); err != nil || got {
 		t.Errorf("the hash of no password: %v, %v", got, err)
 	}
 }
@@ -44,7 +44,7 @@ func TestAHashOfOtherParametersIsKnown(t *testing.T) {
 	sum := argon2.IDKey([]byte("password"), salt, 1, 64, 2, 24)
 	b := base64.RawStdEncoding
 	phc := fmt.Sprintf("$argon2id$v=19$m=64,t=1,p=2$%s$%s", b.EncodeToString(salt), b.EncodeToString(sum))
-	if ok, err := newHasher(1, 0).verify(t.Context(), phc, "password"); err != nil || !ok {
+	if ok, err := newHasher(1, 0).verify(t.Context(), "", phc, "password"); err != nil || !ok {
 		t.Errorf("%v, %v", ok, err)
 	}
 }
@@ -64,7 +64,7 @@ func TestADamagedHashIsAnErrorAndNoPassword(t *testing.T) {
 		"$argon2id$v=19$m=64,t=1,p=1$" + salt + "$!",
 		"$argon2id$v=19$m=64,t=1,p=1$" + salt + "$AAAA",
 	} {
-		if ok, err := h.verify(t.Context(), phc, ""); err == nil || ok {
+		if ok, err := h.verify(t.Context(), "", phc, ""); err == nil || ok {
 			t.Errorf("%s: %v, %v", phc, ok, err)
 		}
 	}
@@ -73,19 +73,20 @@ func TestADamagedHashIsAnErrorAndNoPassword(t *testing.T) {
 func TestP7PasswordsThatWaitToBeHashedAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHasher(1, 2)
-		h.slots <- struct{}{} // one is being hashed, for ever
-		h.queue <- struct{}{}
+		if err := h.line.enter(t.Context(), "the first"); err != nil { // it is being hashed, for ever
+			t.Fatal(err)
+		}
 		errs := make(chan error, 2)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		for range 2 {
+		for _, from := range []string{"192.0.2.1", "192.0.2.2"} {
 			go func() {
-				_, err := h.hash(ctx, "password")
+				_, err := h.hash(ctx, from, "password")
 				errs <- err
 			}()
 		}
 		synctest.Wait() // they wait
-		if _, err := h.hash(ctx, "password"); !errors.Is(err, im.Overloaded) {
+		if _, err := h.hash(ctx, "192.0.2.3", "password"); !errors.Is(err, im.Overloaded) {
 			t.Errorf("one more: %v", err)
 		}
 		for range 2 { // until their time is up
@@ -93,8 +94,8 @@ func TestP7PasswordsThatWaitToBeHashedAreBounded(t *testing.T) {
 				t.Errorf("one that waited: %v", err)
 			}
 		}
-		if len(h.queue) != 1 {
-			t.Errorf("%d are in the queue", len(h.queue))
+		if h.line.waiting != 0 || len(h.line.of)+len(h.line.turns) > 0 {
+			t.Errorf("%+v wait", h.line)
 		}
 	})
 }
@@ -115,7 +116,7 @@ func FuzzDecode(f *testing.F) {
 func BenchmarkHash(b *testing.B) {
 	h := newHasher(1, 0)
 	for b.Loop() {
-		if _, err := h.hash(b.Context(), "password"); err != nil {
+		if _, err := h.hash(b.Context(), "", "password"); err != nil {
 			b.Fatal(err)
 		}
 	}

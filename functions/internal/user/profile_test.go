@@ -131,6 +131,9 @@ func TestUpdate(t *testing.T) {
 		{"what is empty is taken away", `{"email":"","phone":"","avatar":""}`, `{"Name":null,"Bio":null,"Avatar":"","Email":"","Phone":"","FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null}`},
 		{"no name", `{"name":""}`, ""},
 		{"a bio of control characters", `{"bio":"\u0007"}`, ""},
+		{"an avatar of another site", `{"avatar":"https://tracker.example/a.png"}`, ""},
+		{"an avatar of another port", `{"avatar":"https://example.org:8443/a.png"}`, ""},
+		{"the avatar that is there", `{"avatar":"https://store.example/avatars/a.jpg"}`, `{"Name":null,"Bio":null,"Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null}`},
 		{"an avatar that is no https URL", `{"avatar":"javascript:alert(1)"}`, ""},
 		{"an e-mail address that is none", `{"email":"ann"}`, ""},
 		{"a telephone number without its country", `{"phone":"030 901820"}`, ""},
@@ -139,11 +142,12 @@ func TestUpdate(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBook()
+			b.self.Avatar = "https://store.example/avatars/a.jpg"
 			var in updateRequest
 			if err := json.Unmarshal([]byte(tt.in), &in); err != nil {
 				t.Fatal(err)
 			}
-			got, err := update(b)(t.Context(), im.Caller{User: ann}, in)
+			got, err := update(b, []string{"example.org"})(t.Context(), im.Caller{User: ann}, in)
 			if tt.want == "" {
 				if !errors.Is(err, im.Invalid) || b.changed != (im.UserChange{}) {
 					t.Errorf("error %v, changed %+v", err, b.changed)
@@ -155,7 +159,7 @@ func TestUpdate(t *testing.T) {
 			}
 		})
 	}
-	if _, err := update(newBook())(t.Context(), im.Caller{User: bob}, updateRequest{}); !errors.Is(err, im.Unauthenticated) {
+	if _, err := update(newBook(), nil)(t.Context(), im.Caller{User: bob}, updateRequest{}); !errors.Is(err, im.Unauthenticated) {
 		t.Errorf("of a user who was deleted: %v", err)
 	}
 }

@@ -25,21 +25,29 @@ type registration struct {
 	Password string `json:"password"`
 }
 
+type newcomerMarker interface {
+	// Mark notes that an account is new.
+	Mark(ctx context.Context, user string) error
+}
+
 // register adds a user who is at a network address, "" if that is not known. An
 // account is one whether it is written in capitals or not.
-func register(users creator, limit registrationLimiter, passwords *hasher) func(context.Context, string, registration) (im.User, error) {
+func register(users creator, limit registrationLimiter, passwords *hasher, names Names, newcomers newcomerMarker) func(context.Context, string, registration) (im.User, error) {
 	return func(ctx context.Context, address string, in registration) (im.User, error) {
 		account := strings.ToLower(in.Account)
 		u := im.User{ID: im.NewID(), Account: account, Name: cmp.Or(in.Name, account)}
-		if err := cmp.Or(im.CheckAccount(u.Account), im.CheckName(u.Name), im.CheckPassword(in.Password)); err != nil {
+		if err := cmp.Or(im.CheckAccount(u.Account), im.CheckName(u.Name), CheckNewPassword(in.Password, u.Account, u.Name), names.Check(account)); err != nil {
 			return im.User{}, err
 		}
 		if err := limit.AllowRegistration(ctx, address); err != nil {
 			return im.User{}, err
 		}
-		hash, err := passwords.hash(ctx, in.Password)
+		hash, err := passwords.hash(ctx, queueOf("", address), in.Password)
 		if err != nil {
 			return im.User{}, err
+		}
+		if err := newcomers.Mark(ctx, u.ID); err != nil {
+			return im.User{}, fmt.Errorf("registering: %w", err)
 		}
 		if err := users.CreateUser(ctx, u, hash); err != nil {
 			return im.User{}, fmt.Errorf("registering: %w", err)

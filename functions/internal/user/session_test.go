@@ -1,6 +1,7 @@
 package user
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -20,11 +21,11 @@ var passwords = newHasher(2, 64)
 func newLogin(t *testing.T) (*login, *directory, *gate) {
 	t.Helper()
 	d, g := newDirectory(), &gate{}
-	if _, err := register(d, &gate{}, passwords)(t.Context(), "", registration{Account: "ann", Password: "correct horse"}); err != nil {
+	if _, err := register(d, &gate{}, passwords, newNames(nil), &gate{})(t.Context(), "", registration{Account: "ann", Password: "correct horse"}); err != nil {
 		t.Fatal(err)
 	}
 	second := &SecondFactor{store: d, limit: g, vault: testVault(t), log: slog.New(slog.DiscardHandler)}
-	begin := Beginner{sessions: d, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}, most: 7}
+	begin := Beginner{sessions: d, tokens: tokens{access: stamp{}, refreshTTL: time.Hour}, proofs: proofs{testVault(t), time.Hour}, most: 7}
 	return &login{accounts: d, limit: g, passwords: passwords, second: second, Beginner: begin}, d, g
 }
 
@@ -113,7 +114,7 @@ func TestTheAnswerToASignInIsFlat(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"user", "session", "access_token", "expires_at", "refresh_token", "refresh_expires_at"} {
+	for _, key := range []string{"user", "session", "access_token", "expires_at", "refresh_token", "refresh_expires_at", "device_proof"} {
 		if _, ok := got[key]; !ok {
 			t.Errorf("%s has no %s", b, key)
 		}
@@ -124,15 +125,13 @@ func TestTheAnswerToASignInIsFlat(t *testing.T) {
 // an account: the same hash is computed for one that there is not.
 func TestP6ASignInDoesNotSayWhetherThereIsAnAccount(t *testing.T) {
 	l, d, g := newLogin(t)
-	busy := newHasher(1, 0)
-	busy.queue <- struct{}{} // whoever comes to hash is sent away
 	try := func(account string, h *hasher) error {
 		l.passwords = h
 		_, err := l.call(t.Context(), "192.0.2.1", credentials{Account: account, Password: "wrong password", Device: "d", Platform: "web"})
 		return err
 	}
 	for _, account := range []string{"ann", "nobody"} {
-		if err := try(account, busy); !errors.Is(err, im.Overloaded) {
+		if err := try(account, busy(t)); !errors.Is(err, im.Overloaded) {
 			t.Errorf("%s is not hashed: %v", account, err)
 		}
 	}
@@ -174,7 +173,8 @@ func TestRefresh(t *testing.T) {
 	}
 	d.sessions[0].ID = sess
 	street, end := newStreet(t)
-	f := refresh(d, l.tokens, end)
+	f0 := refresh(d, unlimited{}, l.tokens, end)
+	f := func(ctx context.Context, in refreshRequest) (issued, error) { return f0(ctx, "192.0.2.1", in) }
 
 	next, err := f(t.Context(), refreshRequest{in.RefreshToken})
 	if err != nil || next.RefreshToken == in.RefreshToken || next.AccessToken != in.User.ID+"/"+sess+"/phone/ios" || next.Session != sess {
@@ -216,7 +216,8 @@ func TestP6ARefreshTokenThatComesTwiceEndsItsSession(t *testing.T) {
 			d.refresh[string(stolen.hash)] = sess
 			street, end := newStreet(t)
 			fail(street)
-			f := refresh(d, tokens, end)
+			f0 := refresh(d, unlimited{}, tokens, end)
+			f := func(ctx context.Context, in refreshRequest) (issued, error) { return f0(ctx, "192.0.2.1", in) }
 			if _, err := f(t.Context(), refreshRequest{stolen.token}); err != nil {
 				t.Fatal(err)
 			}

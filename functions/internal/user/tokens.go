@@ -33,7 +33,11 @@ type issued struct {
 type signedIn struct {
 	User im.User `json:"user"`
 	issued
+	Proof string `json:"device_proof"`
 }
+
+// AuditedAs returns whose session it is, for the security log.
+func (s signedIn) AuditedAs() im.Caller { return im.Caller{User: s.User.ID, Session: s.Session} }
 
 // A refresh token is 256 random bits. Only its hash is stored; it needs no
 // salt, being random itself.
@@ -66,8 +70,13 @@ func hashOf(token string) ([]byte, bool) {
 	return hash[:], true
 }
 
+// callerOf returns who the bearer of an access token of a session is.
+func callerOf(s im.Session) im.Caller {
+	return im.Caller{User: s.User, Session: s.ID, Device: s.Device, Platform: s.Platform, Proved: s.Proved}
+}
+
 func (t tokens) issue(s im.Session, refresh refreshToken) (issued, error) {
-	access, expires, err := t.access.Issue(im.Caller{User: s.User, Session: s.ID, Device: s.Device, Platform: s.Platform})
+	access, expires, err := t.access.Issue(callerOf(s))
 	if err != nil {
 		return issued{}, err
 	}

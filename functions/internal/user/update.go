@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -13,6 +15,8 @@ type updater interface {
 	// UpdateUser changes a user and returns them; NotFound if they are not
 	// there any more.
 	UpdateUser(ctx context.Context, user string, c im.UserChange) (im.Self, error)
+	// Self returns a user as they see themselves, likewise.
+	Self(ctx context.Context, user string) (im.Self, error)
 }
 
 type updateRequest struct {
@@ -32,8 +36,9 @@ type settingsRequest struct {
 }
 
 // update changes what the caller says of themselves. What is not named stays
-// as it is.
-func update(users updater) func(context.Context, im.Caller, updateRequest) (im.Self, error) {
+// as it is. An avatar is a picture that avatar-set made, or of one of hosts: any
+// other site would be told who looks at it.
+func update(users updater, hosts []string) func(context.Context, im.Caller, updateRequest) (im.Self, error) {
 	return func(ctx context.Context, c im.Caller, in updateRequest) (im.Self, error) {
 		s := in.Settings
 		err := cmp.Or(
@@ -48,6 +53,9 @@ func update(users updater) func(context.Context, im.Caller, updateRequest) (im.S
 		if err != nil {
 			return im.Self{}, err
 		}
+		if in.Avatar, err = avatar(ctx, users, hosts, c.User, in.Avatar); err != nil {
+			return im.Self{}, fmt.Errorf("changing a user: %w", gone(err))
+		}
 		u, err := users.UpdateUser(ctx, c.User, im.UserChange{
 			Name: in.Name, Bio: in.Bio, Avatar: in.Avatar, Email: in.Email, Phone: in.Phone,
 			FindByEmail: s.FindByEmail, FindByPhone: s.FindByPhone, Presence: s.Presence, FriendRequests: s.FriendRequests,
@@ -57,6 +65,26 @@ func update(users updater) func(context.Context, im.Caller, updateRequest) (im.S
 		}
 		return u, nil
 	}
+}
+
+// avatar returns the avatar that a user asks for, or nil if it is the one that
+// they have.
+func avatar(ctx context.Context, users updater, hosts []string, id string, asked *string) (*string, error) {
+	if asked == nil || *asked == "" {
+		return asked, nil
+	}
+	at, err := url.Parse(*asked)
+	if err == nil && slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, at.Host) }) {
+		return asked, nil
+	}
+	u, err := users.Self(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if u.Avatar != *asked {
+		return nil, im.Errorf(im.Invalid, "a picture on another site would tell it who looks at you: upload one, and make it your avatar by avatar-set")
+	}
+	return nil, nil
 }
 
 func check(s *string, is func(string) error) error {

@@ -38,17 +38,17 @@ const queueBytes = 4 << 20
 // Functions of owners.
 var (
 	// Create adds a webhook to a bot of the caller.
-	Create = owners("webhook-create", func(o opened) handler {
-		return call((&creator{hooks: o.db, urls: o.sender, vault: o.vault, limit: o.limit, most: o.most}).call)
+	Create = owners("webhook-create", fn.Fresh(), func(o opened) handler {
+		return call((&creator{hooks: o.db, urls: o.urls, vault: o.vault, limit: o.limit, most: o.most}).call)
 	})
 	// List returns the webhooks of the bots of the caller.
-	List = owners("webhook-list", func(o opened) handler { return call(list(o.db)) })
+	List = owners("webhook-list", fn.Proof{}, func(o opened) handler { return call(list(o.db)) })
 	// Update changes a webhook, or its secret.
-	Update = owners("webhook-update", func(o opened) handler {
-		return call((&changer{hooks: o.db, urls: o.sender, vault: o.vault, limit: o.limit}).call)
+	Update = owners("webhook-update", fn.FreshWith("url", "conversation", "enabled", "rotate_secret"), func(o opened) handler {
+		return call((&changer{hooks: o.db, urls: o.urls, vault: o.vault, limit: o.limit}).call)
 	})
 	// Delete deletes a webhook.
-	Delete = owners("webhook-delete", func(o opened) handler { return call(remove(o.db)) })
+	Delete = owners("webhook-delete", fn.Proof{}, func(o opened) handler { return call(remove(o.db)) })
 )
 
 // Deliver delivers messages that have come into the inboxes of bots to their
@@ -97,24 +97,25 @@ func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) hand
 
 // opened is what the functions of owners need.
 type opened struct {
-	db     *postgres.DB
-	sender *webhook.Sender
-	vault  *vault.Vault
-	limit  *redis.Limit
-	most   int // webhooks of a bot
+	db    *postgres.DB
+	urls  webhook.Rule
+	vault *vault.Vault
+	limit *redis.Limit
+	most  int // webhooks of a bot
 }
 
-func owners(name string, of func(opened) handler) fn.Func {
+func owners(name string, proof fn.Proof, of func(opened) handler) fn.Func {
 	return fn.Func{
 		Name:    name,
 		Accepts: event.CallType(name),
 		Public:  true,
+		Proof:   proof,
 		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 			set := env.Settings()
 			o := opened{most: set.Int(settingHooks, 0)}
 			var errs [4]error
 			o.db, errs[0] = postgres.Open(ctx, env)
-			o.sender, errs[1] = webhook.Open(env)
+			o.urls, errs[1] = webhook.OpenRule(env)
 			o.vault, errs[2] = vault.Open(env)
 			o.limit, errs[3] = redis.OpenLimit(ctx, env, redis.BotSecrets)
 			gate, gateErr := redis.OpenGate(ctx, env)

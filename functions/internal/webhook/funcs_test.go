@@ -94,7 +94,7 @@ func (w *world) person(account string) (user, token string) {
 	if err := w.db.CreateUser(w.t.Context(), u, "hash"); err != nil {
 		w.t.Fatal(err)
 	}
-	token, _, err := w.issuer.Issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web"})
+	token, _, err := w.issuer.Issue(im.Caller{User: u.ID, Session: im.NewID(), Device: "d", Platform: "web", Proved: im.Now()})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 const (
@@ -105,7 +107,7 @@ func (p *pool) start() {
 }
 
 func (p *pool) do(j *job) {
-	if err := p.run(p.ctx, j.webhook); err != nil {
+	if err := proc.Protect(func() error { return p.run(p.ctx, j.webhook) }); err != nil {
 		p.log.WarnContext(p.ctx, "a webhook is left to webhook-retry", "webhook", j.webhook, "err", err)
 	}
 	p.mu.Lock()

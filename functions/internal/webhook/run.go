@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/vault"
 	"github.com/tidings-im/tidings/shared/webhook"
 )
@@ -147,7 +148,7 @@ func (a *attempts) inOrder(ctx context.Context, ds []im.WebhookDelivery) {
 		if !ok {
 			return
 		}
-		err := a.attempt(ctx, d, tell)
+		err := proc.Protect(func() error { return a.attempt(ctx, d, tell) })
 		if ctx.Err() != nil && err != nil {
 			return // it was not the endpoint
 		}

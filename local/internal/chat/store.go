@@ -100,6 +100,11 @@ func (s *store) SaveSession(_ context.Context, user, refreshToken string) error 
 	return s.change(func(k *client.State) { k.User, k.RefreshToken = user, refreshToken })
 }
 
+// SaveDeviceProof keeps the proof that the device was signed in.
+func (s *store) SaveDeviceProof(_ context.Context, proof string) error {
+	return s.change(func(k *client.State) { k.DeviceProof = proof })
+}
+
 // SaveCursor keeps the seq of the last message shown.
 func (s *store) SaveCursor(_ context.Context, seq int64) error {
 	return s.change(func(k *client.State) { k.Cursor = seq })

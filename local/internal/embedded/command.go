@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -32,6 +33,7 @@ func Command(name string, args []string) error {
 	sync := f.Bool("fsync", false, "have all it acknowledges on disk, to survive a crash of the machine and not only of the process")
 	withStdin := f.Bool("with-stdin", false, "end when stdin ends, as it does when the parent dies")
 	miniredis := f.Bool("miniredis", false, "with redis: use the stand-in even if redis-server is installed")
+	login := f.String("login", "", "with kafka: `user:password` that it asks for, by PLAIN or SCRAM")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -51,6 +53,7 @@ func Command(name string, args []string) error {
 		}()
 	}
 	conf := Config{Addr: *addr, Dir: *dir, Sync: *sync, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	conf.User, conf.Password, _ = strings.Cut(*login, ":")
 	if conf.Dir == "" {
 		tmp, err := os.MkdirTemp("", "tidings-"+name+"-")
 		if err != nil {

@@ -31,6 +31,9 @@ type Config struct {
 	Log  *slog.Logger
 
 	Progress io.Writer // is told, in lines, how far fetching what is not installed has come; nil is Log
+
+	// User and Password are asked for by Kafka, by PLAIN and SCRAM; "" asks for none.
+	User, Password string
 }
 
 // A Server is a running service.

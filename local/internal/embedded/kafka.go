@@ -31,6 +31,12 @@ func Kafka(ctx context.Context, c Config) (*Server, error) {
 		kfake.WithLogger(kafkaLog{c.Log}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, addr) }),
 	}
+	if c.User != "" {
+		opts = append(opts, kfake.EnableSASL())
+		for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
+			opts = append(opts, kfake.Superuser(mechanism, c.User, c.Password))
+		}
+	}
 	if c.Sync {
 		opts = append(opts, kfake.SyncWrites())
 	}

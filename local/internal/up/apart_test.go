@@ -45,6 +45,10 @@ func TestWhoComesBeforeWhatRunsApartIsToldToComeAgain(t *testing.T) {
 		t.Errorf("its functions say %d %s", status, said)
 	}
 
+	if status, said := get(t, functions.URL+"/file-sweep"); status != http.StatusNoContent {
+		t.Errorf("the clock is told %d %s", status, said)
+	}
+
 	a.s3At, a.proxy = strings.TrimPrefix(behind.URL, "http://"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "called ", r.URL.Path) })
 	close(a.ready)
 	if status, said := get(t, "http://"+a.s3); status != http.StatusOK || said != "it is "+a.s3 { // what is signed holds this name
@@ -60,7 +64,7 @@ func TestWhatDoesNotStartApartIsNeverThere(t *testing.T) {
 	close(a.ready)
 	functions := httptest.NewServer(a)
 	defer functions.Close()
-	if status, _ := get(t, functions.URL); status != http.StatusServiceUnavailable {
+	if status, _ := get(t, functions.URL+"/archive-read"); status != http.StatusServiceUnavailable {
 		t.Errorf("its functions say %d", status)
 	}
 }

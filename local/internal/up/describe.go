@@ -97,15 +97,12 @@ func relative(path string) string {
 	return path
 }
 
-// program returns how this program was called, for printing commands.
+// program returns how this program was called, for printing commands. The
+// launcher passes on how it was called itself.
 func program() string {
-	exe, err := os.Executable()
-	if err != nil {
-		return "go run ./local"
-	}
 	// go run builds in a folder named so, or takes what it has in its cache of that name.
 	isGoRun := func(element string) bool { return strings.HasPrefix(element, "go-build") }
-	if slices.ContainsFunc(strings.Split(filepath.ToSlash(exe), "/"), isGoRun) {
+	if slices.ContainsFunc(strings.Split(filepath.ToSlash(os.Args[0]), "/"), isGoRun) {
 		return "go run ./local"
 	}
 	return shellWord(os.Args[0])
