@@ -31,7 +31,7 @@ func guess(s *Site, next func() (account, address string)) assault {
 	t := newTally()
 	return assault{
 		run: func(ctx context.Context) {
-			work(ctx, 64, 20*time.Millisecond, func(ctx context.Context, _ int) {
+			work(ctx, 128, 20*time.Millisecond, func(ctx context.Context, _ int) {
 				p := s.stranger()
 				p.Account, p.address = next()
 				status, err := p.signIn(ctx)

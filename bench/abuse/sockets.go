@@ -22,10 +22,7 @@ type slowLine struct {
 	mended *atomic.Bool
 }
 
-func (c slowLine) mend() {
-	c.mended.Store(true)
-	c.SetReadBuffer(1 << 20)
-}
+func (c slowLine) mend() { c.mended.Store(true) }
 
 func (c slowLine) Read(b []byte) (int, error) {
 	if !c.mended.Load() {
@@ -51,7 +48,7 @@ func signals(ctx context.Context, s *Site, _ *Bystanders) (assault, error) {
 	var line slowLine
 	ws, err := slow.dial(ctx, func(c net.Conn) net.Conn {
 		line = slowLine{c.(*net.TCPConn), new(atomic.Bool)}
-		line.SetReadBuffer(2 << 10)
+		line.SetReadBuffer(64 << 10) // with less, little would come for long after it is mended
 		return line
 	})
 	if err != nil {
