@@ -352,10 +352,16 @@ func (c *Client) settle(clientID string, r Receipt, err error) {
 	c.mu.Lock()
 	s := c.out.remove(clientID)
 	c.mu.Unlock()
+	c.settled(s, r, err)
+}
+
+// settled forgets a sending that is no longer on its way, if there is one, and
+// says how it ended.
+func (c *Client) settled(s *Sending, r Receipt, err error) {
 	if s == nil {
 		return
 	}
-	if serr := c.store.RemoveUnsettled(context.WithoutCancel(c.ctx), clientID); serr != nil {
+	if serr := c.store.RemoveUnsettled(context.WithoutCancel(c.ctx), s.draft.ClientID); serr != nil {
 		c.log.Warn("forgetting a settled message", "err", serr) // it will be sent once more, to no effect
 	}
 	c.finish(s, r, err)
@@ -376,16 +382,17 @@ func (c *Client) finish(s *Sending, r Receipt, err error) {
 	}
 }
 
-// giveUp ends a sending whose context is done.
+// giveUp ends a sending whose context is done. That it was not sent is said of
+// what cannot be sent any more: whether it was is read as it is taken away.
 func (c *Client) giveUp(ctx context.Context, s *Sending) {
 	c.mu.Lock()
-	tried := s.tried
+	taken, tried := c.out.remove(s.draft.ClientID), s.tried
 	c.mu.Unlock()
 	err := fmt.Errorf("not sent: %w", ctx.Err())
 	if tried {
 		err = fmt.Errorf("not answered, it may have been accepted: %w", ctx.Err())
 	}
-	c.settle(s.draft.ClientID, Receipt{}, err)
+	c.settled(taken, Receipt{}, err)
 }
 
 // giveUpAll ends all sendings of a client that has stopped. They stay in the Store.

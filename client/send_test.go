@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -596,6 +597,33 @@ func checkAccepted(t *testing.T, f *fake, senders, each int) {
 	for n := range next {
 		if next[n] != each {
 			t.Errorf("%d of sender %d were accepted", next[n], n)
+		}
+	}
+}
+
+// What is said not to have been sent is not sent, however close to being
+// written it is given up.
+func TestWhatIsSaidNotToBeSentIsNotSent(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 5000 {
+		c := &Client{ctx: t.Context(), store: new(Memory), log: slog.New(slog.DiscardHandler), slots: make(chan struct{}, 1), wakeWrite: make(chan struct{}, 1)}
+		s := &Sending{draft: im.Draft{ClientID: "one"}, frame: []byte("one"), done: make(chan struct{})}
+		c.slots <- struct{}{}
+		c.out.byID = make(map[string]*Sending)
+		c.out.add(s)
+		var written []byte
+		var both sync.WaitGroup
+		both.Go(func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			written, _, _ = c.out.next(time.Now())
+		})
+		both.Go(func() { c.giveUp(ctx, s) })
+		both.Wait()
+		<-s.done
+		if said := strings.Contains(s.err.Error(), "not sent"); said != (written == nil) {
+			t.Fatalf("written: %q; and it says %v", written, s.err)
 		}
 	}
 }

@@ -227,7 +227,7 @@ func TestWhoeverMakesAClientSaysWhatItUses(t *testing.T) {
 // A secret is in a manifest of who reads it alone.
 func TestP6OnlyWhoeverOpensASecretIsGivenIt(t *testing.T) {
 	for secret, who := range map[string][]string{
-		"TOKEN_PRIVATE_KEY":     {"user-login", "token-refresh", "oauth-callback", "bot-login"},
+		"TOKEN_PRIVATE_KEY":     {"user-login", "token-refresh", "session-prove", "password-change", "oauth-callback", "bot-login"},
 		"SMTP_URL":              {"mail-send"},
 		"ARCHIVE_URL":           {"archive-read", "archive-history"},
 		"NOTIFY_WEBHOOK_SECRET": {"notify-away", "notify-retry"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/e2e/shell"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -78,18 +80,42 @@ func runs(t *testing.T, file string) []step {
 }
 
 // The session of docs/api.md is what happens when somebody pastes it, and then
-// what other pages have.
+// what other pages have: into bash, and where there is none as if it were.
 func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
-	for _, program := range []string{"bash", "curl", "openssl", "base32"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("needs %s on the PATH (Debian, Ubuntu: apt-get install bash curl openssl coreutils)", program)
-		}
-	}
 	all := steps(t, page(t))
 	if len(all) < 10 {
 		t.Fatalf("%s has %d blocks of commands", apiPage, len(all))
 	}
 	all = append(append(all, runs(t, "../docs/files.md")...), runs(t, "../docs/bots.md")...)
+	if missing := missing("bash", "curl", "openssl", "base32", "cut", "cmp", "date", "grep", "head", "od", "sed", "sleep", "tr", "wc"); missing != nil {
+		imtest.NotExercised(t, "the session in bash, for want of "+strings.Join(missing, ", "))
+	} else {
+		t.Run("in bash", func(t *testing.T) {
+			session(t, all, func(ctx context.Context, script, dir string, out, errs io.Writer) error {
+				cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+				cmd.WaitDelay, cmd.Dir = time.Second, dir
+				cmd.Env = append(os.Environ(), "no_proxy=127.0.0.1", "NO_PROXY=127.0.0.1")
+				cmd.Stdout, cmd.Stderr = out, errs
+				return cmd.Run()
+			})
+		})
+	}
+	t.Run("in Go", func(t *testing.T) { session(t, all, shell.Run) })
+}
+
+// missing returns those programs that are not on the PATH.
+func missing(programs ...string) (not []string) {
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			not = append(not, program)
+		}
+	}
+	return not
+}
+
+// session runs the steps as one script by run, in a folder with a picture, on a
+// Tidings of its own, and compares what each prints.
+func session(t *testing.T, all []step, run func(ctx context.Context, script, dir string, out, errs io.Writer) error) {
 	dir := t.TempDir()
 	lunch, err := os.Create(filepath.Join(dir, "lunch.jpg"))
 	if err == nil {
@@ -109,12 +135,8 @@ func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), imtest.Patience(t))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Replace(script.String(), local, openDoor(t).url, 1))
-	cmd.WaitDelay, cmd.Dir = time.Second, dir
-	cmd.Env = append(os.Environ(), "no_proxy=127.0.0.1", "NO_PROXY=127.0.0.1")
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	if err := run(ctx, strings.Replace(script.String(), local, openDoor(t).url, 1), dir, &out, &errs); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out.String(), errs.String())
 	}
 	outputs := strings.Split(out.String(), mark)[1:]
@@ -123,18 +145,24 @@ func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
 	}
 	for i, s := range all {
 		_, printed, _ := strings.Cut(strings.TrimSpace(outputs[i]), "\n")
-		got := strings.Split(printed, "\n")
-		if printed == "" {
-			got = nil
-		}
-		if len(got) != len(s.printed) {
-			t.Errorf("%s\nprints %d lines:\n%s\nand the page shows %d:\n%s", s.sh, len(got), printed, len(s.printed), strings.Join(s.printed, "\n"))
-			continue
-		}
-		for j, line := range got {
-			if !pattern(s.printed[j]).MatchString(line) {
-				t.Errorf("%s\nprints as line %d\n%s\nand the page shows\n%s", s.sh, j+1, line, s.printed[j])
-			}
+		s.compare(t, printed)
+	}
+}
+
+// compare compares what the commands printed with what the page shows.
+func (s step) compare(t *testing.T, printed string) {
+	t.Helper()
+	got := strings.Split(printed, "\n")
+	if printed == "" {
+		got = nil
+	}
+	if len(got) != len(s.printed) {
+		t.Errorf("%s\nprints %d lines:\n%s\nand the page shows %d:\n%s", s.sh, len(got), printed, len(s.printed), strings.Join(s.printed, "\n"))
+		return
+	}
+	for j, line := range got {
+		if !pattern(s.printed[j]).MatchString(line) {
+			t.Errorf("%s\nprints as line %d\n%s\nand the page shows\n%s", s.sh, j+1, line, s.printed[j])
 		}
 	}
 }

@@ -18,26 +18,47 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest"
 )
 
-var echoInManual = regexp.MustCompile("(?s)<!-- echo -->\n```python\n(.*?)```")
-
-// The bot of docs/bots.md does what is said there, as it stands there.
-func TestTheBotOfTheManualAnswers(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("there is no python3")
-	}
+// inManual returns the bot of docs/bots.md in a language, in a file.
+func inManual(t *testing.T, language, name string) string {
+	t.Helper()
 	manual, err := os.ReadFile("../docs/bots.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := echoInManual.FindSubmatch(manual)
+	script := regexp.MustCompile("(?s)<!-- echo -->\n```" + language + "\n(.*?)```").FindSubmatch(manual)
 	if script == nil {
-		t.Fatal("docs/bots.md has no bot")
+		t.Fatalf("docs/bots.md has no bot in %s", language)
 	}
-	file := filepath.Join(t.TempDir(), "echo.py")
+	file := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(file, script[1], 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return file
+}
+
+// The bots of docs/bots.md do what is said there, as they stand there.
+func TestTheBotOfTheManualAnswers(t *testing.T) {
+	t.Run("in Python", func(t *testing.T) {
+		file := inManual(t, "python", "echo.py")
+		python, err := exec.LookPath("python3")
+		if err != nil {
+			imtest.NotExercised(t, "the bot in Python, for want of python3")
+			return
+		}
+		answers(t, python, "-u", file)
+	})
+	t.Run("in Go", func(t *testing.T) {
+		file := inManual(t, "go", "echo.go")
+		program := filepath.Join(filepath.Dir(file), "echo")
+		if said, err := exec.Command("go", "build", "-o", program, file).CombinedOutput(); err != nil {
+			t.Fatalf("compiling it: %v\n%s", err, said)
+		}
+		answers(t, program)
+	})
+}
+
+// answers runs a bot, which is to answer what it is told, and nothing else.
+func answers(t *testing.T, program string, args ...string) {
 	d := &door{t, oneProcess(t, noop.NewTracerProvider().Tracer(""), "WEBHOOK_PRIVATE", "true")}
 	ann, bob := d.signUp("ann"), d.signUp("bob")
 	var made struct {
@@ -53,7 +74,7 @@ func TestTheBotOfTheManualAnswers(t *testing.T) {
 	if err := json.Unmarshal([]byte(ann.must("POST", "/v1/webhooks", request{"bot": made.Bot.ID, "url": url, "events": []string{"message"}})), &hook); err != nil {
 		t.Fatal(err)
 	}
-	imtest.Run(t, []string{"TIDINGS_API=" + d.url + "/v1", "BOT_TOKEN=" + made.Token, "WEBHOOK_SECRET=" + hook.Secret, fmt.Sprint("PORT=", port)}, python, "-u", file)
+	imtest.Run(t, []string{"TIDINGS_API=" + d.url + "/v1", "BOT_TOKEN=" + made.Token, "WEBHOOK_SECRET=" + hook.Secret, fmt.Sprint("PORT=", port)}, program, args...)
 	imtest.Eventually(t, "the bot listens", func() error {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {

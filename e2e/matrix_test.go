@@ -546,7 +546,7 @@ func (s *society) places() (n int) {
 		s.t.Fatal(err)
 	}
 	for _, k := range keys {
-		if now, there := s.stores.dumpOf(k); there && now.value != s.stores.dump[k].value {
+		if now, there := s.stores.dumpOf(k); there && !slices.Equal(now.value, s.stores.dump[k].value) {
 			n++
 		}
 	}

@@ -628,23 +628,30 @@ func TestASecondInterruptEndsItAtOnce(t *testing.T) {
 }
 
 func TestItEndsAndSaysWhyWhenAServiceDies(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatal("needs redis-server on the PATH (Debian, Ubuntu: apt-get install redis-server)")
-	}
-	l := newTidings(t)
-	l.up()
-	for _, pid := range child.Tree(l.Pid) {
-		if strings.Contains(child.CommandLine(pid), "redis-server") {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-	select {
-	case <-l.Done():
-	case <-time.After(imtest.Patience(t)):
-		t.Fatal("it goes on without Redis")
-	}
-	if l.Err() == nil || !strings.Contains(l.out.String(), "redis-server ended") || !strings.Contains(l.out.String(), "log.jsonl") {
-		t.Errorf("it ended with %v and said:\n%s", l.Err(), l.out)
+	for _, service := range []struct{ program, says string }{
+		{"postgres", `PostgreSQL \d+ ended`},
+		{"redis-server", `redis-server ended`},
+	} {
+		t.Run(service.program, func(t *testing.T) {
+			if service.program == "redis-server" && !imtest.RealRedis(t) { // the stand-in is in the process itself
+				return
+			}
+			l := newTidings(t)
+			l.up()
+			for _, pid := range child.Tree(l.Pid) {
+				if program, _, _ := strings.Cut(child.CommandLine(pid), " "); filepath.Base(program) == service.program {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			select {
+			case <-l.Done():
+			case <-time.After(imtest.Patience(t)):
+				t.Fatal("it goes on without it")
+			}
+			if out := l.out.String(); l.Err() == nil || !regexp.MustCompile(service.says).MatchString(out) || !strings.Contains(out, "log.jsonl") {
+				t.Errorf("it ended with %v and said:\n%s", l.Err(), out)
+			}
+		})
 	}
 }
 

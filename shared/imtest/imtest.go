@@ -7,7 +7,8 @@
 //
 // and what it does not name is started from local, as processes that end with
 // the test. A test that cannot have its service fails and says what to do; it
-// is never skipped. imtest does not know what Tidings keeps in the services.
+// is never skipped. What it does without is on a line with NOT EXERCISED, which
+// go test shows with -v. imtest does not know what Tidings keeps in the services.
 package imtest
 
 import (
@@ -60,6 +61,13 @@ func (w *testWriter) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ended = true
+}
+
+// NotExercised says what a test does without, because the machine lacks a
+// program.
+func NotExercised(t testing.TB, what string) {
+	t.Helper()
+	t.Log("NOT EXERCISED: " + what)
 }
 
 // Name returns a name for a database, a topic, a key: a letter and 16 of a-z

@@ -109,7 +109,7 @@ func (p *Process) Freeze() {
 	}
 	p.frozen = p.proc.SignalTree(syscall.SIGSTOP)
 	// What is stopped does not notice that its parent is gone.
-	cmd := exec.Command("sh", "-c", `read -r _ || kill -KILL "$@"`, "sh")
+	cmd := exec.Command("/bin/sh", "-c", `read -r _ || kill -KILL "$@"`, "sh")
 	for _, pid := range p.frozen {
 		cmd.Args = append(cmd.Args, strconv.Itoa(pid))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -19,12 +20,25 @@ func Redis(t testing.TB) string {
 	if server := os.Getenv("TIDINGS_TEST_REDIS_URL"); server != "" {
 		return claimRedis(t, server)
 	}
+	RealRedis(t)
 	p, at, err := serve(redis, "--addr", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Stop(syscall.SIGTERM, 10*time.Second) })
 	return at
+}
+
+// RealRedis reports whether the Redis that Start starts is one: without a
+// redis-server on the PATH it is a stand-in, which forgets all when it ends and
+// is no cluster. What a test leaves out then it says by NotExercised.
+func RealRedis(t testing.TB) bool {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		NotExercised(t, "Redis itself: there is no redis-server, and miniredis stands in for it")
+		return false
+	}
+	return true
 }
 
 // claimRedis takes a database of a server that no other test has, and empties

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -56,6 +57,9 @@ func Start(t testing.TB, kind string, args ...string) *Service {
 	}
 	if kind == postgresql {
 		args = append(args, "--fsync")
+	}
+	if kind == redis && !slices.Contains(args, "--miniredis") {
+		RealRedis(t)
 	}
 	s := &Service{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t))}
 	s.Process = run(t, kind, func() (*child.Process, error) {

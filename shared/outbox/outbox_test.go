@@ -384,7 +384,7 @@ func TestTheRelayEndsWithAnErrorThatMayPass(t *testing.T) {
 func TestTheRelayLeavesTheRestToTheNextRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := left(10 * relayBatch)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		o := w.outbox()
 		o.to = publishesIf{w, func(context.Context) error { time.Sleep(2 * time.Second); return nil }}
