@@ -304,6 +304,8 @@ func sampleNotices(now im.Time, message string) map[string]string {
 		im.GroupDissolved:      `{"version":8}`,
 		im.GroupJoinRequested:  `{` + user + `,"message":""}`,
 		im.GroupJoinRefused:    `{}`,
+		im.GroupBanned:         `{"user":"bbbbbbbbbbbbbbbb","reason":"Spam","until":"2099-01-02T03:04:05.678901Z"}`,
+		im.GroupUnbanned:       `{"user":"bbbbbbbbbbbbbbbb"}`,
 		im.MessageRecalled:     `{"message":"` + message + `"}`,
 		im.MessageEdited:       `{"message":"` + message + `","text":"better","edited":"` + now.String() + `"}`,
 		im.MessageReacted:      `{"message":"` + message + `","emoji":"👍","on":true}`,

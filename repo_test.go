@@ -337,3 +337,29 @@ func TestEverySettingIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// What one part writes in another way than the rest is longer or shorter than it
+// is measured.
+func TestJSONIsWrittenInOneWay(t *testing.T) {
+	others := []string{".git", ".ci", "bench", "local", "observe", "shared/imtest"} // which write to nobody's client
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(others, filepath.ToSlash(file)):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") || file == filepath.Join("shared", "im", "json.go"):
+			return nil
+		}
+		b, err := os.ReadFile(file)
+		for _, call := range []string{"json.Marshal(", "json.MarshalIndent(", "json.NewEncoder(", "jsonv2.Marshal("} {
+			if strings.Contains(string(b), call) {
+				t.Errorf("%s calls %s…): use im.JSON", file, call)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

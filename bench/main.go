@@ -8,6 +8,7 @@
 //
 // A server's limits are set for people, not for a load: start it with
 // SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST, STRANGERS_ADDED_PER_HOUR,
+// RECIPIENTS_PER_MINUTE, RECIPIENTS_BURST, GROUP_RECIPIENTS_PER_MINUTE, GROUP_RECIPIENTS_BURST,
 // STRANGERS_FIRST_HOUR, STRANGERS_FIRST_DAY, SIGN_INS_PER_MINUTE, FILES_PER_HOUR,
 // MESSAGE_SEARCHES_PER_MINUTE and BOT_LOGINS_PER_MINUTE at 1000000. What else a
 // scenario needs it says where it goes without. But "abuse" is to be run against a

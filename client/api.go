@@ -211,7 +211,7 @@ func WithIdempotencyKey(ctx context.Context, key string) context.Context {
 func (a *API) call(ctx context.Context, method, path, accessToken string, in, out any) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
-		b, err := json.Marshal(in)
+		b, err := im.JSON(in)
 		if err != nil {
 			return nil, fmt.Errorf("writing the request: %w", err)
 		}

@@ -368,7 +368,7 @@ func (k *conn) keepToken() {
 		}
 		wait = backoff{}
 		k.token = token
-		b, err := json.Marshal(map[string]string{"type": frame.Token, "token": token})
+		b, err := im.JSON(map[string]string{"type": frame.Token, "token": token})
 		if err != nil {
 			return
 		}

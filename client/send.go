@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,7 +58,9 @@ func (s *Sending) Result() (Receipt, error) {
 // the message is accepted, which is for good, or refused, with an *im.Error.
 //
 // While the server cannot be reached, or cannot take it now, Send goes on
-// trying until ctx is done. It is then not known whether the message was
+// trying until ctx is done. A message that it takes in half a minute at the
+// earliest, as a slow group may, is refused with an error that has RetryAfter.
+// When ctx is done, it is not known whether the message was
 // accepted, unless the error says that it was not sent: the Receipt has its
 // ClientID, under which SendDraft finds out.
 //
@@ -145,16 +146,14 @@ func (c *Client) queue(ctx context.Context, s *Sending) error {
 
 // encodeSend returns the frame that sends d.
 func encodeSend(d im.Draft) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // six bytes for each < would make a long text too large
-	if err := enc.Encode(frame.FromClient{Type: frame.Send, Draft: d}); err != nil {
+	b, err := im.JSON(frame.FromClient{Type: frame.Send, Draft: d})
+	if err != nil {
 		return nil, fmt.Errorf("writing the frame: %w", err)
 	}
-	if b.Len() > im.MaxFrame {
-		return nil, im.Errorf(im.TooLarge, "written as JSON the message has %d bytes; %d are the most", b.Len(), im.MaxFrame)
+	if len(b) > im.MaxFrame {
+		return nil, im.Errorf(im.TooLarge, "written as JSON the message has %d bytes; %d are the most", len(b), im.MaxFrame)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return b, nil
 }
 
 // Typing tells the others in a conversation that the user is writing. It is
@@ -173,7 +172,7 @@ func (c *Client) Signal(to string, data json.RawMessage) error {
 }
 
 func (c *Client) pass(f frame.FromClient) error {
-	b, err := json.Marshal(f)
+	b, err := im.JSON(f)
 	if err != nil {
 		return im.Wrap(im.Invalid, err, "the data of a signal is JSON")
 	}
@@ -324,10 +323,16 @@ func (o *outbox) lost(tooBig bool) (culprit *Sending) {
 // accepted settles the message with a client id, if it is on its way.
 func (c *Client) accepted(r Receipt) { c.settle(r.ClientID, r, nil) }
 
-// refused settles a message, or puts it back if it may be accepted later.
+// maxWait is how long the client waits by itself before it sends again what the
+// server cannot take: a slow group may ask for more, which is for people to
+// decide on.
+const maxWait = 30 * time.Second
+
+// refused settles a message, or puts it back if it may be accepted soon.
 func (c *Client) refused(f frame.FromServer) {
-	if !f.Kind.Transient() {
-		c.settle(f.ID, Receipt{}, &im.Error{Kind: f.Kind, Msg: f.Detail})
+	wait := time.Duration(f.RetryAfterMS) * time.Millisecond
+	if !f.Kind.Transient() || wait > maxWait {
+		c.settle(f.ID, Receipt{}, &im.Error{Kind: f.Kind, Msg: f.Detail, RetryAfter: wait})
 		return
 	}
 	c.mu.Lock()
@@ -337,7 +342,7 @@ func (c *Client) refused(f frame.FromServer) {
 		return
 	}
 	s.written = time.Time{}
-	wait := max(time.Duration(f.RetryAfterMS)*time.Millisecond, (&backoff{n: s.tries}).next())
+	wait = max(wait, (&backoff{n: s.tries}).next())
 	s.tries++
 	c.out.window = 1
 	if until := time.Now().Add(wait); until.After(c.out.pause) {

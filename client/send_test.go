@@ -113,6 +113,27 @@ func TestP5ARefusalForAWhileIsSentAgainUnderTheSameID(t *testing.T) {
 	}
 }
 
+// A slow group may have its members wait for an hour: whoever sends is told.
+func TestARefusalForALongWhileIsAnAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fake) {
+		var g got
+		c, s := f.connect(f.options(&g), 0)
+		defer c.Close()
+		all := sendAll(t, c, "one", "two")
+		s.write(frame.FromServer{Type: frame.Refused, ID: s.read().ClientID, Kind: im.Overloaded, Detail: "slow", RetryAfterMS: 3_600_000})
+		_, err := all[0].Result()
+		var e *im.Error
+		if !errors.As(err, &e) || e.Kind != im.Overloaded || e.RetryAfter != time.Hour {
+			t.Errorf("got %v", err)
+		}
+		s.accept(s.read()) // others go on
+		if _, err := all[1].Result(); err != nil {
+			t.Error(err)
+		}
+		s.idle(time.Second)
+	})
+}
+
 // A server that says "too fast" is not told so by a full window each time.
 func TestAfterARefusalTheWindowOpensSlowly(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fake) {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // Whoever ends a session tells the gateway that holds its socket, from whatever
@@ -296,6 +300,41 @@ func TestP6GatewayAndConnectorAreGivenWhatTheyOpen(t *testing.T) {
 		}
 		if got := reachedBy(o.Spec.Template.Metadata.Labels); strings.Contains(file, "knative") && !slices.Equal(got, want.Reaches) {
 			t.Errorf("%s reaches %v, and opens %v", file, got, want.Reaches)
+		}
+	}
+}
+
+// The largest calls fit in the memory that a function has, two of them at least,
+// and the largest body does.
+func TestP7TheLargestCallsFitInTheLimitOfMemory(t *testing.T) {
+	all, err := wire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := make(map[string]int) // MiB, by what runs a function
+	memory := make(map[string]int64)
+	for _, f := range all {
+		limits[f.Name], memory[f.Name] = f.Scale.Mi(), f.Memory
+	}
+	for _, g := range grouped(all) {
+		limits[g.Name+" (several)"] = g.Scale.Mi()
+		for _, f := range g.Functions {
+			memory[g.Name+" (several)"] = max(memory[g.Name+" (several)"], f.Memory)
+		}
+	}
+	for name, mi := range limits {
+		env := proc.NewEnv(func(setting string) string {
+			return map[string]string{"MEMORY_LIMIT": fmt.Sprint(mi << 20)}[setting]
+		}, slog.New(slog.DiscardHandler))
+		budgets, err := env.Budgets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if work := budgets.Work.Size(); work < 2*memory[name] {
+			t.Errorf("%s has %d MiB, of which %d are for calls: two of %d do not fit", name, mi, work>>20, memory[name]>>20)
+		}
+		if bodies := budgets.Bodies.Size(); bodies < 4*(4<<20) {
+			t.Errorf("%s has %d MiB, of which %d are for bodies: one of FUNCTION_MAX_BODY does not fit", name, mi, bodies>>20)
 		}
 	}
 }

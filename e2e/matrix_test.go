@@ -332,7 +332,12 @@ var requests = map[string]func(situation) request{
 	"group-role": func(s situation) request {
 		return request{"group": s.group, "user": s.unlessGone(s.victim), "role": "admin"}
 	},
-	"group-mute":          func(s situation) request { return request{"group": s.group, "all": true} },
+	"group-mute": func(s situation) request { return request{"group": s.group, "all": true} },
+	"group-ban": func(s situation) request {
+		return request{"group": s.group, "user": s.unlessGone(s.victim), "reason": "spam"}
+	},
+	"group-bans":          func(s situation) request { return request{"group": s.group} },
+	"group-unban":         func(s situation) request { return request{"group": s.group, "user": s.unlessGone(s.victim)} },
 	"group-join-request":  func(s situation) request { return request{"group": s.group} },
 	"group-join-requests": func(s situation) request { return request{"group": s.group} },
 	"group-join-respond": func(s situation) request {

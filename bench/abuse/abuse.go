@@ -37,7 +37,7 @@ var All = []Attack{
 	{"a group of 1,000 is flooded", flood},
 	{"signals are sent to a slow reader", signals},
 	{"an open group is joined and left", comeAndGo},
-	{"one /48 signs in from many addresses", oneSite},
+	{"a whole site tries passwords", oneSite},
 	{"forty accounts are registered", registrations},
 	{"others guess their password", guesses},
 	{"pings and pongs are sent", pings},

@@ -165,7 +165,7 @@ func registrations(ctx context.Context, s *Site, _ *Bystanders) (assault, error)
 		},
 		held: func(context.Context) error {
 			accounts := t.count("registered")
-			return errors.Join(t.some("429"), t.most("registered", 35), t.most("strangers written to", 6*accounts))
+			return errors.Join(t.some("429", "403"), t.most("registered", 36), t.most("strangers written to", 6*accounts))
 		},
 		tally: t,
 	}, nil

@@ -31,7 +31,7 @@ const deadLetterTimeout = 10 * time.Second
 
 // deadLetter is a record that could not be delivered.
 type deadLetter struct {
-	job
+	*job
 	status int // of HTTP; 0 if there was no answer, or no request
 	reason string
 }
@@ -59,20 +59,20 @@ func (d *deadLetter) record(function string) kafka.Record {
 
 // bury writes dead letters and does not return before all are acknowledged:
 // until then the partition waits. The error is that of ctx.
-func (l *lane) bury(ctx context.Context, dead []deadLetter) error {
+func (w *worker) bury(ctx context.Context, dead []deadLetter) error {
 	if len(dead) == 0 {
 		return nil
 	}
 	records := make([]kafka.Record, len(dead))
 	for i := range dead {
-		records[i] = dead[i].record(l.name)
-		l.env.Log.Error("dead letter", "function", l.name, "event", dead[i].ev.ID, "topic", dead[i].rec.Topic,
+		records[i] = dead[i].record(w.name)
+		w.env.Log.Error("dead letter", "function", w.name, "event", dead[i].ev.ID, "topic", dead[i].rec.Topic,
 			"partition", dead[i].rec.Partition, "offset", dead[i].rec.Offset, "status", dead[i].status, "err", dead[i].reason)
 	}
 	n := len(records)
 	for failures := 1; ; failures++ {
 		try, cancel := context.WithTimeout(ctx, deadLetterTimeout)
-		errs := l.producer.Write(try, l.deadLetters, records)
+		errs := w.producer.Write(try, w.deadLetters, records)
 		cancel()
 		left := records[:0]
 		var err error
@@ -82,14 +82,17 @@ func (l *lane) bury(ctx context.Context, dead []deadLetter) error {
 			}
 		}
 		if records = left; len(records) == 0 {
-			l.metrics.dead.WithLabelValues(l.name).Add(float64(n))
+			w.metrics.dead.WithLabelValues(w.name).Add(float64(n))
+			for i := range dead {
+				w.over(dead[i].job)
+			}
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		l.env.Log.Error("cannot write dead letters: the partition waits", "function", l.name, "topic", l.topic,
-			"partition", l.partition, "records", len(records), "err", err)
+		w.env.Log.Error("cannot write dead letters: the partition waits", "function", w.name, "topic", w.partition.Topic,
+			"partition", w.partition.ID, "records", len(records), "err", err)
 		if err := sleep(ctx, pause(failures)); err != nil {
 			return err
 		}

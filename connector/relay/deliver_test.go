@@ -195,14 +195,13 @@ func TestP1OnlyAFunctionDecidesOnAnEvent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := &function{Relay: r, name: s.fn.name, url: r.urls.Of(s.fn.name), lanes: make(map[laneKey]*lane)}
-			jobs := make([]job, size)
+			w := newWorker(&function{Relay: r, name: s.fn.name, url: r.urls.Of(s.fn.name)}, nil)
+			jobs := make([]*job, size)
 			for n := range jobs {
-				jobs[n].ev = s.event("k", n)
+				jobs[n] = &job{ev: s.event("k", n)}
 			}
-			l := f.lane(s.topic, 0)
 			for _, a := range answers {
-				if out := l.post(t.Context(), jobs); len(out.left) != size || len(out.dead) > 0 {
+				if out := w.post(t.Context(), jobs); len(out.left) != size || len(out.dead) > 0 {
 					t.Errorf("%d %s %s: %d come again, %d are dead letters", a.status, a.media, a.body, len(out.left), len(out.dead))
 				}
 			}
@@ -214,10 +213,10 @@ func TestP1OnlyAFunctionDecidesOnAnEvent(t *testing.T) {
 			if got := testutil.ToFloat64(foreign.Of(s.fn.name)); got != float64(len(answers)-ofOurs) {
 				t.Errorf("%v foreign answers are counted", got)
 			}
-			if out := l.post(t.Context(), jobs); len(out.left) > 0 || len(out.dead) > 0 || s.fn.count() != size {
+			if out := w.post(t.Context(), jobs); len(out.left) > 0 || len(out.dead) > 0 || s.fn.count() != size {
 				t.Errorf("the function itself: %+v", out)
 			}
-			if n := testutil.ToFloat64(l.metrics.delivered.WithLabelValues(s.fn.name)); n != float64(size) {
+			if n := testutil.ToFloat64(w.metrics.delivered.WithLabelValues(s.fn.name)); n != float64(size) {
 				t.Errorf("%v are counted as delivered", n)
 			}
 		})

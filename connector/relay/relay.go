@@ -2,10 +2,10 @@
 // dialect of Knative's KafkaSource, plus batches.
 //
 // Each function is a consumer group of its own, tidings.<function>. Each
-// partition is worked on by itself: a batch of its records is posted, what the
-// function has not done is posted again until it is done or can never be, and
-// only then the batch is committed and the next one fetched. So what follows
-// from an answer is:
+// partition is worked on by itself, and in it the keys of its records by turns:
+// a request has the next of each key, then those after them, as many as fit.
+// What the function has not done is posted again until it is done or can never
+// be. Committed is what is done without a gap. What follows from an answer is:
 //
 //	204, or not listed in the answer to a batch   done
 //	422 or 415, as a problem of ours              to the dead letters
@@ -18,14 +18,21 @@
 //
 // Posting again goes on for ever, with growing pauses, unless a budget is set
 // (CONNECTOR_RETRY_FOR): as long as a dependency of a function is down its
-// partitions stand still, nothing is held in memory, and no message that could
-// be delivered ends among the dead letters.
+// partitions stand still, what is held in memory is bounded, and no message that
+// could be delivered ends among the dead letters.
 //
 // What holds for order: an event is not posted before all earlier ones of its
-// partition have been posted, nor before all earlier ones of earlier batches
-// are done or dead. Within a batch a function may do a later event and fail an
-// earlier one, which then comes again after the later; a function to which the
-// order of a key matters fails the later one too.
+// key are done or dead, or are in the same request, before it. Within a request
+// a function may do a later event and fail an earlier one, which then comes
+// again after the later; a function to which the order of a key matters fails
+// the later one too.
+//
+// A key with many records, or with costly ones, does not hold up the others: it
+// gets its turn as they do. A function that has done enough for one request
+// fails the rest as overloaded; the next request has no more of that key than
+// was done, and begins with what it did not come to. An event on which a
+// function always fails holds up its own key, until the partition is as far
+// ahead of it as it may be.
 //
 // The package does not know which functions there are, nor what events say.
 package relay
@@ -37,6 +44,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +63,7 @@ var (
 	settingRoutes   = proc.Setting{Name: "CONNECTOR_ROUTES", Default: defaultRoutes, Doc: "which topics go to which functions, <topic>><function>, separated by commas"}
 	settingEvents   = proc.Setting{Name: "CONNECTOR_BATCH_EVENTS", Default: "500", Doc: "most events in one request to a function"}
 	settingBytes    = proc.Setting{Name: "CONNECTOR_BATCH_BYTES", Default: "1048576", Doc: "most bytes of data in one request to a function, unless a single event has more; below half of FUNCTION_MAX_BODY"}
+	settingWindow   = proc.Setting{Name: "CONNECTOR_WINDOW_BYTES", Default: "67108864", Doc: "most bytes of records that wait in the connector, beyond the last fetch of each partition: with more, a flood holds up its partition's neighbours for less time"}
 	settingTimeout  = proc.Setting{Name: "CONNECTOR_TIMEOUT", Default: "15s", Doc: "how long a function may take over a request before it is posted again; more than FUNCTION_TIMEOUT"}
 	settingRetryFor = proc.Setting{Name: "CONNECTOR_RETRY_FOR", Doc: "how long an event is posted again while the function is overloaded or down, before it goes to the dead letters; unset, for ever: accepted messages wait for an outage to end"}
 )
@@ -73,6 +82,8 @@ type Relay struct {
 	deadLetters string // topic
 	events      int    // most in a request
 	bytes       int    // likewise
+	window      int    // most bytes that wait
+	held        atomic.Int64
 	retryFor    time.Duration
 	metrics     *metrics
 
@@ -103,6 +114,7 @@ func open(ctx context.Context, env *proc.Env) (*Relay, error) {
 		deadLetters: event.TopicDeadLetters,
 		events:      set.Int(settingEvents, 1),
 		bytes:       set.Int(settingBytes, 1),
+		window:      set.Int(settingWindow, 1),
 		retryFor:    set.Duration(settingRetryFor),
 		joined:      make(map[string]bool),
 	}
@@ -162,11 +174,11 @@ func (r *Relay) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { r.runTimers(ctx); return nil })
 	for _, route := range r.routes {
-		f := &function{Relay: r, name: route.function, url: r.urls.Of(route.function), lanes: make(map[laneKey]*lane)}
+		f := &function{Relay: r, name: route.function, url: r.urls.Of(route.function)}
 		g.Go(func() error {
 			return kafka.Consumer{
 				Group: groupPrefix + f.name, Topics: route.topics,
-				Handle: f.handle, Lag: f.lag, Joined: f.isJoined,
+				Work: f.work, Joined: f.isJoined,
 			}.Run(ctx, r.env)
 		})
 	}

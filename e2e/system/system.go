@@ -27,6 +27,7 @@ import (
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/s3"
 )
 
@@ -53,7 +54,8 @@ var (
 	out     string // the folder where they are, set by Main
 )
 
-func binary(t *testing.T, pkg string) string {
+// Binary returns the path of the program of a package, built once.
+func Binary(t *testing.T, pkg string) string {
 	t.Helper()
 	buildMu.Lock()
 	defer buildMu.Unlock()
@@ -128,6 +130,8 @@ func Settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]st
 		"SEARCHES_PER_MINUTE":         "1000000",
 		"STRANGERS_ADDED_PER_HOUR":    "1000000",
 		"REACTIONS_PER_MINUTE":        "1000000",
+		"GROUP_CHANGES_PER_HOUR":      "1000000",
+		"GROUP_JOINS_PER_HOUR":        "1000000",
 		"FRIEND_REQUESTS_PER_HOUR":    "1000000",
 		"FILES_PER_HOUR":              "1000000",
 		"MESSAGE_SEARCHES_PER_MINUTE": "1000000",
@@ -209,6 +213,12 @@ func Start(t *testing.T, more ...string) *System {
 	return s
 }
 
+// Env returns an environment like that of its parts.
+func (s *System) Env() *proc.Env {
+	s.t.Helper()
+	return imtest.Env(s.t, s.vars)
+}
+
 // run starts a part with the common settings and these.
 func (s *System) run(name, pkg string, vars ...string) {
 	s.t.Helper()
@@ -220,7 +230,7 @@ func (s *System) run(name, pkg string, vars ...string) {
 	for k, v := range all {
 		env = append(env, k+"="+v)
 	}
-	s.Parts[name] = imtest.Run(s.t, env, binary(s.t, pkg))
+	s.Parts[name] = imtest.Run(s.t, env, Binary(s.t, pkg))
 }
 
 func get(url string) error {

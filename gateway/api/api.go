@@ -8,12 +8,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -27,13 +26,16 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 const (
 	problemJSON = answer.ProblemJSON
 
-	maxCalls  = 1024     // of functions under way at a time
-	maxAnswer = 16 << 20 // bytes
+	maxCalls  = 1024    // of functions under way at a time
+	maxAnswer = 4 << 20 // bytes
+	maxUnsaid = 1 << 20 // bytes of an answer whose length is not said
+	bodyCost  = 4       // bytes of memory for one of a body: as it came, and as fields
 )
 
 // Config is what the API is made of.
@@ -43,8 +45,11 @@ type Config struct {
 	Functions func(function string) string // URL of a function
 	Client    *http.Client                 // follows no redirects
 	Ring      *event.Keyring               // seals calls, so that functions believe the client's address
-	Forwarded string                       // header in which a balancer says who the client is; "" if there is none
-	Origins   origin.List                  // of pages that may call
+	Memory    proc.Budgets                 // lent to bodies and answers
+	Limits    Limits                       // of calls under way
+	Verify    func(token string) (im.Caller, time.Time, error)
+	Forwarded string      // header in which a balancer says who the client is; "" if there is none
+	Origins   origin.List // of pages that may call
 	Log       *slog.Logger
 	Tracer    trace.Tracer
 	Metrics   *Metrics
@@ -66,7 +71,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 type api struct {
 	Config
-	slots chan struct{}
+	slots     chan struct{}
+	callers   *callers
+	tokens    *tokens
+	strangers *proc.Budget // for bodies
+}
+
+// newAPI returns an API with so many slots.
+func newAPI(cfg Config, slots int) *api {
+	return &api{
+		Config: cfg, slots: make(chan struct{}, slots), callers: newCallers(cfg.Limits, cfg.Memory.Work),
+		tokens: newTokens(cfg.Verify), strangers: fn.Strangers(cfg.Memory),
+	}
 }
 
 // New returns a handler of all operations of the contract, and of the pages that
@@ -81,7 +97,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the page of the API: %w", err)
 	}
-	a := &api{Config: cfg, slots: make(chan struct{}, maxCalls)}
+	a := newAPI(cfg, maxCalls)
 	mux := http.NewServeMux()
 	for path, ops := range paths {
 		for method, op := range ops {
@@ -90,10 +106,10 @@ func New(cfg Config) (http.Handler, error) {
 			}
 		}
 	}
-	mux.HandleFunc("GET /openapi.yaml", text("application/yaml", cfg.Spec))
-	mux.HandleFunc("GET /asyncapi.yaml", text("application/yaml", cfg.Async))
-	mux.HandleFunc("GET /docs.css", text("text/css; charset=utf-8", docsCSS))
-	mux.HandleFunc("GET /docs", page(docs))
+	mux.HandleFunc("GET /openapi.yaml", a.text("application/yaml", cfg.Spec))
+	mux.HandleFunc("GET /asyncapi.yaml", a.text("application/yaml", cfg.Async))
+	mux.HandleFunc("GET /docs.css", a.text("text/css; charset=utf-8", docsCSS))
+	mux.HandleFunc("GET /docs", a.page(docs))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Accept"), "text/html") {
 			http.Redirect(w, r, "/docs", http.StatusFound)
@@ -169,17 +185,25 @@ func otherwise(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 }
 
 // text serves what does not change.
-func text(media string, body []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+func (a *api) text(media string, body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who, _ := a.who(r, nil) // anybody may
+		v, err := a.callers.enter(who)
+		if err != nil {
+			fn.WriteProblem(w, fn.CallStatus(err), err)
+			return
+		}
+		defer v.leave()
 		w.Header().Set("Content-Type", media)
-		w.Write(body) // a client that is gone reads no answer
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		fn.WritePaced(w, body) // a client that is gone reads no answer
 	}
 }
 
 // page serves a page that takes its style from here, and nothing else from
 // anywhere.
-func page(body []byte) http.HandlerFunc {
-	serve := text("text/html; charset=utf-8", body)
+func (a *api) page(body []byte) http.HandlerFunc {
+	serve := a.text("text/html; charset=utf-8", body)
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		serve(w, r)
@@ -219,67 +243,123 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, op *operation) {
 // forward posts a call to its function and passes the answer on. If it returns
 // an error, nothing was answered yet.
 func (a *api) forward(ctx context.Context, w http.ResponseWriter, r *http.Request, op *operation) (status int, err error) {
-	data, err := op.fields(w, r)
+	// Before anything of the body is read.
+	who, err := a.who(r, op)
 	if err != nil {
 		return fn.CallStatus(err), err
 	}
+	v, err := a.callers.enter(who)
+	if err != nil {
+		return fn.CallStatus(err), err
+	}
+	defer v.leave()
+	data, err := a.fields(w, r, op, who)
+	if err != nil {
+		return fn.CallStatus(err), err
+	}
+	got, err := a.ask(ctx, r, op, who, data, v)
+	if err != nil {
+		return fn.CallStatus(err), err
+	}
+	h := w.Header()
+	for name, value := range got.header {
+		h[name] = value
+	}
+	h.Set("Content-Length", strconv.Itoa(len(got.body)))
+	if len(got.body) == 0 && got.status == http.StatusNoContent {
+		h.Del("Content-Length")
+	}
+	w.WriteHeader(got.status)
+	if err := fn.WritePaced(w, got.body); err != nil {
+		a.Log.DebugContext(ctx, "passing on an answer", "function", op.Function, "err", err)
+	}
+	return got.status, nil
+}
+
+// fields reads what a request says, of which the body is lent memory as it comes.
+func (a *api) fields(w http.ResponseWriter, r *http.Request, op *operation, who caller) (json.RawMessage, error) {
+	budget := a.Memory.Bodies
+	if who.user == "" {
+		budget = a.strangers
+	}
+	body := fn.NewLentReader(http.MaxBytesReader(w, pacedBody{fn.NewPacedReader(w, r), r.Body}, maxBody), budget, bodyCost)
+	defer body.Close()
+	return op.fields(r, body)
+}
+
+// pacedBody reads a body at the least pace.
+type pacedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// A reply is what a function answered.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// ask calls a function and reads all that it answers, for which it has one of
+// the slots; the client, who may read slowly, has none.
+func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who caller, data json.RawMessage, v *visit) (got reply, err error) {
 	// Not before the request is read, which may take a slow client long.
 	select {
 	case a.slots <- struct{}{}:
 		defer func() { <-a.slots }()
 	default:
-		return http.StatusTooManyRequests, errBusy
+		return got, errBusy
 	}
 	key := ""
 	if op.idempotent {
 		key = r.Header.Get(fn.IdempotencyKey)
 	}
-	resp, err := a.post(ctx, op.Function, a.address(r), data, r.Header.Get("Authorization"), key)
+	resp, err := a.post(ctx, op.Function, who.networks[0], data, r.Header.Get("Authorization"), key)
 	if err != nil {
-		return http.StatusServiceUnavailable, im.Wrap(im.Unavailable, err, "this part of the service does not answer: try again")
+		return got, im.Wrap(im.Unavailable, err, noAnswer)
 	}
 	defer resp.Body.Close()
 	if err := a.foreign(op.Function, resp); err != nil {
-		return fn.CallStatus(err), err
+		return got, err
 	}
-	h := w.Header()
+	got = reply{status: resp.StatusCode, header: make(http.Header)}
 	for _, name := range []string{"Content-Type", "Retry-After", "WWW-Authenticate"} {
 		if v := resp.Header.Get(name); v != "" {
-			h.Set(name, v)
+			got.header.Set(name, v)
 		}
 	}
-	w.WriteHeader(resp.StatusCode)
-	if _, err := io.Copy(w, io.LimitReader(resp.Body, maxAnswer)); err != nil {
-		a.Log.DebugContext(ctx, "passing on an answer", "function", op.Function, "err", err)
-	}
-	return resp.StatusCode, nil
+	got.body, err = read(resp, v)
+	return got, err
 }
 
-// address returns the network address of who sent r: of an IPv6 one the first
-// 64 bits, by which limits tell all networks that a customer may have
-// (im.NetworksOf). Of a list that a balancer wrote, the
-// last is the only one that it saw itself.
-func (a *api) address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+// read reads an answer into memory that is counted. One of which the length is
+// not said is counted as the longest there is until it is known.
+func read(resp *http.Response, v *visit) ([]byte, error) {
+	size := resp.ContentLength
+	if size < 0 {
+		size = maxUnsaid
 	}
-	if a.Forwarded != "" {
-		list := strings.Split(strings.Join(r.Header.Values(a.Forwarded), ","), ",")
-		host = strings.TrimSpace(list[len(list)-1])
-		if at, err := netip.ParseAddrPort(host); err == nil { // some balancers write the port too
-			host = at.Addr().String()
-		}
+	if size > maxAnswer {
+		return nil, im.Wrap(im.Unavailable, errLong, noAnswer)
 	}
-	ip, err := netip.ParseAddr(host)
+	if err := v.hold(size); err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	n, err := io.ReadFull(resp.Body, b)
+	short := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	switch {
-	case err != nil:
-		return ""
-	case ip.Unmap().Is4():
-		return ip.Unmap().String()
+	case short && resp.ContentLength < 0:
+		return b[:n], nil
+	case err == nil && resp.ContentLength < 0:
+		err = errLong
 	}
-	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().Addr().String()
+	return b, im.Wrap(im.Unavailable, err, noAnswer)
 }
+
+const noAnswer = "this part of the service does not answer: try again"
+
+var errLong = errors.New("the answer is too long")
 
 // post calls a function by a CloudEvent in binary mode, whose subject is the
 // address of the client.
@@ -317,5 +397,5 @@ func (a *api) foreign(function string, resp *http.Response) error {
 	if err != nil && resp.StatusCode == http.StatusTooManyRequests {
 		return errBusy
 	}
-	return im.Wrap(im.Unavailable, err, "this part of the service does not answer: try again")
+	return im.Wrap(im.Unavailable, err, noAnswer)
 }

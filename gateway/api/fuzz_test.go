@@ -29,7 +29,7 @@ func FuzzRequest(f *testing.F) {
 		r.URL = &url.URL{Path: "/", RawQuery: query}
 		r.Header.Set("Content-Type", "application/json")
 		r.SetPathValue("thing", thing)
-		b, err := op.fields(httptest.NewRecorder(), r)
+		b, err := op.fields(r, http.MaxBytesReader(httptest.NewRecorder(), r.Body, maxBody))
 		if err != nil {
 			if k := im.KindOf(err); k != im.Invalid && k != im.TooLarge {
 				t.Fatalf("refused as %s: %v", k, err)

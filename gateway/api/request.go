@@ -18,9 +18,9 @@ import (
 const maxBody = 64 << 10
 
 // fields returns one JSON object of all that a request says: in its path, its
-// query and its body.
-func (op *operation) fields(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
-	all, err := op.body(w, r)
+// query and its body, which is read from a reader.
+func (op *operation) fields(r *http.Request, from io.Reader) (json.RawMessage, error) {
+	all, err := op.body(r, from)
 	if err != nil {
 		return nil, err
 	}
@@ -60,16 +60,18 @@ func (op *operation) fields(w http.ResponseWriter, r *http.Request) (json.RawMes
 	for name := range query {
 		return nil, im.Errorf(im.Invalid, "%.40q is not a parameter of this operation", name)
 	}
-	return json.Marshal(all)
+	return im.JSON(all)
 }
 
 // body returns the fields of the body of a request.
-func (op *operation) body(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func (op *operation) body(r *http.Request, from io.Reader) (map[string]json.RawMessage, error) {
+	b, err := io.ReadAll(from)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return nil, im.Errorf(im.TooLarge, "the body of a request has %d bytes at most", maxBody)
+	case im.KindOf(err) == im.Overloaded:
+		return nil, err
 	case err != nil:
 		return nil, im.Wrap(im.Invalid, err, "the body of the request broke off")
 	case len(b) == 0 && (op.Body == nil || !op.Body.Required):

@@ -21,6 +21,7 @@ type operation struct {
 	Function   string      `yaml:"operationId"`
 	Parameters []parameter `yaml:"parameters"` // in path and query
 	Body       *body       `yaml:"requestBody"`
+	Security   *[]any      `yaml:"security"` // nil is that of all: an access token
 
 	idempotent bool // takes an Idempotency-Key
 }
@@ -124,7 +125,7 @@ func (p *parameter) convert(s string) (json.RawMessage, error) {
 	case "boolean":
 		ok = s == "true" || s == "false"
 	default:
-		b, err := json.Marshal(s)
+		b, err := im.JSON(s)
 		return b, err
 	}
 	if !ok {

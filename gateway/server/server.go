@@ -41,6 +41,7 @@ type Server struct {
 	env      *proc.Env
 	settings settings
 	ring     *event.Keyring
+	verifier *token.Verifier
 	redis    *redis.Client
 	hub      *ws.Hub
 	public   endpoint
@@ -84,7 +85,7 @@ func Open(ctx context.Context, env *proc.Env) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, redis: client}
+	s := &Server{id: im.NewID(), env: env, settings: set, ring: ring, verifier: verifier, redis: client}
 	post := &poster{Poster: toParts, functions: set.functions, ring: ring, source: "gateway/" + s.id, gateways: client.NewGateways(env)}
 	s.hub = ws.New(ws.Config{
 		Gateway: s.id, Log: env.Log, Tracer: env.Tracer, Metrics: metrics, Ring: ring,
@@ -130,11 +131,18 @@ func (s *Server) publicHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	memory, err := s.env.Budgets()
+	if err != nil {
+		return nil, err
+	}
 	foreign, err := fn.OpenForeignAnswers(s.env)
 	if err != nil {
 		return nil, err
 	}
 	calls, err := api.New(api.Config{
+		Memory:    memory,
+		Limits:    s.settings.calls,
+		Verify:    s.verifier.Verify,
 		Spec:      tidings.OpenAPI,
 		Async:     tidings.AsyncAPI,
 		Functions: s.settings.functions,

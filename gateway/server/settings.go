@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidings-im/tidings/gateway/api"
 	"github.com/tidings-im/tidings/gateway/origin"
 	"github.com/tidings-im/tidings/gateway/ws"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -28,6 +29,8 @@ var (
 	settingIdle         = proc.Setting{Name: "IDLE_TIMEOUT", Default: "60s", Doc: "a connection on which neither a frame nor a pong came for so long is closed"}
 	settingLease        = proc.Setting{Name: "PRESENCE_LEASE", Default: "30s", Doc: "how long a connection or gateway counts as present without a sign of life; signs are given three times as often"}
 	settingAntiEntropy  = proc.Setting{Name: "ANTI_ENTROPY", Default: "30s", Doc: "how often a gateway looks whose client is behind its inbox, and whose session has ended"}
+	settingPerUser      = proc.Setting{Name: "CALLS_PER_USER", Default: "32", Doc: "calls of the API that one user may have under way at a gateway, from when it is sent until its answer is read; more are told to come again (429)"}
+	settingPerAddress   = proc.Setting{Name: "CALLS_PER_ADDRESS", Default: "512", Doc: "likewise those of all users at one network address (of IPv6 its first 64 bits; four times as many of its first 56 and 48), and a quarter of that of those without an access token"}
 	settingDrain        = proc.Setting{Name: "DRAIN", Default: "3s", Doc: "how long a stopping gateway says that it is not ready before it closes its connections"}
 	settingSpread       = proc.Setting{Name: "DRAIN_SPREAD", Default: "10s", Doc: "over how long the clients of a stopping gateway are told to spread their return"}
 )
@@ -38,6 +41,7 @@ type settings struct {
 	functions             func(name string) string
 	origins               origin.List
 	limits                ws.Limits
+	calls                 api.Limits
 	timeout, lease, drain time.Duration
 }
 
@@ -63,6 +67,7 @@ func readSettings(env *proc.Env) (settings, error) {
 		timeout:      set.Duration(settingTimeout),
 		lease:        set.Duration(settingLease),
 		drain:        set.Duration(settingDrain),
+		calls:        api.Limits{PerUser: set.Int(settingPerUser, 1), PerAddress: set.Int(settingPerAddress, 1), PerNetworks: 4},
 		limits: ws.Limits{
 			Connections: set.Int(settingConnections, 1),
 			SendRate:    set.Float(settingRate),

@@ -20,6 +20,15 @@ const (
 	closed
 )
 
+// What is kept nowhere waits only in a queue that is shorter than this, and
+// comes to a connection only so often.
+const (
+	maxEphemeral      = 16 << 10 // bytes
+	maxEphemeralQueue = 64       // frames
+	ephemeralRate     = 50       // per second: the typing of a large group, the signals of a call
+	ephemeralBurst    = 200
+)
+
 // A Conn is one connection. While it is idle it costs its reader's goroutine
 // and little else: a writer runs only while there is something to write.
 type Conn struct {
@@ -46,6 +55,8 @@ type Conn struct {
 	settling bool                       // no further messages are taken
 	holds    map[im.Conversation][]hold // what is waited for, in its order; nil until something is
 	head     int64                      // the client has been told that its inbox reaches to here
+
+	ephemeral *rate.Limiter // of what others send that is kept nowhere; nil until something is
 
 	// The reader's own.
 	sent   int64 // messages that the client has sent
@@ -87,6 +98,26 @@ func (c *Conn) writeHead(b []byte, seq int64) { c.enqueue(text(b), seq) }
 // writeMessage is writeHead of a message that was placed at a time.
 func (c *Conn) writeMessage(b []byte, seq int64, placed im.Time) {
 	c.enqueue(outgoing{websocket.TextMessage, b, placed}, seq)
+}
+
+// offer puts a frame into the queue that is kept nowhere: a signal, what is
+// typed, who is online. It is dropped, and false returned, if much waits
+// already or more of its kind came than anybody needs: others never make a
+// connection too slow by what its user did not ask for.
+func (c *Conn) offer(b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queued >= maxEphemeralQueue || c.queued > 0 && c.bytes+len(b) > maxEphemeral {
+		return false
+	}
+	if c.ephemeral == nil {
+		c.ephemeral = rate.NewLimiter(ephemeralRate, ephemeralBurst)
+	}
+	if !c.ephemeral.Allow() {
+		return false
+	}
+	c.put(text(b))
+	return true
 }
 
 // ping asks the client for a sign of life.

@@ -56,6 +56,7 @@ type hold struct {
 
 const (
 	holdFor  = 2 * time.Second // longer than what was sent before the refusal was read is on its way
+	holdMost = time.Minute     // that a client is waited for which is told to wait itself
 	maxHolds = 4 * maxInFlight // of one connection; beyond, order is kept by clients that wait for answers
 )
 
@@ -94,7 +95,7 @@ func (l *lane) submit(c *Conn, d im.Draft, received im.Time) {
 	h.Ring.Sign(&e)
 	s.Event = e
 	if !l.put(s, sendWait) {
-		c.hold(s.conversation, s.id, s.nth)
+		c.hold(s.conversation, s.id, s.nth, 0)
 		l.refuse(s, &im.Error{Kind: im.Overloaded, Msg: "too many messages are waiting here: send it again, with the same id", RetryAfter: comeAgain()})
 	}
 }
@@ -158,7 +159,7 @@ func verdict(r fn.Result) (event.Placed, error) {
 // fail refuses a message that chat-ingest did not take.
 func (l *lane) fail(s *submission, err error) {
 	if im.KindOf(err).Transient() {
-		s.conn.hold(s.conversation, s.id, s.nth)
+		s.conn.hold(s.conversation, s.id, s.nth, retryAfter(err))
 	}
 	l.refuse(s, err)
 }
@@ -171,16 +172,17 @@ func (l *lane) refuse(s *submission, err error) {
 }
 
 // hold keeps back what was sent in a conversation after the nth message of c
-// until that one comes again. One that is waited for already keeps its place.
-func (c *Conn) hold(conv im.Conversation, id string, nth int64) {
+// until that one comes again, which the client is told to wait with. One that is
+// waited for already keeps its place.
+func (c *Conn) hold(conv im.Conversation, id string, nth int64, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.holdLocked(conv, id, nth, time.Now())
+	c.holdLocked(conv, id, nth, time.Now(), wait)
 }
 
-func (c *Conn) holdLocked(conv im.Conversation, id string, nth int64, now time.Time) {
+func (c *Conn) holdLocked(conv im.Conversation, id string, nth int64, now time.Time, wait time.Duration) {
 	list := c.holds[conv]
-	until := now.Add(holdFor)
+	until := now.Add(min(wait, holdMost) + holdFor)
 	if i := slices.IndexFunc(list, func(h hold) bool { return h.id == id }); i >= 0 {
 		list[i].until, list[i].back = until, false
 		return
@@ -241,10 +243,11 @@ func (c *Conn) comesAgain(conv im.Conversation, id string) {
 	}
 }
 
-// isHeld reports whether s, whose turn it is in the lane, is held back: it is
-// waited for then, too. The one that is waited for before all others passes, and
+// isHeld reports whether s, whose turn it is in the lane, is held back, and for
+// how long the client has to wait with what comes before it: it is waited for
+// then, too. The one that is waited for before all others passes, and
 // has the place that it had at first, should it fail again.
-func (s *submission) isHeld(now time.Time) bool {
+func (s *submission) isHeld(now time.Time) (held bool, wait time.Duration) {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -258,10 +261,11 @@ func (s *submission) isHeld(now time.Time) bool {
 	}
 	c.keepHolds(s.conversation, list)
 	if awaited || len(list) == 0 || s.nth <= list[0].nth {
-		return false
+		return false, 0
 	}
-	c.holdLocked(s.conversation, s.id, s.nth, now)
-	return true
+	wait = max(0, list[0].until.Sub(now)-holdFor)
+	c.holdLocked(s.conversation, s.id, s.nth, now, wait)
+	return true, wait
 }
 
 // release returns those of a batch that are not held back, and refuses the
@@ -269,8 +273,8 @@ func (s *submission) isHeld(now time.Time) bool {
 func (l *lane) release(batch []*submission) []*submission {
 	free, now := batch[:0], time.Now()
 	for _, s := range batch {
-		if s.isHeld(now) {
-			l.refuse(s, &im.Error{Kind: im.Unavailable, Msg: "an earlier message of this conversation was refused for a while: send that one again first", RetryAfter: comeAgain()})
+		if held, wait := s.isHeld(now); held {
+			l.refuse(s, &im.Error{Kind: im.Unavailable, Msg: "an earlier message of this conversation was refused for a while: send that one again first", RetryAfter: max(wait, comeAgain())})
 		} else {
 			free = append(free, s)
 		}

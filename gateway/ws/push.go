@@ -45,11 +45,15 @@ func (h *Hub) push(e event.Event) error {
 			if p.Except != "" && c.who.Device == p.Except {
 				return
 			}
-			written++
 			if len(p.Frame) > 0 {
-				c.write(p.Frame)
+				if c.offer(p.Frame) {
+					written++
+				} else {
+					h.Metrics.dropped.Inc()
+				}
 				return
 			}
+			written++
 			if b == nil {
 				b = frame.AppendMessage(make([]byte, 0, len(p.Message)+48), to.Seq, p.Message)
 			}

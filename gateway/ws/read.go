@@ -176,7 +176,7 @@ func (c *Conn) send(d im.Draft, received im.Time) {
 	if wait := c.limit(c.sends); wait > 0 {
 		err := &im.Error{Kind: im.Overloaded, Msg: "too many messages at once: wait before you send more", RetryAfter: wait}
 		if conv, bad := d.Conversation(c.who.User); bad == nil {
-			c.hold(conv, d.ClientID, c.sent)
+			c.hold(conv, d.ClientID, c.sent, wait)
 		}
 		c.refuse(d.ClientID, err)
 		return

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -37,21 +38,36 @@ func (c *Conn) signal(f frame.FromClient) {
 	e, err := c.hub.seal(event.Signal, string(conv), event.Signalled{
 		From: c.who.User, Device: c.who.Device, Conversation: conv, Frame: out.Encode(),
 	})
-	if err != nil || !c.hub.signals.offer(&e) {
+	if err != nil || !c.hub.signals.offer(&signalling{&e, c, f.Type == frame.Signal}) {
 		c.hub.Metrics.dropped.Inc()
 	}
 }
 
-// postSignals posts a batch to push-signal. What fails is gone.
-func (h *Hub) postSignals(ctx context.Context, batch []*event.Event) {
+// signalling is a signal on its way, and whose it is.
+type signalling struct {
+	event *event.Event
+	conn  *Conn
+	data  bool // it is more than that somebody types
+}
+
+// postSignals posts a batch to push-signal. What fails is gone; who may not
+// signal there is told so.
+func (h *Hub) postSignals(ctx context.Context, batch []*signalling) {
 	events := make([]event.Event, len(batch))
-	for i, e := range batch {
-		events[i] = *e
+	for i, s := range batch {
+		events[i] = *s.event
 	}
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
-	if _, err := h.Signal(ctx, events); err != nil {
+	results, err := h.Signal(ctx, events)
+	if err != nil {
 		h.Metrics.dropped.Add(float64(len(batch)))
 		h.Log.Debug("passing on signals", "function", "push-signal", "count", len(batch), "err", err)
+		return
+	}
+	for i, r := range results {
+		if err := r.Err(); i < len(batch) && batch[i].data && errors.Is(err, im.Denied) {
+			batch[i].conn.complain(err)
+		}
 	}
 }

@@ -129,7 +129,7 @@ type Hub struct {
 	Config
 	source   string // of its events
 	lanes    []*lane
-	signals  *batcher[*event.Event]
+	signals  *batcher[*signalling]
 	headAsks *batcher[*headAsk]
 	arrived  chan struct{} // holds one: somebody has connected
 
@@ -159,7 +159,7 @@ func New(cfg Config) *Hub {
 	for range cfg.Lanes {
 		h.lanes = append(h.lanes, newLane(h))
 	}
-	h.signals = &batcher[*event.Event]{in: make(chan *event.Event, laneQueue), size: eventSize, work: h.postSignals}
+	h.signals = &batcher[*signalling]{in: make(chan *signalling, laneQueue), size: func(s *signalling) int { return eventSize(s.event) }, work: h.postSignals}
 	h.headAsks = &batcher[*headAsk]{in: make(chan *headAsk, laneQueue), size: func(*headAsk) int { return 0 }, work: h.askHeads}
 	return h
 }

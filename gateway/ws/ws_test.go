@@ -197,6 +197,68 @@ func TestP7WhatWaitsToBeWrittenIsBounded(t *testing.T) {
 	})
 }
 
+func TestP7WhatIsKeptNowhereNeverClosesItsRecipient(t *testing.T) {
+	push := func(t *testing.T, h *Hub, frame string) {
+		t.Helper()
+		data, err := json.Marshal(event.Pushed{Frame: json.RawMessage(frame), To: []event.Recipient{{User: "ann"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Receive(t.Context(), []event.Event{{ID: im.NewID(), Type: event.Push, Data: data}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+	}
+	for _, tt := range []struct {
+		name  string
+		frame string
+		most  int // that get through
+	}{
+		{"many small ones", `{"type":"typing"}`, maxEphemeralQueue},
+		{"large ones", `{"type":"signal","data":"` + strings.Repeat("x", 4000) + `"}`, maxEphemeral / 4000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+				c := connect(h, "ann", time.Hour)
+				c.frames()
+				release := c.block()
+				for range 4 * maxQueue {
+					push(t, h, tt.frame)
+				}
+				c.write([]byte(`{"type":"accepted"}`)) // there is room for what counts
+				close(release)
+				synctest.Wait()
+				frames := c.frames()
+				if n := len(frames); n < 2 || n > tt.most+1 || frames[n-1].Type != "accepted" {
+					t.Errorf("got %d frames", n)
+				}
+				if c.isClosed() {
+					t.Error("the connection is closed")
+				}
+			})
+		})
+	}
+	t.Run("more than anybody needs, to one who reads", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *world, h *Hub) {
+			c := connect(h, "ann", time.Hour)
+			c.frames()
+			for range 2 * ephemeralBurst {
+				push(t, h, `{"type":"typing"}`)
+			}
+			if n := len(c.frames()); n != ephemeralBurst {
+				t.Errorf("%d came at once, want %d", n, ephemeralBurst)
+			}
+			settle(time.Second)
+			for range 2 * ephemeralRate {
+				push(t, h, `{"type":"typing"}`)
+			}
+			if n := len(c.frames()); n != ephemeralRate {
+				t.Errorf("%d came after a second, want %d", n, ephemeralRate)
+			}
+		})
+	})
+}
+
 func TestAConnectionThatCannotBeWrittenToEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, h *Hub) {
 		c := connect(h, "ann", time.Hour)
@@ -387,6 +449,44 @@ func TestP4WhatIsRefusedBehindAMessageThatCameAgainHoldsUpLaterOnes(t *testing.T
 		if len(c.holds) != 0 {
 			t.Errorf("still held back: %v", c.holds)
 		}
+	})
+}
+
+// A message that is to come again in a while keeps its place for as long: what
+// was sent meanwhile is told to wait as long as it is.
+func TestP4WhatIsToldToWaitIsWaitedForAsLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, h *Hub) {
+		full := true
+		w.submit = func(ctx context.Context, events []event.Event) ([]fn.Result, error) {
+			out, err := acceptAll(ctx, events)
+			for i := range out {
+				if full {
+					out[i] = fn.Result{ID: events[i].ID, Status: 429, RetryAfter: 10 * time.Second,
+						Error: &im.Problem{Kind: im.Overloaded, Title: "t", Detail: "too many recipients"}}
+				}
+			}
+			return out, err
+		}
+		c, to := connect(h, "ann", time.Hour), im.NewID()
+		c.frames()
+		say := func(id, want string, wait time.Duration) {
+			t.Helper()
+			c.in <- fmt.Sprintf(`{"type":"send","id":%q,"to":"u:%s","text":"x"}`, id, to)
+			synctest.Wait()
+			f := c.frames()[0]
+			told := time.Duration(f.RetryAfterMS) * time.Millisecond
+			if f.Type != want || told > wait || told < wait-time.Second {
+				t.Errorf("%s is %s and waits %s, want %s and %s", id, f.Type, told, want, wait)
+			}
+		}
+		say("m1", frame.Refused, 10*time.Second)
+		full = false
+		settle(4 * time.Second)
+		say("m2", frame.Refused, 6*time.Second)
+		settle(6 * time.Second)
+		say("m2", frame.Refused, time.Second)
+		say("m1", frame.Accepted, 0)
+		say("m2", frame.Accepted, 0)
 	})
 }
 

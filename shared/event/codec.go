@@ -137,7 +137,7 @@ func AppendBatch(b []byte, events []Event) []byte {
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			quoted, _ := json.Marshal(s) // a string can always be written
+			quoted, _ := im.JSON(s) // a string can always be written
 			return append(b, quoted...)
 		}
 	}

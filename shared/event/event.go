@@ -53,7 +53,7 @@ type Event struct {
 
 // New returns an event with a fresh id, of now.
 func New(typ, source, key string, data any) (Event, error) {
-	b, err := json.Marshal(data)
+	b, err := im.JSON(data)
 	if err != nil {
 		return Event{}, fmt.Errorf("writing the data of a %s: %w", typ, err)
 	}

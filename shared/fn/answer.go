@@ -45,37 +45,59 @@ type batchAnswer struct {
 	Results []Result `json:"results"`
 }
 
+// An outcome is what is written to who sent a request.
+type outcome struct {
+	status int
+	body   []byte // JSON; none if there is nothing to say
+	err    error  // why the request is refused as a whole
+}
+
+// write writes a to somebody who may read slowly, or be gone.
+func (a outcome) write(w http.ResponseWriter) {
+	// What took long leaves as much time as what did not.
+	http.NewResponseController(w).SetWriteDeadline(paced(time.Now(), 0)) // only what is no network connection has none
+	switch {
+	case a.err != nil:
+		WriteProblem(w, a.status, a.err)
+	case a.body == nil:
+		w.WriteHeader(a.status)
+	default:
+		h := w.Header()
+		h.Set("Content-Type", event.JSON)
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+		w.WriteHeader(a.status)
+		WritePaced(w, a.body) // a caller that is gone reads no answer
+	}
+}
+
 // answer answers a request of one event.
-func (s *server) answer(w http.ResponseWriter, r *http.Request, e event.Event, rep reply) {
+func (s *server) answer(r *http.Request, rep reply) outcome {
 	err := classify(rep.err)
 	if err != nil {
-		s.refuse(w, r, s.statusOf(err), err)
-		return
+		return s.refusal(r, s.statusOf(err), err)
+	}
+	if rep.value == nil {
+		s.count(http.StatusOK, nil)
+		return outcome{status: http.StatusNoContent}
+	}
+	body, err := im.JSON(rep.value)
+	if err != nil {
+		return s.refusal(r, http.StatusInternalServerError, err)
 	}
 	s.count(http.StatusOK, nil)
-	if rep.value == nil {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	body, err := json.Marshal(rep.value)
-	if err != nil {
-		s.refuse(w, r, http.StatusInternalServerError, err)
-		return
-	}
-	w.Header().Set("Content-Type", event.JSON)
-	w.Write(append(body, '\n')) // a caller that is gone reads no answer
+	return outcome{status: http.StatusOK, body: append(body, '\n')}
 }
 
 // answerBatch answers a request of a batch: 204 if all is done and there is
 // nothing to say, else 200 with what there is.
-func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []event.Event, replies []reply) {
+func (s *server) answerBatch(r *http.Request, events []event.Event, replies []reply) outcome {
 	var out batchAnswer
 	var logged error // of many that failed alike, one line is enough
 	for i, rep := range replies {
 		res := Result{ID: events[i].ID, Status: http.StatusOK}
 		err := classify(rep.err)
 		if err == nil && rep.value != nil {
-			res.Data, err = json.Marshal(rep.value)
+			res.Data, err = im.JSON(rep.value)
 		}
 		if err != nil {
 			res.Status = s.statusOf(err)
@@ -93,23 +115,20 @@ func (s *server) answerBatch(w http.ResponseWriter, r *http.Request, events []ev
 		}
 	}
 	if out.Results == nil {
-		w.WriteHeader(http.StatusNoContent)
-		return
+		return outcome{status: http.StatusNoContent}
 	}
-	body, err := json.Marshal(out)
+	body, err := im.JSON(out)
 	if err != nil {
-		s.refuse(w, r, http.StatusInternalServerError, err)
-		return
+		return s.refusal(r, http.StatusInternalServerError, err)
 	}
-	w.Header().Set("Content-Type", event.JSON)
-	w.Write(body)
+	return outcome{status: http.StatusOK, body: body}
 }
 
-// refuse answers a request that failed as a whole.
-func (s *server) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+// refusal answers a request that failed as a whole.
+func (s *server) refusal(r *http.Request, status int, err error) outcome {
 	s.count(status, err)
 	s.log(r, r.Header.Get("Ce-Id"), status, err)
-	WriteProblem(w, status, err)
+	return outcome{status: status, err: err}
 }
 
 func (s *server) log(r *http.Request, id string, status int, err error) {
@@ -148,7 +167,8 @@ func WriteProblem(w http.ResponseWriter, status int, err error) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(p) // a caller that is gone reads no answer
+	body, _ := im.JSON(p)       // strings and numbers can always be written
+	w.Write(append(body, '\n')) // a caller that is gone reads no answer
 }
 
 // challenge returns how a caller is to authenticate (RFC 6750, §3), and of one

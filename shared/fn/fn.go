@@ -51,6 +51,11 @@ type Func struct {
 	// Public functions may be reached from outside through the gateway.
 	Public bool
 
+	// Memory is how many bytes one call holds at most while it is made, its
+	// answer included; 0 is as few as most calls do. A call that says so is heavy:
+	// a process makes as many at a time as it has memory for, and few of one user.
+	Memory int64
+
 	// Proof is what it asks of its callers beyond an access token; the zero
 	// Proof asks for nothing.
 	Proof Proof

@@ -40,7 +40,7 @@ type ask struct {
 
 var sealKeys = "k1:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
 
-func newEnv(t *testing.T, vars map[string]string) *proc.Env {
+func newEnv(t testing.TB, vars map[string]string) *proc.Env {
 	t.Helper()
 	return proc.NewEnv(func(k string) string {
 		if v, ok := vars[k]; ok {
@@ -66,7 +66,7 @@ func mount(t *testing.T, env *proc.Env, h fn.Handler) *httptest.Server {
 	return srv
 }
 
-func ring(t *testing.T) *event.Keyring {
+func ring(t testing.TB) *event.Keyring {
 	t.Helper()
 	k, err := event.ParseKeyring(sealKeys)
 	if err != nil {
@@ -76,7 +76,7 @@ func ring(t *testing.T) *event.Keyring {
 }
 
 // sealed returns a sealed event of type "t".
-func sealed(t *testing.T, id string, data any) event.Event {
+func sealed(t testing.TB, id string, data any) event.Event {
 	t.Helper()
 	e, err := event.New("t", "test", "key", data)
 	if err != nil {
@@ -404,13 +404,13 @@ func TestP7WhoSendsSlowlyKeepsNobodyOut(t *testing.T) {
 	}
 	defer slow.Close()
 	// That it is answered 100 Continue shows that its body is being read.
-	io.WriteString(slow, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n")
+	io.WriteString(slow, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/cloudevents-batch+json\r\nContent-Length: 9999\r\n\r\n")
 	slow.SetReadDeadline(time.Now().Add(time.Minute))
 	answer := bufio.NewReader(slow)
 	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
 		t.Fatalf("%q, %v", line, err)
 	}
-	io.WriteString(slow, "{")
+	io.WriteString(slow, "[")
 	if got := post(t, srv, sealed(t, "1", ask{}))[0]; got.Status != 204 {
 		t.Errorf("while another sends slowly: %+v", got)
 	}
@@ -468,7 +468,7 @@ func TestEveryModeOfTheSDKIsUnderstood(t *testing.T) {
 	post(t, srv, sealed(t, "binary", ask{"grüße <>&"}))
 	want := []string{}
 	for _, id := range []string{"structured", "batch1", "batch2", "binary"} {
-		want = append(want, id+` key {"name":"grüße \u003c\u003e\u0026"}`)
+		want = append(want, id+` key {"name":"grüße <>&"}`)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -146,7 +146,7 @@ func record(rep reply) []byte {
 		p := im.ProblemOf(errShown)
 		k.Error = &p
 	} else if rep.err == nil {
-		k.Value, err = json.Marshal(rep.value)
+		k.Value, err = im.JSON(rep.value)
 	} else {
 		if im.KindOf(classify(rep.err)).Transient() {
 			return nil
@@ -157,7 +157,7 @@ func record(rep reply) []byte {
 	if err != nil {
 		return nil
 	}
-	b, err := json.Marshal(k)
+	b, err := im.JSON(k)
 	if err != nil || len(b) > maxKept {
 		return nil
 	}

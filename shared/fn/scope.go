@@ -27,6 +27,7 @@ var scopes = map[string]im.Scope{
 	"group-get":           im.GroupsRead,
 	"group-members":       im.GroupsRead,
 	"group-join-requests": im.GroupsRead,
+	"group-bans":          im.GroupsRead,
 	"group-create":        im.GroupsWrite,
 	"group-update":        im.GroupsWrite,
 	"group-dissolve":      im.GroupsWrite,
@@ -35,6 +36,8 @@ var scopes = map[string]im.Scope{
 	"group-leave":         im.GroupsWrite,
 	"group-role":          im.GroupsWrite,
 	"group-mute":          im.GroupsWrite,
+	"group-ban":           im.GroupsWrite,
+	"group-unban":         im.GroupsWrite,
 	"group-join-request":  im.GroupsWrite,
 	"group-join-respond":  im.GroupsWrite,
 

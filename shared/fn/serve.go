@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -93,13 +94,20 @@ func Mount(ctx context.Context, env *proc.Env, funcs ...Func) (http.Handler, err
 	if err := set.Err(); err != nil {
 		return nil, err
 	}
+	memory, err := openMemory(env)
+	if err != nil {
+		return nil, err
+	}
+	if most := memory.Bodies.Size() / bodyCost; limits.body > most {
+		return nil, fmt.Errorf("setting FUNCTION_MAX_BODY: of the memory that the process may use, %d bytes are the most for a body: lower it, or raise the limit of memory", most)
+	}
 	m, err := proc.Share(env, "fn.metrics", func() (*metrics, func() error, error) { return newMetrics(env), nil, nil })
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
 	for _, f := range funcs {
-		s, err := newServer(ctx, env, f, limits, m)
+		s, err := newServer(ctx, env, f, limits, memory, m)
 		if err != nil {
 			return nil, fmt.Errorf("building %s: %w", f.Name, err)
 		}
@@ -165,6 +173,7 @@ type server struct {
 	env      *proc.Env
 	ring     *event.Keyring // nil if seals do not matter
 	slots    chan struct{}
+	memory   *memory
 	ticking  sync.Mutex // held while a timed function runs
 	next     sync.Mutex // held by the request that waits for ticking
 	metrics  *metrics
@@ -173,12 +182,12 @@ type server struct {
 	fresh    time.Duration // for how long callers are believed what Proof asks for
 }
 
-func newServer(ctx context.Context, env *proc.Env, f Func, l limits, m *metrics) (*server, error) {
+func newServer(ctx context.Context, env *proc.Env, f Func, l limits, mem *memory, m *metrics) (*server, error) {
 	h, err := f.New(ctx, env)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{Func: f, Handler: h, limits: l, env: env, metrics: m,
+	s := &server{Func: f, Handler: h, limits: l, env: env, memory: mem, metrics: m,
 		slots: make(chan struct{}, l.inFlight), observer: m.seconds.WithLabelValues(f.Name)}
 	if err := declared(f, h); err != nil {
 		return nil, err
@@ -224,7 +233,7 @@ func declared(f Func, h Handler) error {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		s.refuse(w, r, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "a function is called by POST"))
+		s.refusal(r, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "a function is called by POST")).write(w)
 		return
 	}
 	if s.timed != nil {
@@ -233,38 +242,64 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	start := time.Now()
 	defer func() { s.observer.Observe(time.Since(start).Seconds()) }()
+	var lent lent
+	defer lent.end()
+	s.respond(w, r, start, &lent).write(w)
+}
 
+// respond makes an answer. When it returns, nothing of the request is held but
+// the answer, and what is lent for that: who reads it slowly keeps no slot from
+// others.
+func (s *server) respond(w http.ResponseWriter, r *http.Request, start time.Time, lent *lent) (a outcome) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
+	// Before anything of the body is read: who has no token cannot make anybody
+	// hold it. Of somebody known who may not, the security log says what it was.
+	caller, denied := s.caller(r)
+	if denied != nil && caller.User == "" {
+		return s.refusal(r, s.statusOf(denied), denied)
+	}
 	// Without a slot and not for ever: anybody who reaches the port may begin
 	// a request, and who sends it slowly keeps no slot from others.
 	c := http.NewResponseController(w)
 	c.SetReadDeadline(start.Add(s.timeout)) // only what is no network connection has none
-	events, batch, err := s.read(w, r)
-	if err != nil {
+	limit, budget := s.limits.body, s.memory.Bodies
+	if !s.sealed && caller.User == "" {
+		limit, budget = min(limit, maxCall), s.memory.strangers
+	}
+	body := NewLentReader(http.MaxBytesReader(w, r.Body, limit), budget, bodyCost)
+	defer body.Close()
+	events, batch, err := s.read(r, body)
+	switch {
+	case isFull(err):
+		return s.refusal(r, http.StatusTooManyRequests, err)
+	case err != nil:
 		// What is no event can be none of a call either.
-		s.refuse(w, r, deliveryStatus(im.KindOf(err)), err)
-		return
+		return s.refusal(r, deliveryStatus(im.KindOf(err)), err)
 	}
 	c.SetReadDeadline(time.Time{})
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	default:
-		s.refuse(w, r, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many requests at once: come again", RetryAfter: time.Second})
-		return
+		return s.refusal(r, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many requests at once: come again", RetryAfter: time.Second})
 	}
-	results := s.run(ctx, r, events)
+	if s.Public || s.Memory > 0 {
+		if err := s.lend(ctx, caller, len(events), lent); err != nil {
+			return s.refusal(r, s.statusOf(err), err)
+		}
+		defer func() { lent.work.keep(int64(len(a.body))) }()
+	}
+	results := s.run(ctx, r, caller, denied, events)
 	if batch {
-		s.answerBatch(w, r, events, results)
-		return
+		return s.answerBatch(r, events, results)
 	}
-	s.answer(w, r, events[0], results[0])
+	return s.answer(r, results[0])
 }
 
-// read returns the events of a request and whether they came as a batch.
-func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Event, batch bool, err error) {
-	r.Body = http.MaxBytesReader(w, r.Body, s.limits.body)
+// read returns the events of a request, whose body is read from, and whether
+// they came as a batch.
+func (s *server) read(r *http.Request, from io.Reader) (events []event.Event, batch bool, err error) {
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil && r.Header.Get("Content-Type") != "" {
 		return nil, false, im.Errorf(im.Unsupported, "the content type of the request cannot be read")
@@ -275,18 +310,21 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Ev
 	binary := r.Header.Get("Ce-Id") != "" || r.Header.Get("Ce-Specversion") != "" || r.Header.Get("Ce-Type") != ""
 	switch {
 	case media == event.Batch:
-		err := s.body(r, func(b []byte) (err error) { events, err = event.ParseBatch(b); return err })
+		err := s.body(r, from, func(b []byte) (err error) { events, err = event.ParseBatch(b); return err })
 		return events, true, err
 	case media == event.Structured:
 		var e event.Event
-		err := s.body(r, func(b []byte) (err error) { e, err = event.Parse(b); return err })
+		err := s.body(r, from, func(b []byte) (err error) { e, err = event.Parse(b); return err })
 		return []event.Event{e}, false, err
 	case binary && (media == event.JSON || media == ""):
-		e, err := s.readBinary(r)
+		e, err := s.readBinary(r, from)
 		return []event.Event{e}, false, err
 	case media == event.JSON:
+		if err := s.unsealed(&event.Event{}); err != nil {
+			return nil, false, err
+		}
 		var e event.Event
-		err := s.body(r, func(b []byte) (err error) {
+		err := s.body(r, from, func(b []byte) (err error) {
 			e, err = event.New(s.Accepts, "plain", "", json.RawMessage(b))
 			return im.Wrap(im.Invalid, err, "the body is not JSON")
 		})
@@ -297,17 +335,26 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) (events []event.Ev
 		media, event.JSON, event.Structured, event.Batch)
 }
 
+// unsealed reports that a function takes sealed events only, and that e, whose
+// data is not read yet, is none: a stranger's, which nobody has to hold.
+func (s *server) unsealed(e *event.Event) error {
+	if s.sealed && e.Seal == "" {
+		return s.ring.Verify(e)
+	}
+	return nil
+}
+
 // bodies lends buffers to who reads a body. One that has grown beyond
 // maxPooled is not kept.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 const (
 	maxPooled  = 1 << 20
-	maxClaimed = 64 << 10 // room for a body that has only been announced
+	maxClaimed = 8 << 10 // room for a body that has only been announced
 )
 
-// body reads the body of r and hands it to parse, which keeps none of it.
-func (s *server) body(r *http.Request, parse func([]byte) error) error {
+// body reads the body of r from a reader and hands it to parse, which keeps none of it.
+func (s *server) body(r *http.Request, from io.Reader, parse func([]byte) error) error {
 	buf := bodies.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= maxPooled {
@@ -318,7 +365,7 @@ func (s *server) body(r *http.Request, parse func([]byte) error) error {
 	if n := min(r.ContentLength, maxClaimed); n > 0 {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
-	if _, err := buf.ReadFrom(r.Body); err != nil {
+	if _, err := buf.ReadFrom(from); err != nil {
 		return bodyError(err)
 	}
 	return parse(buf.Bytes())
@@ -331,6 +378,8 @@ func bodyError(err error) error {
 		return nil
 	case errors.As(err, &large):
 		return im.Errorf(im.TooLarge, "the body has more than %d bytes", large.Limit)
+	case isFull(err):
+		return err
 	}
 	return &im.Error{Kind: im.Unavailable, Msg: "the body of the request broke off", Err: err}
 }
@@ -338,7 +387,7 @@ func bodyError(err error) error {
 // readBinary reads a CloudEvent in binary mode: its attributes are headers, its
 // data is the body. (CloudEvents 1.0, HTTP Protocol Binding, 3.1. The SDK reads
 // it, too, but links a JSON library that makes every binary half as large again.)
-func (s *server) readBinary(r *http.Request) (e event.Event, err error) {
+func (s *server) readBinary(r *http.Request, from io.Reader) (e event.Event, err error) {
 	if v := r.Header.Get("Ce-Specversion"); v != "1.0" {
 		return e, im.Errorf(im.Invalid, "CloudEvents %.20q is not spoken here: use 1.0", v)
 	}
@@ -351,25 +400,28 @@ func (s *server) readBinary(r *http.Request) (e event.Event, err error) {
 			return e, err
 		}
 	}
-	err = s.body(r, func(b []byte) error { e.Data = bytes.Clone(b); return nil })
+	if err := s.unsealed(&e); err != nil {
+		return e, err
+	}
+	err = s.body(r, from, func(b []byte) error { e.Data = bytes.Clone(b); return nil })
 	if err == nil {
 		err = e.Check()
 	}
 	return e, err
 }
 
-// run hands to the handler what may pass and returns a reply for each event.
-func (s *server) run(ctx context.Context, r *http.Request, events []event.Event) []reply {
+// run hands to the handler what may pass and returns a reply for each event. The
+// caller may call at all unless denied says why not.
+func (s *server) run(ctx context.Context, r *http.Request, caller im.Caller, denied error, events []event.Event) []reply {
 	replies := make([]reply, len(events))
 	calls := make([]call, 0, len(events))
 	index := make([]int, 0, len(events))
-	caller, callerErr := s.caller(r)
 	ctx, end := s.trace(ctx, events)
 	for i := range events {
 		if err := s.admit(&events[i]); err != nil {
 			replies[i].err = err
-		} else if callerErr != nil {
-			replies[i].err = callerErr
+		} else if denied != nil {
+			replies[i].err = denied
 		} else if err := s.proved(caller, events[i].Data); err != nil {
 			replies[i].err = err
 		} else {

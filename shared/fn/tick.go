@@ -24,11 +24,11 @@ func (s *server) tick(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.timeout)
 	defer cancel()
 	if err := classify(s.job(ctx)); err != nil {
-		s.refuse(w, r, s.statusOf(err), err)
+		s.refusal(r, s.statusOf(err), err).write(w)
 		return
 	}
 	s.count(http.StatusOK, nil)
-	w.WriteHeader(http.StatusNoContent)
+	outcome{status: http.StatusNoContent}.write(w)
 }
 
 // job runs a timed function and makes an error of a panic.

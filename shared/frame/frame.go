@@ -205,7 +205,7 @@ type FromServer struct {
 
 // Encode returns f as it goes on the wire.
 func (f FromServer) Encode() []byte {
-	b, err := json.Marshal(f)
+	b, err := im.JSON(f)
 	if err != nil { // only raw JSON of ours that is not JSON gets here
 		return f.broken()
 	}
@@ -228,7 +228,7 @@ func AppendMessage(b []byte, seq int64, message []byte) []byte {
 // AppendAccepted appends an Accepted frame.
 func AppendAccepted(b []byte, id, messageID string, c im.Conversation, at im.Time) []byte {
 	b = append(b, `{"type":"accepted","id":`...)
-	quoted, _ := json.Marshal(id) // a string can always be written
+	quoted, _ := im.JSON(id) // a string can always be written
 	b = append(b, quoted...)
 	b = append(b, `,"message_id":"`...)
 	b = append(b, messageID...)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -30,12 +31,13 @@ const (
 	InviteToOpen    Action = "invite, where the policy is open"
 	Invite          Action = "invite, where it is approval or invite"
 	AnswerRequests  Action = "see and answer who asks to join"
-	UpdateGroup     Action = "change its name, about and policy"
+	UpdateGroup     Action = "change its name, about, policy and slow mode"
 	MuteAll         Action = "mute all"
 	MuteMember      Action = "mute a member"
 	MuteAdmin       Action = "mute an admin"
 	RemoveMember    Action = "remove a member"
 	RemoveAdmin     Action = "remove an admin"
+	Ban             Action = "ban a user, see who is banned, lift a ban"
 	RecallOthers    Action = "recall what others said"
 	GiveRoles       Action = "make others admin or member"
 	HandOver        Action = "hand it over to another"
@@ -67,6 +69,7 @@ var Rights = []Right{
 	{MuteAdmin, yes, no, no},
 	{RemoveMember, yes, yes, no},
 	{RemoveAdmin, yes, no, no},
+	{Ban, yes, yes, no},
 	{RecallOthers, yes, yes, no},
 	{GiveRoles, yes, no, no},
 	{HandOver, yes, no, no},
@@ -168,9 +171,10 @@ type GroupInfo struct {
 	About        string       `json:"about"`
 	Owner        string       `json:"owner"`
 	Policy       Policy       `json:"policy"`
-	Muted        bool         `json:"muted"`   // only the owner and admins may speak
-	Members      int          `json:"members"` // how many
-	Version      int64        `json:"version"` // grows with each change
+	Muted        bool         `json:"muted"`        // only the owner and admins may speak
+	SlowSeconds  int          `json:"slow_seconds"` // between two messages of a member; 0 is any
+	Members      int          `json:"members"`      // how many
+	Version      int64        `json:"version"`      // grows with each change
 	Created      Time         `json:"created"`
 	Me           *InGroup     `json:"me,omitempty"` // nil of who is not in it
 }
@@ -195,6 +199,8 @@ type GroupChange struct {
 	Name   *string `json:"name,omitempty"`
 	About  *string `json:"about,omitempty"`
 	Policy *Policy `json:"policy,omitempty"`
+
+	SlowSeconds *int `json:"slow_seconds,omitempty"`
 }
 
 // Check reports what in c could never be.
@@ -208,6 +214,9 @@ func (c GroupChange) Check() error {
 		if err := checkText("about", *c.About, MaxAbout); err != nil {
 			return err
 		}
+	}
+	if s := c.SlowSeconds; s != nil && (*s < 0 || *s > MaxSlow) {
+		return Errorf(Invalid, `"slow_seconds" is 0 to %d`, MaxSlow)
 	}
 	if c.Policy != nil {
 		return c.Policy.Check()
@@ -226,17 +235,27 @@ func (c GroupChange) Of(g GroupInfo) GroupChange {
 	if c.Policy != nil && *c.Policy == g.Policy {
 		c.Policy = nil
 	}
+	if c.SlowSeconds != nil && *c.SlowSeconds == g.SlowSeconds {
+		c.SlowSeconds = nil
+	}
 	return c
 }
+
+// MaxSlow is the most seconds that a slow group has a member wait.
+const MaxSlow = 3600
 
 // Limits of groups, in characters.
 const (
 	MaxAbout       = 500 // of what is said about one
 	MaxJoinMessage = 200 // of what is said to who is asked to let one in
+	MaxBanReason   = 200 // of why somebody is banned
 )
 
 // CheckJoinMessage reports whether s could be said to who is asked.
 func CheckJoinMessage(s string) error { return checkText("message", s, MaxJoinMessage) }
+
+// CheckBanReason reports whether s could be why somebody is banned.
+func CheckBanReason(s string) error { return checkText("reason", s, MaxBanReason) }
 
 // checkText reports whether s could be the text of a field: of at most so many
 // characters, all of which can be shown or break a line.
@@ -276,6 +295,16 @@ type JoinRequest struct {
 	RequestedAt Time    `json:"requested_at"`
 }
 
+// A GroupBan keeps a user out of a group: they neither join nor ask to, and
+// nobody adds them.
+type GroupBan struct {
+	User    Profile `json:"user"`
+	By      string  `json:"by"`
+	Reason  string  `json:"reason"`
+	Until   Time    `json:"until,omitempty"` // 0 is for ever
+	Created Time    `json:"created"`
+}
+
 // Members are the members of a group as of a version of it, and what it takes
 // to judge whether one may speak. Each change makes a greater version.
 type Members struct {
@@ -283,6 +312,7 @@ type Members struct {
 	Users   []string // sorted
 
 	Muted      bool            // but for those in Staff
+	Slow       int             // seconds between two messages of one, but for those in Staff
 	Staff      []string        // owner and admins
 	MutedUntil map[string]Time // of those who are or were muted by themselves
 }
@@ -291,6 +321,14 @@ type Members struct {
 func (m Members) Has(user string) bool {
 	_, in := slices.BinarySearch(m.Users, user)
 	return in
+}
+
+// SlowFor returns how long a user has to wait after each message to the group.
+func (m Members) SlowFor(user string) time.Duration {
+	if slices.Contains(m.Staff, user) {
+		return 0
+	}
+	return time.Duration(m.Slow) * time.Second
 }
 
 // MaySpeak reports whether a user may speak in the group now. Of a group that

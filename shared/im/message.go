@@ -191,6 +191,12 @@ type Place struct {
 	ID   string `json:"id"`
 }
 
+// A Rest is what there may be of a conversation beside a page of its history.
+type Rest struct {
+	Archived bool // others that belong to the page may be in the archive
+	Full     bool // others follow, which would make it too large
+}
+
 // Place returns where m stands.
 func (m Message) Place() Place { return Place{m.Time, m.ID} }
 

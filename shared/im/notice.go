@@ -48,6 +48,8 @@ const (
 	GroupDissolved     = "group.dissolved"
 	GroupJoinRequested = "group.join-requested" // to owner and admins
 	GroupJoinRefused   = "group.join-refused"   // to who asked
+	GroupBanned        = "group.banned"         // to owner and admins, and to who is banned
+	GroupUnbanned      = "group.unbanned"       // likewise
 
 	MessageRecalled = "message.recalled"
 	MessageEdited   = "message.edited"
@@ -67,7 +69,7 @@ func NewNotice(typ string, c Conversation, from string, data any) (Notice, error
 	if data == nil {
 		return n, nil
 	}
-	b, err := json.Marshal(data)
+	b, err := JSON(data)
 	if err != nil {
 		return n, Wrap(Internal, err, "writing a notice")
 	}

@@ -44,6 +44,7 @@ type UserSettings struct {
 	FindByPhone    bool   `json:"find_by_phone"`
 	Presence       string `json:"presence"`        // who sees whether they are online
 	FriendRequests string `json:"friend_requests"` // who may ask to be friends: Everyone or Nobody
+	GroupAdds      string `json:"group_adds"`      // who may make them a member of a group
 }
 
 // Who may do what a setting is about.
@@ -60,6 +61,7 @@ type UserChange struct {
 
 	FindByEmail, FindByPhone *bool
 	Presence, FriendRequests *string
+	GroupAdds                *string
 }
 
 // A Session is one signed-in device of a user.

@@ -36,27 +36,22 @@ const (
 )
 
 // Consumer reads topics as a member of a consumer group. It works on each of
-// its partitions on its own: fetches a batch, hands it to Handle, and goes on
-// when that returns. No more than one fetch of a partition is held, so that a
-// Handle that takes its time pauses the partition and fills no memory.
+// its partitions on its own, by Work, which fetches records when it has room for
+// them and says how far they are done.
 //
-// A batch is committed after Handle returned nil, a little later: a crash, a
-// rebalance or a commit that failed brings records again that were handled
-// already. A group without committed offsets starts at the first record there is.
+// What is done is committed a little later: a crash, a rebalance or a commit
+// that failed brings records again that were done already. A group without
+// committed offsets starts at the first record there is.
 type Consumer struct {
 	Group  string
 	Topics []string
 
-	// Handle handles records of one partition, in order. When it returns nil
-	// they are done. If it returns an error they are handed to it again, after
-	// a pause. ctx ends when the partition is not ours any more or the
-	// consumer stops: Handle then returns within a few seconds, and nil still
-	// means that all is done.
-	Handle func(ctx context.Context, topic string, partition int, records []Record) error
-
-	// Lag, if not nil, is told after each batch how many records of a
-	// partition are not handled yet, and -1 when the partition is given up.
-	Lag func(topic string, partition int, records int64)
+	// Work works on a partition until ctx ends: the partition is not ours any
+	// more, or the consumer stops. It returns within a few seconds of that, and
+	// not before, when nothing of it fetches any more. What it calls done
+	// meanwhile is done still. When it returns before, or panics, it is called
+	// again, to begin with what is not done.
+	Work func(ctx context.Context, p *Partition) error
 
 	// Joined, if not nil, is told when the consumer has become a member of the
 	// group and when it is none any more.
@@ -179,40 +174,56 @@ func (g *generation) run(ctx context.Context) {
 
 // consume works on a partition until ctx is done.
 func (g *generation) consume(ctx context.Context, topic string, a kafkago.PartitionAssignment) {
-	if g.Lag != nil {
-		defer g.Lag(topic, a.ID, -1)
-	}
-	r := reader{cluster: g.cluster, topic: topic, partition: a.ID, next: a.Offset, maxBytes: g.FetchBytes}
-	for ctx.Err() == nil {
-		before := r.next
-		records, err := r.read(ctx)
-		if err != nil || len(records) > 0 && !g.handle(ctx, topic, a.ID, records) {
+	next := a.Offset
+	for attempt := 0; ; attempt++ {
+		p := &Partition{
+			Topic: topic, ID: a.ID, commits: &g.done, done: next,
+			reader: reader{cluster: g.cluster, topic: topic, partition: a.ID, next: next, maxBytes: g.FetchBytes},
+		}
+		err := proc.Protect(func() error { return g.Work(ctx, p) })
+		if ctx.Err() != nil {
 			return
 		}
-		if r.next != before {
-			g.done.mark(topic, a.ID, r.next)
-		}
-		if g.Lag != nil {
-			g.Lag(topic, a.ID, max(0, r.end-r.next))
+		next = p.done
+		g.log.Warn("working again", "group", g.Group, "topic", topic, "partition", a.ID, "offset", next, "err", err)
+		if !sleep(ctx, backoff(attempt)) {
+			return
 		}
 	}
 }
 
-// handle reports whether records are done. If they are not, ctx is.
-func (g *generation) handle(ctx context.Context, topic string, partition int, records []Record) bool {
-	for attempt := 0; ; attempt++ {
-		err := proc.Protect(func() error { return g.Handle(ctx, topic, partition, records) })
-		if err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		g.log.Warn("handling again", "group", g.Group, "topic", topic, "partition", partition, "records", len(records), "err", err)
-		if !sleep(ctx, backoff(attempt)) {
-			return false
-		}
-	}
+// A Partition is one that a consumer works on.
+type Partition struct {
+	Topic string
+	ID    int
+
+	reader  reader
+	commits *commits
+	done    int64 // what Done was told
+}
+
+// Fetched is what came of a fetch.
+type Fetched struct {
+	Records []Record
+	Next    int64 // the offset after them: what is done when they are, and all before
+	End     int64 // the offset after the last record that there is
+	Moved   bool  // Next is not what it was: there is something to be done, if not a record
+}
+
+// Fetch returns the records that follow those of the fetch before. It waits for
+// them for a while, and may return none. The error is that of ctx. One
+// goroutine fetches at a time.
+func (p *Partition) Fetch(ctx context.Context) (Fetched, error) {
+	before := p.reader.next
+	records, err := p.reader.read(ctx)
+	return Fetched{Records: records, Next: p.reader.next, End: p.reader.end, Moved: p.reader.next != before}, err
+}
+
+// Done says that all before an offset is done, and may be committed. One
+// goroutine says so at a time.
+func (p *Partition) Done(next int64) {
+	p.done = next
+	p.commits.mark(p.Topic, p.ID, next)
 }
 
 // commitLoop commits what is done, all partitions in one request, until the

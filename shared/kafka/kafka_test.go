@@ -80,7 +80,7 @@ func read(t testing.TB, env *proc.Env, group, topic string, handle func(context.
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Consumer{Group: group, Topics: []string{topic}, Handle: func(ctx context.Context, topic string, partition int, records []Record) error {
+		ended <- Consumer{Group: group, Topics: []string{topic}, Work: serially(func(ctx context.Context, records []Record) error {
 			if handle != nil {
 				if err := handle(ctx, records); err != nil {
 					return err
@@ -93,7 +93,7 @@ func read(t testing.TB, env *proc.Env, group, topic string, handle func(context.
 				r.seen[records[i].Header("ce_id")] = true
 			}
 			return nil
-		}}.Run(ctx, env)
+		})}.Run(ctx, env)
 	}()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
@@ -108,6 +108,26 @@ func read(t testing.TB, env *proc.Env, group, topic string, handle func(context.
 	})
 	t.Cleanup(r.stop)
 	return r
+}
+
+// serially works on one fetch after another, again while that fails.
+func serially(handle func(context.Context, []Record) error) func(context.Context, *Partition) error {
+	return func(ctx context.Context, p *Partition) error {
+		for {
+			got, err := p.Fetch(ctx)
+			if err != nil {
+				return err
+			}
+			for attempt := 0; len(got.Records) > 0 && handle(ctx, got.Records) != nil; attempt++ {
+				if !sleep(ctx, backoff(attempt)) {
+					return ctx.Err()
+				}
+			}
+			if got.Moved {
+				p.Done(got.Next)
+			}
+		}
+	}
 }
 
 // count returns how many different events came.

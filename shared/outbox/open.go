@@ -25,7 +25,7 @@ func Open(ctx context.Context, env *proc.Env) (*Outbox, error) {
 	return proc.Share(env, "outbox", func() (*Outbox, func() error, error) {
 		m := newMetrics()
 		env.Metrics.MustRegister(m.relayed, m.aside, m.age)
-		return &Outbox{store: db, places: cache, caches: cache, to: producer, seal: seal.Sign, log: env.Log, metrics: m}, nil, nil
+		return &Outbox{store: db, places: cache, caches: cache, budget: cache, to: producer, seal: seal.Sign, log: env.Log, metrics: m}, nil, nil
 	})
 }
 

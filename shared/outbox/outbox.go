@@ -15,9 +15,11 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
@@ -56,6 +58,12 @@ type caches interface {
 	Withdraw(context.Context, []im.Stale) error
 }
 
+type budget interface {
+	// Charge takes from the budgets of users what they are about to cost, and
+	// returns an error for each. Overloaded: there is not as much left.
+	Charge(context.Context, []im.Charge) []error
+}
+
 type publisher interface {
 	// PublishEach returns an error for each event, in order, nil where it is durable.
 	PublishEach(ctx context.Context, topic string, events []event.Event) []error
@@ -67,6 +75,7 @@ type Outbox struct {
 	store   store
 	places  places
 	caches  caches
+	budget  budget
 	to      publisher
 	seal    func(*event.Event)
 	log     *slog.Logger
@@ -77,15 +86,24 @@ type Outbox struct {
 // When it returns nil the change is made, and its notices have been published
 // or will be. When it returns an error nothing was changed, unless it is
 // Unavailable: then it may not be known. A change is such that making it again
-// does no harm.
+// does no harm. Overloaded: who makes it has made too many that large groups
+// are told of, or the group has been told too much.
 func (o *Outbox) Change(ctx context.Context, f func(context.Context, *postgres.Tx) error) error {
 	var events []event.Event
-	stale, pending, err := o.store.Change(ctx, f, func(ctx context.Context, stale []im.Stale, notices []im.Notice) (pending []im.Pending, err error) {
+	var members map[im.Conversation]int
+	charged := func(ctx context.Context, tx *postgres.Tx) error {
+		err := f(ctx, tx)
+		if err == nil {
+			members, err = o.charge(ctx, tx)
+		}
+		return err
+	}
+	stale, pending, err := o.store.Change(ctx, charged, func(ctx context.Context, stale []im.Stale, notices []im.Notice) (pending []im.Pending, err error) {
 		// Before the commit, so that nothing is delivered by it afterwards.
 		if err := o.withdraw(ctx, stale); err != nil {
 			return nil, err
 		}
-		if pending, err = o.place(ctx, notices); err != nil {
+		if pending, err = o.place(ctx, notices, members); err != nil {
 			return nil, err
 		}
 		events, err = o.accepted(pending)
@@ -125,8 +143,40 @@ func (o *Outbox) withdraw(ctx context.Context, stale []im.Stale) error {
 	return o.caches.Withdraw(ctx, stale)
 }
 
-// place gives notices their places.
-func (o *Outbox) place(ctx context.Context, notices []im.Notice) ([]im.Pending, error) {
+// charge has those who make a change pay for the notices to groups, by their
+// recipients, and returns how many members these groups have.
+func (o *Outbox) charge(ctx context.Context, tx *postgres.Tx) (map[im.Conversation]int, error) {
+	if o.budget == nil {
+		return nil, nil
+	}
+	notices, members, err := tx.Recipients(ctx)
+	if err != nil || members == nil {
+		return nil, err
+	}
+	var charges []im.Charge
+	for _, n := range notices {
+		if cost := costOf(n, members); cost > 1 {
+			charges = append(charges, im.Charge{User: n.From, Recipients: cost})
+		}
+	}
+	if len(charges) == 0 {
+		return members, nil
+	}
+	return members, errors.Join(o.budget.Charge(ctx, charges)...)
+}
+
+// costOf returns the recipients of a notice to a group, 0 of any other.
+func costOf(n im.Notice, members map[im.Conversation]int) int {
+	if n.To == nil || n.Conversation.Group() == "" {
+		return members[n.Conversation]
+	}
+	return len(n.To)
+}
+
+// place gives notices their places. What is done to messages costs their
+// groups, as messages do; what is done to a group does not, so that no flood
+// keeps its owner and admins from ending it.
+func (o *Outbox) place(ctx context.Context, notices []im.Notice, members map[im.Conversation]int) ([]im.Pending, error) {
 	pending, reqs := make([]im.Pending, len(notices)), make([]im.PlaceRequest, len(notices))
 	for i, n := range notices {
 		if n.To != nil { // its maker among them: so an empty list never reads as none
@@ -134,6 +184,9 @@ func (o *Outbox) place(ctx context.Context, notices []im.Notice) ([]im.Pending, 
 		}
 		pending[i] = im.Pending{ID: "notice-" + im.NewID(), Notice: n}
 		reqs[i] = im.PlaceRequest{Conversation: n.Conversation, From: n.From, ClientID: pending[i].ID}
+		if strings.HasPrefix(n.Type, "message.") && members != nil {
+			reqs[i].Recipients = costOf(n, members)
+		}
 	}
 	for i, r := range o.places.Place(ctx, reqs) {
 		if r.Err != nil {

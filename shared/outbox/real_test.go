@@ -637,3 +637,65 @@ func (p pausing) GroupMembers(ctx context.Context, groups []string) (map[string]
 	<-p.goOn
 	return of, err
 }
+
+// A change is charged by whom it tells; one that its maker cannot pay for is not
+// made.
+func TestP7ChangesThatAGroupIsToldOfCostByRecipients(t *testing.T) {
+	p := newProcess(t, services(t, map[string]string{"RECIPIENTS_BURST": "7", "RECIPIENTS_PER_MINUTE": "1", "GROUP_RECIPIENTS_BURST": "5", "GROUP_RECIPIENTS_PER_MINUTE": "1"}))
+	owner, members := user(t, p.db), []string{user(t, p.db), user(t, p.db)}
+	groups := []string{im.NewID(), im.NewID()}
+	for _, group := range groups {
+		err := p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			_, err := tx.CreateGroup(ctx, im.GroupInfo{ID: group, Name: "staff", Owner: owner, Policy: im.PolicyInvite, Created: im.Now()}, members)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(group, by, typ string, to ...string) error {
+		return p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			name := im.NewID()
+			if _, err := tx.UpdateGroup(ctx, group, im.GroupChange{Name: &name}); err != nil {
+				return err
+			}
+			n, err := im.NewNotice(typ, im.Group(group), by, nil)
+			n.To = to
+			tx.Notify(n)
+			return err
+		})
+	}
+	fails := func(what string, err error) {
+		t.Helper()
+		var e *im.Error
+		if !errors.As(err, &e) || e.Kind != im.Overloaded || e.RetryAfter <= 0 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	works := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	works("3 of 7", change(groups[0], owner, im.MessageEdited))
+	works("3 more, of a group", change(groups[1], owner, im.GroupUpdated))
+	before, err := p.db.Group(t.Context(), groups[1], owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails("3 more than 1", change(groups[1], owner, im.MessageEdited))
+	if after, err := p.db.Group(t.Context(), groups[1], owner); err != nil || after.Name != before.Name || after.Version != before.Version {
+		t.Errorf("what was refused was made: %+v, %v", after, err)
+	}
+	works("to oneself alone", change(groups[1], owner, im.MessageRead, owner))
+	// The group has paid 3 of 5 for the edit of its owner.
+	fails("what a group is told of its messages", change(groups[0], members[0], im.MessageReacted))
+	works("what is done to the group itself", change(groups[0], members[1], im.GroupMuted))
+	// Who is deleted leaves, whatever that costs.
+	works("leaving all", p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		notices, err := tx.LeaveAllGroups(ctx, owner)
+		tx.Notify(notices...)
+		return err
+	}))
+}

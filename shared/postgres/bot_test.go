@@ -225,3 +225,52 @@ func TestBotsOfADeletedOwnerAreOrphans(t *testing.T) {
 		t.Errorf("the bot of another: %v", err)
 	}
 }
+
+// A block of somebody covers their bots: in both directions, and for caches too.
+func TestP6ABlockCoversBots(t *testing.T) {
+	db := fresh(t)
+	u := people(t, db, 2)
+	ann, eve := u[0], u[1]
+	b, _ := aBot(t, db, eve, "eves-bot")
+	is := func() im.Relation {
+		t.Helper()
+		pair := im.PairOf(ann, b.ID)
+		got, err := db.Relations(t.Context(), []im.Pair{pair})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[pair]
+	}
+	if r := is(); r.Blocked || !r.Exist {
+		t.Fatalf("before: %+v", r)
+	}
+	stale := blockUser(t, db, ann, eve)
+	if r := is(); !r.Blocked || !slices.Contains(stale, im.Stale{Pair: im.PairOf(ann, b.ID), Version: r.Version}) {
+		t.Errorf("blocked: %+v, stale are %v", r, stale)
+	}
+	revise(t, db, func(ctx context.Context, tx *Tx) error {
+		s, err := tx.PairState(ctx, b.ID, ann)
+		if err == nil && !s.BlockedBy {
+			t.Errorf("the bot stands to ann: %+v", s)
+		}
+		return err
+	})
+	if seen, err := db.SeenBy(t.Context(), b.ID, []string{ann}); err != nil || len(seen) > 0 {
+		t.Errorf("the bot sees whether %v are online, %v", seen, err)
+	}
+	// Whom her own bot writes to is her business.
+	mine, _ := aBot(t, db, ann, "anns-bot")
+	pair := im.PairOf(eve, mine.ID)
+	if got, err := db.Relations(t.Context(), []im.Pair{pair}); err != nil || got[pair].Blocked {
+		t.Errorf("between eve and ann's bot: %+v, %v", got[pair], err)
+	}
+	stale = revise(t, db, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.LockPair(ctx, ann, eve); err != nil {
+			return err
+		}
+		return tx.Unblock(ctx, ann, eve)
+	})
+	if r := is(); r.Blocked || !slices.Contains(stale, im.Stale{Pair: im.PairOf(ann, b.ID), Version: r.Version}) {
+		t.Errorf("unblocked: %+v, stale are %v", r, stale)
+	}
+}

@@ -58,7 +58,7 @@ func (tx *Tx) forget(ctx context.Context, user string) (sessions []string, err e
 	tx.hold.keep(batch, user)
 	batch.Queue(`
 		UPDATE users SET deleted = now(), account = NULL, name = '', password = '', email = NULL, email_verified = NULL, phone = NULL,
-			bio = '', avatar = '', avatar_checked = '', find_by_email = DEFAULT, find_by_phone = DEFAULT, presence = 'nobody', friend_requests = 'nobody'
+			bio = '', avatar = '', avatar_checked = '', find_by_email = DEFAULT, find_by_phone = DEFAULT, presence = 'nobody', friend_requests = 'nobody', group_adds = 'nobody'
 		WHERE id = $1`, user)
 	batch.Queue(`DELETE FROM refresh_tokens WHERE session_id = ANY ($1)`, sessions)
 	batch.Queue(`INSERT INTO erasures (user_id) VALUES ($1)`, user)

@@ -42,7 +42,7 @@ func (tx *Tx) PairState(ctx context.Context, user, other string) (im.PairState, 
 		       o.friend_requests <> 'nobody',
 		       EXISTS (SELECT FROM friendships WHERE user_id = $1 AND friend_id = $2),
 		       EXISTS (SELECT FROM blocks WHERE user_id = $1 AND blocked_id = $2),
-		       EXISTS (SELECT FROM blocks WHERE user_id = $2 AND blocked_id = $1),
+		       EXISTS (SELECT FROM blocks WHERE user_id = $2 AND blocked_id IN ($1, (SELECT owner_id FROM users WHERE id = $1))),
 		       (SELECT created FROM friend_requests WHERE from_user = $1 AND to_user = $2),
 		       r.created, r.hidden
 		FROM users o LEFT JOIN friend_requests r ON r.from_user = $2 AND r.to_user = $1
@@ -162,19 +162,24 @@ func (tx *Tx) Block(ctx context.Context, user, other string) (n int, err error) 
 	batch := &pgx.Batch{}
 	queueLockList(batch, user) // so that two blocks are not counted at once
 	batch.Queue(`INSERT INTO blocks (user_id, blocked_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, user, other)
-	batch.Queue(`UPDATE friend_requests SET hidden = true WHERE from_user = $2 AND to_user = $1`, user, other)
+	batch.Queue(`
+		UPDATE friend_requests SET hidden = true
+		WHERE to_user = $1 AND from_user IN (SELECT $2::text UNION SELECT id FROM users WHERE owner_id = $2 AND deleted IS NULL)`, user, other)
 	batch.Queue(`SELECT count(*) FROM blocks WHERE user_id = $1`, user).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
-	tx.queueRaisePairs(batch, `SELECT $2::text`, user, other)
+	tx.queueRaisePairs(batch, withBots, user, other)
 	err = tx.tx.SendBatch(ctx, batch).Close()
 	return n, failed(err, "blocking for %s", user)
 }
+
+// withBots are $2 and their bots, whom a block of them covers.
+const withBots = `SELECT $2::text UNION SELECT id FROM users WHERE owner_id = $2 AND deleted IS NULL`
 
 // Unblock undoes Block. What was hidden stays hidden.
 func (tx *Tx) Unblock(ctx context.Context, user, other string) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`DELETE FROM blocks WHERE user_id = $1 AND blocked_id = $2`, user, other)
-	tx.queueRaisePairs(batch, `SELECT $2::text`, user, other)
+	tx.queueRaisePairs(batch, withBots, user, other)
 	return failed(tx.tx.SendBatch(ctx, batch).Close(), "ending a block of %s", user)
 }
 

@@ -12,13 +12,13 @@ import (
 
 // groupColumns are what a group is to a user, of a row g of groups and a row m
 // of group_members, which there may not be.
-const groupColumns = `g.id, g.name, g.about, g.owner_id, g.policy, g.muted, g.members, g.version, g.created, m.role, m.muted_until, m.joined`
+const groupColumns = `g.id, g.name, g.about, g.owner_id, g.policy, g.muted, g.slow_seconds, g.members, g.version, g.created, m.role, m.muted_until, m.joined`
 
 func groupOf(row pgx.CollectableRow) (g im.GroupInfo, err error) {
 	var created time.Time
 	var role *im.Role
 	var muted, joined *time.Time
-	err = row.Scan(&g.ID, &g.Name, &g.About, &g.Owner, &g.Policy, &g.Muted, &g.Members, &g.Version, &created, &role, &muted, &joined)
+	err = row.Scan(&g.ID, &g.Name, &g.About, &g.Owner, &g.Policy, &g.Muted, &g.SlowSeconds, &g.Members, &g.Version, &created, &role, &muted, &joined)
 	g.Conversation, g.Created = im.Group(g.ID), im.TimeOf(created)
 	if role != nil {
 		g.Me = &im.InGroup{Role: *role, MutedUntil: orZero(muted), Joined: orZero(joined)}
@@ -143,8 +143,8 @@ func (tx *Tx) changeGroup(ctx context.Context, group, statement string, args ...
 // UpdateGroup changes a group that is locked, and returns its version.
 func (tx *Tx) UpdateGroup(ctx context.Context, group string, c im.GroupChange) (version int64, err error) {
 	return tx.changeGroup(ctx, group, `
-		UPDATE groups SET name = coalesce($3, name), about = coalesce($4, about), policy = coalesce($5, policy)
-		WHERE id = $1 AND version = $2`, c.Name, c.About, c.Policy)
+		UPDATE groups SET name = coalesce($3, name), about = coalesce($4, about), policy = coalesce($5, policy), slow_seconds = coalesce($6, slow_seconds)
+		WHERE id = $1 AND version = $2`, c.Name, c.About, c.Policy, c.SlowSeconds)
 }
 
 // MuteGroup mutes all of a group that is locked but its owner and admins, or
@@ -166,6 +166,7 @@ func (tx *Tx) DissolveGroup(ctx context.Context, group string) (members []string
 	batch.Queue(`DELETE FROM group_members WHERE group_id = $1`, group)
 	batch.Queue(`DELETE FROM group_departures WHERE group_id = $1`, group)
 	batch.Queue(`DELETE FROM group_join_requests WHERE group_id = $1`, group)
+	batch.Queue(`DELETE FROM group_bans WHERE group_id = $1`, group)
 	batch.Queue(`UPDATE groups SET members = 0, dissolved = now() WHERE id = $1`, group)
 	if err := tx.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, 0, failed(err, "dissolving group %s", group)

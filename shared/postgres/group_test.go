@@ -481,6 +481,7 @@ func TestQueriesOfGroupsReadIndexes(t *testing.T) {
 			ON CONFLICT (group_id, user_id) DO NOTHING`,
 		`INSERT INTO group_departures SELECT 'huge000000000000', id, right(id, 4)::int FROM users WHERE id > 'user000000030000'`,
 		`INSERT INTO group_join_requests SELECT group_id, 'user' || lpad(((right(user_id, 12)::int + 7) % 40000)::text, 12, '0'), '', now() FROM group_members WHERE group_id < 'h'`,
+		`INSERT INTO group_bans (group_id, user_id, by_id, created) SELECT group_id, 'user' || lpad(((right(user_id, 12)::int + 9) % 40000)::text, 12, '0'), user_id, now() FROM group_members WHERE group_id < 'h'`,
 		`UPDATE groups g SET members = (SELECT count(*) FROM group_members m WHERE m.group_id = g.id)`,
 		`ANALYZE`,
 	} {
@@ -557,6 +558,30 @@ func TestQueriesOfGroupsReadIndexes(t *testing.T) {
 					return err
 				}
 				_, _, err := tx.RemoveMembers(ctx, huge, []string{third})
+				return err
+			})},
+			{"Bans", func() error { _, err := db.Bans(ctx, small, 0, "", 51); return err }},
+			{"GroupAdds", func() error { _, err := db.GroupAdds(ctx, []string{user, other}); return err }},
+			{"bans", inTx(func(ctx context.Context, tx *Tx) error {
+				if _, _, err := tx.Ban(ctx, huge, []string{third}, im.GroupBan{By: user, Created: im.Now()}); err != nil {
+					return err
+				}
+				if _, err := tx.Banned(ctx, huge, []string{third, other}); err != nil {
+					return err
+				}
+				if _, err := tx.Announced(ctx, huge, []string{third, other}, im.Now()); err != nil {
+					return err
+				}
+				if err := tx.Announce(ctx, huge, []string{third, other}, im.Now()); err != nil {
+					return err
+				}
+				if err := tx.NoteLeft(ctx, huge, third, im.Now()); err != nil {
+					return err
+				}
+				if _, err := tx.LeftAfter(ctx, huge, []string{third}, im.Now()); err != nil {
+					return err
+				}
+				_, err := tx.Unban(ctx, huge, third)
 				return err
 			})},
 			{"leaving all", inTx(func(ctx context.Context, tx *Tx) error { _, err := tx.LeaveAllGroups(ctx, other); return err })},

@@ -212,32 +212,63 @@ const messageColumns = `m.conversation, m.time, m.id, m.sender, m.client_id, m.k
 
 // History returns at most limit messages of a conversation, as they are now and
 // without those that user has deleted for themselves: those right after from,
-// oldest first, or backwards those right before it, newest first. archived
-// reports that others of these, or between them, may be in the archive. What
-// leaves history meanwhile is in what is returned, in the archive, or in both.
-func (db *DB) History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) (messages []im.Message, archived bool, err error) {
+// oldest first, or backwards those right before it, newest first; fewer if these
+// are more than im.MaxPage bytes as written. rest tells whether others of these,
+// or between them, may be in the archive. What leaves history meanwhile is in what
+// is returned, in the archive, or in both.
+func (db *DB) History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) (messages []im.Message, rest im.Rest, err error) {
 	id, err := parseUUID(from.ID)
 	if err != nil {
-		return nil, false, err
+		return nil, rest, err
 	}
 	id.Valid = true // the nil UUID is before all
 	var border *time.Time
 	batch := &pgx.Batch{}
 	batch.Queue(historyQuery(backwards), string(c), from.Time.Std(), id, limit, user).Query(func(rows pgx.Rows) (err error) {
-		messages, err = pgx.CollectRows(rows, scanMessage)
+		messages, rest.Full, err = collect(rows, im.MaxPage)
 		return err
 	})
 	// After the messages were read: what they do not hold any more is known to be
 	// archived by then.
 	batch.Queue(borderQuery(backwards), from.Time.Std()).QueryRow(func(row pgx.Row) error { return row.Scan(&border) })
 	if err := db.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, false, failed(err, "reading the history of %s", c)
+		return nil, rest, failed(err, "reading the history of %s", c)
 	}
 	if border != nil {
 		at, n := im.TimeOf(*border), len(messages)
-		archived = n < limit || backwards && messages[n-1].Time < at || !backwards && messages[n-1].Time >= at
+		rest.Archived = n < limit && !rest.Full || backwards && messages[n-1].Time < at || !backwards && messages[n-1].Time >= at
 	}
-	return messages, archived, nil
+	return messages, rest, nil
+}
+
+// collect returns the first messages of rows: as many as have so many bytes as
+// written, one at least. What follows is read and kept by nobody; full reports
+// that there was any.
+func collect(rows pgx.Rows, bytes int) (messages []im.Message, full bool, err error) {
+	defer rows.Close()
+	for size := 0; rows.Next(); {
+		m, err := scanMessage(rows)
+		if err != nil {
+			return nil, false, err
+		}
+		if size += m.WrittenLen(); size > bytes && len(messages) > 0 {
+			full = true
+			break
+		}
+		messages = append(messages, m)
+	}
+	rows.Close()
+	return messages, full, rows.Err()
+}
+
+// HasWritten reports whether a user wrote one of the last messages of a
+// conversation, of so many, that are not in the archive.
+func (db *DB) HasWritten(ctx context.Context, c im.Conversation, user string, of int) (has bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM (
+			SELECT sender FROM messages WHERE conversation = $1 ORDER BY time DESC, id DESC LIMIT $3) AS m
+			WHERE sender = $2)`, string(c), user, of).Scan(&has)
+	return has, failed(err, "asking whether %s has written in %s", user, c)
 }
 
 // borderQuery returns the query of the time at which the archive begins, read

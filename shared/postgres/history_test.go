@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/words"
 )
 
 func said(c im.Conversation, from string, at im.Time, text string) im.Message {
@@ -147,5 +148,34 @@ func TestWhatCannotBeKeptIsInvalid(t *testing.T) {
 				t.Errorf("history = %v, %v; want none of the batch", got, err)
 			}
 		})
+	}
+}
+
+// A page of history, and what a search reads, are bounded by bytes as written
+// where they are read: what is beyond that is kept by nobody.
+func TestP7NoMoreIsReadThanAPageHolds(t *testing.T) {
+	db := fresh(t)
+	c := im.Direct("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb")
+	var all []im.Message
+	now := im.Now()
+	for i := range 100 {
+		at := now + im.Time(i)
+		all = append(all, im.Message{ID: im.NewMessageID(at), Conversation: c, Time: at, From: "aaaaaaaaaaaaaaaa", ClientID: "c", Kind: im.KindText, Text: strings.Repeat("\x01", im.MaxText)})
+	}
+	wants(t, db.AppendHistory(t.Context(), all), "")
+	for _, backwards := range []bool{false, true} {
+		from := im.Place{}
+		if backwards {
+			from = im.LastPlace
+		}
+		page, rest, err := db.History(t.Context(), c, "aaaaaaaaaaaaaaaa", from, backwards, 200)
+		if err != nil || !rest.Full || len(page) == 0 || len(page) > im.MaxPage/(6*im.MaxText) {
+			t.Errorf("backwards %v: %d messages, full %v, %v", backwards, len(page), rest.Full, err)
+		}
+	}
+	stretch := words.Stretch{To: im.LastPlace, Limit: 1000, Bytes: 1, Filters: make([]words.Filter, 1)}
+	found, more, err := db.SearchMessages(t.Context(), []words.Scope{{Conversation: c}}, stretch)
+	if err != nil || len(found) != 1 || !more {
+		t.Errorf("%d are read, and more: %v, %v", len(found), more, err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // the newer.
 func (db *DB) GroupMembers(ctx context.Context, groups []string) (map[string]im.Members, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT g.id, g.version, g.muted, m.users, m.staff, m.muted, m.until
+		SELECT g.id, g.version, g.muted, g.slow_seconds, m.users, m.staff, m.muted, m.until
 		FROM groups g CROSS JOIN LATERAL (
 			SELECT coalesce(array_agg(user_id ORDER BY user_id), '{}') AS users,
 			       coalesce(array_agg(user_id) FILTER (WHERE role <> 'member'), '{}') AS staff,
@@ -31,7 +31,7 @@ func (db *DB) GroupMembers(ctx context.Context, groups []string) (map[string]im.
 		var m im.Members
 		var muted []string
 		var until []time.Time
-		if err := rows.Scan(&id, &m.Version, &m.Muted, &m.Users, &m.Staff, &muted, &until); err != nil {
+		if err := rows.Scan(&id, &m.Version, &m.Muted, &m.Slow, &m.Users, &m.Staff, &muted, &until); err != nil {
 			rows.Close()
 			return nil, failed(err, "reading the members of %d groups", len(groups))
 		}
@@ -169,8 +169,8 @@ func (tx *Tx) AddMembers(ctx context.Context, group string, users []string, at i
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(`
-		INSERT INTO group_members (group_id, user_id, role, joined, muted_until, version)
-		SELECT $1, u, 'member', $3, d.muted_until, $4
+		INSERT INTO group_members (group_id, user_id, role, joined, muted_until, told, version)
+		SELECT $1, u, 'member', $3, d.muted_until, d.told, $4
 		FROM unnest($2::text[]) AS u LEFT JOIN group_departures d ON d.group_id = $1 AND d.user_id = u`,
 		group, users, at.Std(), version)
 	batch.Queue(`UPDATE groups SET members = members + cardinality($2::text[]) WHERE id = $1`, group, users)
@@ -185,9 +185,9 @@ func (tx *Tx) AddMembers(ctx context.Context, group string, users []string, at i
 func (tx *Tx) RemoveMembers(ctx context.Context, group string, users []string) (removed []string, version int64, err error) {
 	doing := "removing users from group " + group
 	removed, err = tx.strings(ctx, doing, `
-		WITH gone AS (DELETE FROM group_members WHERE group_id = $1 AND user_id = ANY ($2) AND role <> 'owner' RETURNING user_id, muted_until)
-		INSERT INTO group_departures (group_id, user_id, version, muted_until)
-		SELECT g.id, user_id, g.version + 1, CASE WHEN muted_until > now() THEN muted_until END FROM gone, groups g WHERE g.id = $1
+		WITH gone AS (DELETE FROM group_members WHERE group_id = $1 AND user_id = ANY ($2) AND role <> 'owner' RETURNING user_id, muted_until, told)
+		INSERT INTO group_departures (group_id, user_id, version, muted_until, told)
+		SELECT g.id, user_id, g.version + 1, CASE WHEN muted_until > now() THEN muted_until END, told FROM gone, groups g WHERE g.id = $1
 		RETURNING user_id`, group, users)
 	if err != nil || len(removed) == 0 {
 		return nil, 0, err
@@ -228,6 +228,7 @@ func (tx *Tx) MuteMember(ctx context.Context, group, user string, until im.Time)
 // that they own go to the admin who has been in them for longest, else to the
 // member who has; those without are dissolved.
 func (tx *Tx) LeaveAllGroups(ctx context.Context, user string) ([]im.Notice, error) {
+	tx.free = true // who is deleted goes, whatever it costs
 	doing := "taking " + user + " out of all groups"
 	batch := &pgx.Batch{}
 	batch.Queue(`SELECT FROM users WHERE id = $1 FOR UPDATE`, user)

@@ -39,6 +39,7 @@ func (db *DB) Absences(ctx context.Context, arrivals []im.Arrival, all bool) ([]
 		CROSS JOIN LATERAL (`+devices+` LIMIT $4) AS d (session_id)
 		WHERE (SELECT muted FROM conversation_states c WHERE c.user_id = k.user_id AND c.conversation = k.conversation) IS NOT TRUE
 		  AND (SELECT true FROM blocks b WHERE b.user_id = k.user_id AND b.blocked_id = k.sender) IS NOT TRUE
+		  AND (SELECT true FROM blocks b WHERE b.user_id = k.user_id AND b.blocked_id = (SELECT owner_id FROM users u WHERE u.id = k.sender)) IS NOT TRUE
 		  AND (SELECT due IS NOT NULL AND (NOT taken OR next_id IS NOT NULL) FROM notifications n
 		       WHERE n.session_id = d.session_id AND n.conversation = k.conversation) IS NOT TRUE`,
 		users, conversations, senders, devicesOfUser)
@@ -253,7 +254,7 @@ func (db *DB) Bylines(ctx context.Context, arrivals []im.Arrival) ([]im.Byline, 
 	rows, err := db.pool.Query(ctx, `
 		SELECT coalesce((SELECT name FROM users u WHERE u.id = k.sender), ''),
 		       coalesce((SELECT name FROM groups g WHERE g.id = k.group_id), ''),
-		       EXISTS (SELECT FROM blocks b WHERE b.user_id = k.user_id AND b.blocked_id = k.sender)
+		       EXISTS (SELECT FROM blocks b WHERE b.user_id = k.user_id AND b.blocked_id IN (k.sender, (SELECT owner_id FROM users u WHERE u.id = k.sender)))
 		FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k (user_id, sender, group_id, n)
 		ORDER BY k.n`, users, senders, groups)
 	if err != nil {

@@ -19,10 +19,40 @@ type Tx struct {
 	notices []im.Notice
 	stale   []im.Stale
 	hold    hold // of accounts of deleted users
+	free    bool // nobody is charged for the notices
 }
 
 // Notify has notices published if, and once, the transaction is committed.
 func (tx *Tx) Notify(notices ...im.Notice) { tx.notices = append(tx.notices, notices...) }
+
+// Recipients returns how many members each group has that a notice of the
+// transaction goes to, if somebody is to be charged for it.
+func (tx *Tx) Recipients(ctx context.Context) ([]im.Notice, map[im.Conversation]int, error) {
+	if tx.free {
+		return nil, nil, nil
+	}
+	var groups []string
+	for _, n := range tx.notices {
+		if g := n.Conversation.Group(); g != "" {
+			groups = append(groups, g)
+		}
+	}
+	if len(groups) == 0 {
+		return nil, nil, nil
+	}
+	rows, err := tx.tx.Query(ctx, `SELECT id, members FROM groups WHERE id = ANY ($1)`, groups)
+	if err != nil {
+		return nil, nil, failed(err, "counting the members of %d groups", len(groups))
+	}
+	members := make(map[im.Conversation]int, len(groups))
+	var group string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&group, &n}, func() error {
+		members[im.Group(group)] = n
+		return nil
+	})
+	return tx.notices, members, failed(err, "counting the members of %d groups", len(groups))
+}
 
 // changed notes what caches have to forget.
 func (tx *Tx) changed(s im.Stale) { tx.stale = append(tx.stale, s) }
@@ -75,7 +105,7 @@ func (tx *Tx) store(ctx context.Context, pending []im.Pending) error {
 		if messages[i], err = parseUUID(p.Place.ID); err != nil {
 			return err
 		}
-		b, err := json.Marshal(p.Notice)
+		b, err := im.JSON(p.Notice)
 		if err != nil {
 			return im.Wrap(im.Internal, err, "writing a notice")
 		}

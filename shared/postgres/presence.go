@@ -13,7 +13,7 @@ func (db *DB) SeenBy(ctx context.Context, viewer string, users []string) ([]stri
 		SELECT u.id FROM users u
 		WHERE u.id = ANY ($2) AND u.deleted IS NULL
 		  AND (u.id = $1
-		       OR NOT EXISTS (SELECT FROM blocks WHERE user_id = u.id AND blocked_id = $1)
+		       OR NOT EXISTS (SELECT FROM blocks WHERE user_id = u.id AND blocked_id IN ($1, (SELECT owner_id FROM users WHERE id = $1)))
 		          AND (u.presence = 'everyone'
 		               OR u.presence = 'friends' AND EXISTS (SELECT FROM friendships WHERE user_id = u.id AND friend_id = $1)))`,
 		viewer, users)
@@ -33,8 +33,8 @@ func (db *DB) Watchers(ctx context.Context, users []string, limit int) (map[stri
 		CROSS JOIN LATERAL (
 			SELECT friend_id FROM friendships
 			WHERE user_id = u.id
-			  AND NOT EXISTS (SELECT FROM blocks WHERE user_id = u.id AND blocked_id = friend_id)
-			  AND NOT EXISTS (SELECT FROM blocks WHERE user_id = friend_id AND blocked_id = u.id)
+			  AND NOT EXISTS (SELECT FROM blocks WHERE user_id = u.id AND blocked_id IN (friend_id, (SELECT owner_id FROM users WHERE id = friend_id)))
+			  AND NOT EXISTS (SELECT FROM blocks WHERE user_id = friend_id AND blocked_id IN (u.id, u.owner_id))
 			ORDER BY friend_id LIMIT $2) f
 		WHERE u.id = ANY ($1) AND u.deleted IS NULL AND u.presence <> 'nobody'`, users, limit)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 )
 
 // Relations returns the relation of each pair, with its version, by one query.
+// Who has blocked somebody has blocked their bots.
 func (db *DB) Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
 	return relationsOf(ctx, db.pool, pairs)
 }
@@ -32,8 +33,8 @@ func relationsOf(ctx context.Context, from querier, pairs []im.Pair) (map[im.Pai
 		SELECT p.i,
 		       EXISTS (SELECT FROM users WHERE id = p.a AND deleted IS NULL)
 		       AND EXISTS (SELECT FROM users WHERE id = p.b AND deleted IS NULL),
-		       EXISTS (SELECT FROM blocks WHERE user_id = p.a AND blocked_id = p.b)
-		       OR EXISTS (SELECT FROM blocks WHERE user_id = p.b AND blocked_id = p.a),
+		       EXISTS (SELECT FROM blocks WHERE user_id = p.a AND blocked_id IN (p.b, (SELECT owner_id FROM users WHERE id = p.b)))
+		       OR EXISTS (SELECT FROM blocks WHERE user_id = p.b AND blocked_id IN (p.a, (SELECT owner_id FROM users WHERE id = p.a))),
 		       EXISTS (SELECT FROM friendships WHERE user_id = p.a AND friend_id = p.b),
 		       coalesce((SELECT version FROM relation_versions v WHERE v.a = p.a AND v.b = p.b), 0)
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS p (a, b, i)`, as, bs)

@@ -52,15 +52,15 @@ const searchScope = `
 	) b ON true`
 
 // SearchMessages returns the messages of a stretch of time of some
-// conversations that may match, the newest first, at most as many as the limit
-// says: with fewer than that they are all. Recalled ones are not among them.
-func (db *DB) SearchMessages(ctx context.Context, scopes []words.Scope, s words.Stretch) ([]im.Message, error) {
-	var found []im.Message
-	err := db.searching(ctx, scopes, s, "", func(rows pgx.Rows) (err error) {
-		found, err = pgx.CollectRows(rows, scanMessage)
+// conversations that may match, the newest first, at most as many and as many
+// bytes as it says. more reports that there may be others. Recalled ones are not
+// among them.
+func (db *DB) SearchMessages(ctx context.Context, scopes []words.Scope, s words.Stretch) (found []im.Message, more bool, err error) {
+	err = db.searching(ctx, scopes, s, "", func(rows pgx.Rows) (err error) {
+		found, more, err = collect(rows, s.Bytes)
 		return err
 	})
-	return found, failed(err, "searching %d conversations", len(scopes))
+	return found, more || len(found) == s.Limit, failed(err, "searching %d conversations", len(scopes))
 }
 
 // ExplainSearch does what SearchMessages does and returns how PostgreSQL did

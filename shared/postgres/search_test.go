@@ -25,7 +25,7 @@ func everything(t *testing.T, q string, limit int) words.Stretch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return words.Stretch{To: im.Place{Time: im.TimeOf(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))}, Filters: query.Filters(), Limit: limit}
+	return words.Stretch{To: im.Place{Time: im.TimeOf(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))}, Filters: query.Filters(), Limit: limit, Bytes: 64 << 20}
 }
 
 func indexed(t *testing.T, db *DB) {
@@ -44,7 +44,7 @@ func candidates(t *testing.T, db *DB, user string, c im.Conversation, q string) 
 	t.Helper()
 	scopes, err := db.SearchScope(t.Context(), user, c)
 	wants(t, err, "")
-	messages, err := db.SearchMessages(t.Context(), scopes, everything(t, q, 1000))
+	messages, _, err := db.SearchMessages(t.Context(), scopes, everything(t, q, 1000))
 	wants(t, err, "")
 	var texts []string
 	for _, m := range messages {
@@ -167,7 +167,7 @@ func TestSearchMissesNothing(t *testing.T) {
 			}
 			scopes, err := db.SearchScope(t.Context(), bob, "")
 			wants(t, err, "")
-			messages, err := db.SearchMessages(t.Context(), scopes, everything(t, q, 10_000))
+			messages, _, err := db.SearchMessages(t.Context(), scopes, everything(t, q, 10_000))
 			wants(t, err, "")
 			got := make(map[string]bool)
 			for _, m := range messages {
@@ -294,7 +294,7 @@ func TestSearchingReadsIndexes(t *testing.T) {
 				if err != nil || len(scopes) < 20 {
 					t.Fatal(len(scopes), err)
 				}
-				got, err := db.SearchMessages(t.Context(), scopes, everything(t, "words", 100))
+				got, _, err := db.SearchMessages(t.Context(), scopes, everything(t, "words", 100))
 				if len(got) != 100 {
 					t.Errorf("found %d", len(got))
 				}

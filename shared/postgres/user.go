@@ -55,13 +55,13 @@ func (db *DB) Profile(ctx context.Context, user string) (p im.Profile, err error
 
 const selfColumns = profileColumns + `, coalesce(u.email, ''), u.email_verified IS NOT NULL, coalesce(u.phone, ''),
 	EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.confirmed IS NOT NULL), u.password = '',
-	u.find_by_email, u.find_by_phone, u.presence, u.friend_requests, u.created`
+	u.find_by_email, u.find_by_phone, u.presence, u.friend_requests, u.group_adds, u.created`
 
 func selfOf(row pgx.Row) (u im.Self, err error) {
 	var created time.Time
 	s := &u.Settings
 	err = row.Scan(append(profileTargets(&u.Profile), &u.Email, &u.EmailVerified, &u.Phone, &u.SecondFactor, &u.NoPassword,
-		&s.FindByEmail, &s.FindByPhone, &s.Presence, &s.FriendRequests, &created)...)
+		&s.FindByEmail, &s.FindByPhone, &s.Presence, &s.FriendRequests, &s.GroupAdds, &created)...)
 	u.Created = im.TimeOf(created)
 	return u, err
 }
@@ -81,7 +81,7 @@ func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.
 		WITH void AS (DELETE FROM email_codes WHERE user_id = $1 AND email <> $5::text),
 		told AS (
 			INSERT INTO mails (purpose, email, user_id)
-			SELECT $11, email, id FROM users
+			SELECT $12, email, id FROM users
 			WHERE id = $1 AND deleted IS NULL AND email_verified IS NOT NULL AND email IS DISTINCT FROM coalesce($5, email)
 			ON CONFLICT ON CONSTRAINT mails_once DO UPDATE SET created = now()
 		),
@@ -101,10 +101,11 @@ func (db *DB) UpdateUser(ctx context.Context, user string, c im.UserChange) (im.
 			find_by_email   = coalesce($7, find_by_email),
 			find_by_phone   = coalesce($8, find_by_phone),
 			presence        = coalesce($9, presence),
-			friend_requests = coalesce($10, friend_requests)
+			friend_requests = coalesce($10, friend_requests),
+			group_adds      = coalesce($11, group_adds)
 		WHERE u.id = $1 AND u.deleted IS NULL
 		RETURNING `+selfColumns,
-		user, c.Name, c.Bio, c.Avatar, c.Email, c.Phone, c.FindByEmail, c.FindByPhone, c.Presence, c.FriendRequests, im.MailEmailChanged))
+		user, c.Name, c.Bio, c.Avatar, c.Email, c.Phone, c.FindByEmail, c.FindByPhone, c.Presence, c.FriendRequests, c.GroupAdds, im.MailEmailChanged))
 	return u, noUser(err, "changing user %s", user)
 }
 
@@ -133,7 +134,7 @@ func (db *DB) FindByEmail(ctx context.Context, seeker, email string) ([]im.Profi
 		SELECT `+profileColumns+` FROM users u
 		WHERE u.email = $1 AND u.find_by_email
 		  AND (u.email_verified IS NOT NULL OR NOT EXISTS (SELECT FROM users v WHERE v.email = $1 AND v.email_verified IS NOT NULL))
-		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
+		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id IN ($2, (SELECT owner_id FROM users WHERE id = $2)))
 		ORDER BY u.email_verified IS NULL, u.email_since LIMIT $3`, email, seeker, maxFound)
 }
 
@@ -143,7 +144,7 @@ func (db *DB) FindByPhone(ctx context.Context, seeker, phone string) ([]im.Profi
 	return db.find(ctx, `
 		SELECT `+profileColumns+` FROM users u
 		WHERE u.phone = $1 AND u.find_by_phone
-		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id = $2)
+		  AND NOT EXISTS (SELECT FROM blocks b WHERE b.user_id = u.id AND b.blocked_id IN ($2, (SELECT owner_id FROM users WHERE id = $2)))
 		ORDER BY u.phone_since LIMIT $3`, phone, seeker, maxFound)
 }
 

@@ -35,6 +35,7 @@ type Env struct {
 
 	getenv   func(string) string
 	gatherer prometheus.Gatherer
+	group    int64 // bytes that the control group allows; 0 is unknown
 	draining atomic.Bool
 
 	mu      sync.Mutex
@@ -118,13 +119,13 @@ func Main(name string, run func(context.Context, *Env) error) {
 	env := NewEnv(os.Getenv, log)
 	if r, ok := env.Metrics.(*prometheus.Registry); ok {
 		r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		if limit, ok := memoryLimit("/sys/fs/cgroup"); ok {
+		if env.group = memoryLimit(cgroups, "/proc/self/cgroup"); env.group > 0 {
 			r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "tidings_memory_limit_bytes", Help: "Memory that the process's control group may use; absent if that is not limited.",
-			}, func() float64 { return limit }))
+			}, func() float64 { return float64(env.group) }))
 		}
 	}
-	err := env.startTracing(ctx, name)
+	err := errors.Join(env.keepMemory(), env.startTracing(ctx, name))
 	if err == nil {
 		err = run(ctx, env)
 	}
@@ -139,9 +140,16 @@ func Main(name string, run func(context.Context, *Env) error) {
 // Serve answers HTTP/1.1 on ln until ctx is done, then lets what is in flight
 // end, for Grace at most.
 func (e *Env) Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	limit, err := e.Memory()
+	if err != nil {
+		return err
+	}
+	held := conns{most: connsOf(limit)}
 	srv := &http.Server{
 		Handler:           h,
+		ConnState:         held.state,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute, // from when the header is read, unless a handler says otherwise
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(e.Log.Handler(), slog.LevelDebug),
@@ -157,7 +165,7 @@ func (e *Env) Serve(ctx context.Context, ln net.Listener, h http.Handler) error 
 		}
 		stopped <- err
 	})
-	err := srv.Serve(ln)
+	err = srv.Serve(ln)
 	if stop() { // ctx is not done: the listener failed
 		return fmt.Errorf("serving on %s: %w", ln.Addr(), err)
 	}

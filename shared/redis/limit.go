@@ -112,6 +112,18 @@ var (
 		per:     redis_rate.PerHour,
 		says:    "you add too many people to groups who are not your friends: wait and try again",
 	}
+	GroupChanges = Limited{
+		name:    "group-change",
+		setting: proc.Setting{Name: "GROUP_CHANGES_PER_HOUR", Default: "300", Doc: "how often per hour a user may make and change groups and their members: each is an entry in every member's inbox"},
+		per:     redis_rate.PerHour,
+		says:    "you change groups too often: wait and try again",
+	}
+	GroupJoins = Limited{
+		name:    "group-join",
+		setting: proc.Setting{Name: "GROUP_JOINS_PER_HOUR", Default: "120", Doc: "how often per hour a user may join groups, ask to, and leave them"},
+		per:     redis_rate.PerHour,
+		says:    "you join and leave groups too often: wait and try again",
+	}
 	Files = Limited{
 		name:    "file",
 		setting: proc.Setting{Name: "FILES_PER_HOUR", Default: "300", Doc: "how often per hour a user may create a file, or make a picture their avatar"},

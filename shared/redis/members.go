@@ -147,9 +147,9 @@ func (m *Members) readOne(ctx context.Context, group string, cached bool) (*im.M
 	return &got, nil
 }
 
-// Members are written as four fields with a | between them, which no id has in
-// it: users, owner and admins, who is muted until which microsecond, and
-// whether all are.
+// Members are written as five fields with a | between them, which no id has in
+// it: users, owner and admins, who is muted until which microsecond, whether
+// all are, and how many seconds one waits between two messages.
 
 func writeMembers(m im.Members) string {
 	var muted []string
@@ -160,16 +160,20 @@ func writeMembers(m im.Members) string {
 	if m.Muted {
 		all = "all"
 	}
-	return strings.Join([]string{strings.Join(m.Users, ","), strings.Join(m.Staff, ","), strings.Join(muted, ","), all}, "|")
+	return strings.Join([]string{strings.Join(m.Users, ","), strings.Join(m.Staff, ","), strings.Join(muted, ","), all, strconv.Itoa(m.Slow)}, "|")
 }
 
 // readMembers reads what writeMembers wrote, and reports whether it did.
 func readMembers(version int64, data string) (m im.Members, ok bool) {
 	fields := strings.Split(data, "|")
-	if len(fields) != 4 {
+	if len(fields) != 5 {
 		return m, false
 	}
-	m = im.Members{Version: version, Users: list(fields[0]), Staff: list(fields[1]), Muted: fields[3] != ""}
+	slow, err := strconv.Atoi(fields[4])
+	if err != nil {
+		return m, false
+	}
+	m = im.Members{Version: version, Users: list(fields[0]), Staff: list(fields[1]), Muted: fields[3] != "", Slow: slow}
 	for _, entry := range list(fields[2]) {
 		user, until, _ := strings.Cut(entry, "=")
 		at, err := strconv.ParseInt(until, 10, 64)

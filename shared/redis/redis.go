@@ -30,6 +30,8 @@ var (
 type Client struct {
 	rdb    redis.UniversalClient
 	window time.Duration // PlaceWindow
+	sender budget
+	group  budget
 	now    func() im.Time
 }
 
@@ -42,6 +44,8 @@ func Open(_ context.Context, env *proc.Env) (*Client, error) {
 		set := env.Settings()
 		urls, dial, timeout := set.List(settingURL), set.Duration(settingDial), set.Duration(settingTimeout)
 		c := &Client{window: set.Duration(settingWindow), now: im.Now}
+		c.sender = budgetOf(set, settingSenderRate, settingSenderBurst)
+		c.group = budgetOf(set, settingGroupRate, settingGroupBurst)
 		if err := set.Err(); err != nil {
 			return nil, nil, err
 		}

@@ -5,6 +5,8 @@
 package words
 
 import (
+	"slices"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -41,22 +43,33 @@ func (f *folded) add(r rune, start, end int) {
 	f.end = append(f.end, int32(end))
 }
 
+// folds lends folded texts, which are several times as long as texts, to who
+// compares one after another.
+var folds = sync.Pool{New: func() any { return new(folded) }}
+
 func fold(text string) *folded {
-	f := &folded{
-		runes: make([]rune, 0, len(text)), class: make([]class, 0, len(text)),
-		start: make([]int32, 0, len(text)), end: make([]int32, 0, len(text)),
-	}
+	f := new(folded)
+	f.fold(text)
+	return f
+}
+
+// fold makes f that of another text.
+func (f *folded) fold(text string) {
+	n := len(text)
+	f.runes, f.class = slices.Grow(f.runes[:0], n), slices.Grow(f.class[:0], n)
+	f.start, f.end = slices.Grow(f.start[:0], n), slices.Grow(f.end[:0], n)
 	if norm.NFKC.IsNormalString(text) {
-		n := 0
+		n = 0
 		for _, r := range text {
 			f.add(lower(r), n, n+1)
 			n++
 		}
-		return f
+		return
 	}
 	var it norm.Iter
 	it.InitString(norm.NFKC, text)
-	n, from := 0, 0
+	n = 0
+	from := 0
 	for !it.Done() {
 		segment := it.Next()
 		to := it.Pos()
@@ -68,7 +81,6 @@ func fold(text string) *folded {
 		}
 		n, from = n+chars, to
 	}
-	return f
 }
 
 func lower(r rune) rune {

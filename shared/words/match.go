@@ -37,7 +37,9 @@ func (q Query) Match(text string) (Match, bool) {
 	if q.Empty() {
 		return Match{}, false
 	}
-	f := fold(clip(text))
+	f := folds.Get().(*folded)
+	defer folds.Put(f)
+	f.fold(clip(text))
 	var m Match
 	for _, w := range q.words {
 		best := 0.0
@@ -98,24 +100,36 @@ func (w word) findMisspelt(f *folded, note func(quality float64, from, to int)) 
 		return
 	}
 	f.runs(func(c class, from, to int) {
-		if d := to - from - len(w.runes); c == letter && d <= most && -d <= most && distance(w.runes, f.runes[from:to]) <= most {
+		if d := to - from - len(w.runes); c == letter && d <= most && -d <= most && close(w.runes, f.runes[from:to], most) {
 			note(misspelt, from, to)
 		}
 	})
 }
 
-// distance returns how many letters are to be inserted, removed, replaced or
-// swapped with their neighbour to make b of a (the optimal string alignment
-// distance).
-func distance(a, b []rune) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
+// close reports whether at most so many letters are to be inserted, removed,
+// replaced or swapped with their neighbour to make b of a (the optimal string
+// alignment distance). Of its table only the diagonal that can be as near is
+// looked at (Ukkonen, Algorithms for approximate string matching, 1985), and no
+// more of it once all of two rows is further.
+func close(a, b []rune, most int) bool {
+	var rows [3][maxQuery + 4]int16 // b is no longer than a and most
+	if len(a)+most+2 > len(rows[0]) {
+		return slices.Equal(a, b) // one character of a query may be many
 	}
+	before, last, row := &rows[0], &rows[1], &rows[2]
+	for j := range len(b) + 1 {
+		last[j] = int16(j)
+	}
+	nearer, far := int16(0), int16(most+1) // the least of the last row
 	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := 1
+		from, to := max(1, i-most), min(len(b), i+most)
+		row[from-1], row[to+1] = far, far
+		if from == 1 {
+			row[0] = int16(i)
+		}
+		nearest := row[from-1]
+		for j := from; j <= to; j++ {
+			change := int16(1)
 			if a[i-1] == b[j-1] {
 				change = 0
 			}
@@ -123,10 +137,15 @@ func distance(a, b []rune) int {
 			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
 				row[j] = min(row[j], before[j-2]+1)
 			}
+			nearest = min(nearest, row[j])
 		}
+		if nearest >= far && nearer >= far { // a swap reaches over one row
+			return false
+		}
+		nearer = nearest
 		before, last, row = last, row, before
 	}
-	return last[len(b)]
+	return last[len(b)] < far
 }
 
 // merged returns marks in order, those that touch as one.

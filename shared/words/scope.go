@@ -18,6 +18,7 @@ type Stretch struct {
 	Sender   string   // "" is anybody
 	Filters  []Filter // a text that matches covers one of them
 	Limit    int      // most messages that are returned
+	Bytes    int      // most bytes of these, as written, unless the first has more
 }
 
 // TextOf returns what of a message can be found: its text and, on another line,

@@ -228,3 +228,74 @@ func BenchmarkMatch(b *testing.B) {
 		q.Match("Could you send me the slides of yesterday's meeting, please? I have to go through them.")
 	}
 }
+
+// distance is what close compares, as it is defined.
+func distance(a, b []rune) int {
+	table := make([][]int, len(a)+1)
+	for i := range table {
+		table[i] = make([]int, len(b)+1)
+		for j := range table[i] {
+			if i == 0 || j == 0 {
+				table[i][j] = i + j
+				continue
+			}
+			change := 1
+			if a[i-1] == b[j-1] {
+				change = 0
+			}
+			table[i][j] = min(table[i-1][j]+1, table[i][j-1]+1, table[i-1][j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				table[i][j] = min(table[i][j], table[i-2][j-2]+1)
+			}
+		}
+	}
+	return table[len(a)][len(b)]
+}
+
+func FuzzCloseIsTheDistance(f *testing.F) {
+	f.Add("meeting", "meetign")
+	f.Add("abcd", "badc")
+	f.Add("abcdefgh", "abdecfgh")
+	f.Add("", "ab")
+	f.Add("\ufdfa", strings.Repeat("x", 300))
+	f.Fuzz(func(t *testing.T, s, u string) {
+		a, b := []rune(s), []rune(u)
+		for most := 1; most <= 2; most++ {
+			if d := len(b) - len(a); d > most || -d > most || len(a) > maxQuery {
+				continue
+			}
+			if got, want := close(a, b, most), distance(a, b) <= most; got != want {
+				t.Errorf("%q and %q, %d letters: %v, want %v", s, u, most, got, want)
+			}
+		}
+	})
+}
+
+func TestAWordOfMoreLettersThanAQueryMayHaveIsLookedFor(t *testing.T) {
+	q, err := Parse(strings.Repeat("\ufdfa", maxQuery)) // 18 letters each
+	if err != nil {
+		t.Fatal(err)
+	}
+	fuzzy, _ := q.Fuzzy()
+	if _, ok := fuzzy.Match(strings.Repeat("\ufdfa", maxQuery-1) + "x"); ok {
+		t.Log("it is found misspelt")
+	}
+	if _, ok := fuzzy.Match(strings.Repeat("\ufdfa", maxQuery)); !ok {
+		t.Error("it is not found as it is")
+	}
+}
+
+// What the pass for misspelt words costs for a text of 16 KB of short words.
+func BenchmarkMisspelt(b *testing.B) {
+	q, err := Parse("giraffes elephant")
+	if err != nil {
+		b.Fatal(err)
+	}
+	fuzzy, _ := q.Fuzzy()
+	text := strings.Repeat("girafes elegant girders gigantic ", 500)[:16<<10]
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		fuzzy.Match(text)
+	}
+}

@@ -136,7 +136,7 @@ func flowName(state, secret string) string {
 }
 
 func put(ctx context.Context, to flows, name string, f flow) error {
-	data, err := json.Marshal(f)
+	data, err := im.JSON(f)
 	if err != nil {
 		return fmt.Errorf("writing a flow: %w", err)
 	}

@@ -46,6 +46,7 @@ var Move = fn.Func{
 var Read = fn.Func{
 	Name:    "archive-read",
 	Accepts: event.ArchiveRead,
+	Memory:  24 << 20, // a row group, and what is not in objects yet
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, err := postgres.Open(ctx, env)
 		if err != nil {

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	maxRead      = 200     // messages in an answer
-	maxReadBytes = 2 << 20 // of their texts and data, unless the first is larger
-	atOnce       = 32      // spans that the catalog is asked for at a time
-	maxTries     = 3       // of a read during which spans went from the database into objects
+	maxRead      = 200        // messages in an answer
+	maxReadBytes = im.MaxPage // of them as written, unless the first is larger
+	atOnce       = 32         // spans that the catalog is asked for at a time
+	maxTries     = 3          // of a read during which spans went from the database into objects
 )
 
 // A catalog knows which messages are where, and has those that are in no object.
@@ -120,7 +120,13 @@ func (r *reading) page(ctx context.Context) (page event.ArchiveAnswer, err error
 	if len(late) > 0 {
 		page = archive.Merge(page, event.ArchiveAnswer{Messages: late, Ended: len(late) < r.ask.Limit}, r.ask.Backwards, r.ask.Limit)
 	}
-	return page, r.amend(ctx, r.ask.Conversation, page.Messages)
+	if err := r.amend(ctx, r.ask.Conversation, page.Messages); err != nil {
+		return page, err
+	}
+	if n := im.Fit(page.Messages, len(page.Messages), im.Message.WrittenLen); n < len(page.Messages) {
+		page.Messages, page.Ended = page.Messages[:n], false
+	}
+	return page, nil
 }
 
 // read finds what the archive has, span after span, and reports whether that is
@@ -199,7 +205,7 @@ func (r *reading) take(ctx context.Context, p im.Piece) (more bool, err error) {
 // add adds messages to what was found, as far as an answer takes them.
 func (r *reading) add(messages []im.Message) {
 	for _, m := range messages {
-		if r.size += len(m.Text) + len(m.Data); r.size > maxReadBytes && len(r.found) > 0 {
+		if r.size += m.WrittenLen(); r.size > maxReadBytes && len(r.found) > 0 {
 			r.full = true
 		}
 		if r.full {

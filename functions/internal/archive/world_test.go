@@ -142,12 +142,12 @@ var (
 // page reads a page as message-history does.
 func (w *world) page(c im.Conversation, user string, from im.Place, backwards bool, limit int) event.ArchiveAnswer {
 	w.t.Helper()
-	messages, archived, err := w.db.History(w.t.Context(), c, user, from, backwards, limit)
+	messages, rest, err := w.db.History(w.t.Context(), c, user, from, backwards, limit)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	page := event.ArchiveAnswer{Messages: messages, Ended: len(messages) < limit}
-	if archived {
+	page := event.ArchiveAnswer{Messages: messages, Ended: len(messages) < limit && !rest.Full}
+	if rest.Archived {
 		old, err := w.reader().one(w.t.Context(), event.ArchiveAsk{Conversation: c, User: user, From: from, Backwards: backwards, Limit: limit})
 		if err != nil {
 			w.t.Fatal(err)

@@ -2,7 +2,6 @@ package away
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -90,7 +89,7 @@ func (r *reader) write(ctx context.Context, notes []*note) error {
 			p.Message, p.From, p.Kind, p.Text = s.ID, s.From, s.Kind, beginning(s.Text)
 			p.Name, p.Group = s.Name, s.Group
 		}
-		if n.payload, err = json.Marshal(p); err != nil {
+		if n.payload, err = im.JSON(p); err != nil {
 			return im.Wrap(im.Internal, err, "writing a notification")
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -85,7 +84,7 @@ func (w *ways) hook(ctx context.Context, notes []*note) error {
 		ids.Write([]byte(h.ID))
 		body.Data.Notifications = append(body.Data.Notifications, h)
 	}
-	b, err := json.Marshal(body)
+	b, err := im.JSON(body)
 	if err != nil {
 		return im.Wrap(im.Internal, err, "writing notifications")
 	}

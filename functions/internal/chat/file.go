@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -48,7 +47,7 @@ func (in *ingest) look(ctx context.Context, messages []*message) {
 			case !ok:
 				m.err = im.Errorf(im.NotFound, "you have no file %s that is complete", m.File)
 			default:
-				m.data, m.err = json.Marshal(f.Data())
+				m.data, m.err = im.JSON(f.Data())
 			}
 		}
 	}

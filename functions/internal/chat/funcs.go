@@ -61,6 +61,7 @@ func open(ctx context.Context, env *proc.Env) (*ingest, error) {
 	in := &ingest{
 		guard:  guard{relations: cache.NewRelations(db), members: cache.NewMembers(db), newcomers: newcomers, policy: policy},
 		files:  db,
+		budget: cache,
 		places: cache,
 		log:    log,
 		seal:   seal,

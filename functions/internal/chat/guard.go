@@ -71,7 +71,9 @@ func (g guard) check(ctx context.Context, messages []*message) {
 			if err != nil {
 				m.err = fmt.Errorf("asking whether %s may speak in %s: %w", m.From, m.conversation, err)
 			} else {
-				m.err = found[groups[i]].MaySpeak(m.From, now)
+				of := found[groups[i]]
+				m.err = of.MaySpeak(m.From, now)
+				m.recipients, m.slow = len(of.Users), of.SlowFor(m.From)
 			}
 		}
 	}

@@ -24,6 +24,12 @@ type places interface {
 	Place(context.Context, []im.PlaceRequest) []im.PlaceResult
 }
 
+type budget interface {
+	// Charge takes from the budgets of users what they are about to cost, and
+	// returns an error for each. Overloaded: there is not as much left.
+	Charge(context.Context, []im.Charge) []error
+}
+
 type log interface {
 	// Enqueue returns when events have their turn in the order of writing.
 	// What it returns waits, and returns an error for each, in order, nil where
@@ -34,6 +40,7 @@ type log interface {
 type ingest struct {
 	guard  guard
 	files  files
+	budget budget
 	places places
 	log    log
 	seal   *event.Keyring
@@ -48,6 +55,8 @@ type message struct {
 	event.Submitted
 	conversation im.Conversation
 	traceParent  string
+	recipients   int           // in a group
+	slow         time.Duration // that its sender waits between two
 	place        im.Place
 	data         json.RawMessage // of its file
 	err          error
@@ -76,6 +85,7 @@ func (in *ingest) batch(ctx context.Context, events []event.Event) []fn.Reply[ev
 func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[event.Placed] {
 	in.guard.check(ctx, messages)
 	in.look(ctx, messages)
+	in.charge(ctx, messages)
 
 	// Files are granted while it is their conversations' turn, which may take
 	// long. So the others go first.
@@ -93,6 +103,28 @@ func (in *ingest) take(ctx context.Context, messages []*message) []fn.Reply[even
 		replies[i].Value = event.Placed{ID: m.place.ID, Conversation: m.conversation, Time: m.place.Time}
 	}
 	return replies
+}
+
+// charge has the senders of messages to groups pay for them, by their
+// recipients. Two messages of a sender to a group cost the same, so that when
+// one is refused those after it in the batch are, too. What a repeat costs its
+// sender is lost; the group, which pays with the place, does not pay for it.
+// A direct message has one recipient: how often one sends bounds these.
+func (in *ingest) charge(ctx context.Context, messages []*message) {
+	var charges []im.Charge
+	var of []*message
+	for _, m := range messages {
+		if m.err == nil && m.recipients > 0 {
+			of = append(of, m)
+			charges = append(charges, im.Charge{User: m.From, Recipients: m.recipients})
+		}
+	}
+	if len(charges) == 0 {
+		return
+	}
+	for i, err := range in.budget.Charge(ctx, charges) {
+		of[i].err = err
+	}
 }
 
 // apart returns the messages of conversations in which no message carries a file,
@@ -176,6 +208,8 @@ func (in *ingest) place(ctx context.Context, messages []*message) {
 				From:         m.From,
 				ClientID:     m.ClientID,
 				Digest:       m.Digest(m.conversation),
+				Recipients:   m.recipients,
+				Slow:         m.slow,
 			})
 		}
 	}

@@ -28,6 +28,7 @@ const (
 	others  = "oooooooooooooooo" // a group without ann
 	noGroup = "nnnnnnnnnnnnnnnn"
 	quiet   = "qqqqqqqqqqqqqqqq" // a group of ann and bob in which all but bob are muted
+	slow    = "llllllllllllllll" // a slow group of ann and bob, whose owner is bob
 	choir   = "hhhhhhhhhhhhhhhh" // a group of ann, who is muted, and bob, who was
 )
 
@@ -74,6 +75,7 @@ func (w *town) Of(_ context.Context, groups []string) (map[string]im.Members, er
 		staff:  {Users: []string{ann, bob}},
 		others: {Users: []string{bob}},
 		quiet:  {Users: []string{ann, bob}, Muted: true, Staff: []string{bob}},
+		slow:   {Users: []string{ann, bob}, Slow: 30, Staff: []string{bob}},
 		choir:  {Users: []string{ann, bob}, MutedUntil: map[string]im.Time{ann: im.Now() + 1e9, bob: im.Now() - 1}},
 	}
 	out := map[string]im.Members{}
@@ -147,7 +149,26 @@ type fixture struct {
 	desk  *desk
 	book  *book
 	shelf *shelf
+	purse *purse
 	ring  *event.Keyring
+}
+
+// purse is the budgets of senders.
+type purse struct {
+	charged []im.Charge
+	empty   map[string]bool
+}
+
+func (p *purse) Charge(_ context.Context, charges []im.Charge) []error {
+	errs := make([]error, len(charges))
+	for i, c := range charges {
+		if p.empty[c.User] {
+			errs[i] = &im.Error{Kind: im.Overloaded, Msg: "too many people", RetryAfter: time.Second}
+			continue
+		}
+		p.charged = append(p.charged, c)
+	}
+	return errs
 }
 
 var noon = im.TimeOf(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
@@ -158,10 +179,11 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{town: &town{}, desk: &desk{last: noon, given: map[string]im.PlaceResult{}}, book: &book{}, shelf: newShelf(), ring: ring}
+	f := &fixture{town: &town{}, desk: &desk{last: noon, given: map[string]im.PlaceResult{}}, book: &book{}, shelf: newShelf(), purse: &purse{}, ring: ring}
 	f.ingest = &ingest{
 		guard:  guard{relations: f.town, members: f.town, newcomers: f.town, policy: im.DirectOpen},
 		files:  f.shelf,
+		budget: f.purse,
 		places: f.desk,
 		log:    f.book,
 		seal:   ring,
@@ -483,5 +505,40 @@ func TestWhatCannotBeToldIsNotAccepted(t *testing.T) {
 				t.Errorf("error = %v", got[i].Err)
 			}
 		})
+	}
+}
+
+func TestP7MessagesToGroupsCostTheirSendersByRecipients(t *testing.T) {
+	f := newFixture(t)
+	got := f.send(t, text(ann, "g:"+staff, "1", "a"), text(ann, "u:"+bob, "2", "b"), text(bob, "g:"+staff, "3", "c"), text(ann, "g:"+others, "4", "d"))
+	if got[0].Err != nil || got[1].Err != nil || got[2].Err != nil || !errors.Is(got[3].Err, im.Denied) {
+		t.Fatalf("got %+v", got)
+	}
+	if want := []im.Charge{{User: ann, Recipients: 2}, {User: bob, Recipients: 2}}; !slices.Equal(f.purse.charged, want) {
+		t.Errorf("charged are %v, want %v", f.purse.charged, want)
+	}
+	for _, r := range f.desk.calls[0] {
+		if want := map[string]int{"1": 2, "2": 0, "3": 2}[r.ClientID]; r.Recipients != want {
+			t.Errorf("message %s costs the group %d, want %d", r.ClientID, r.Recipients, want)
+		}
+	}
+	f.purse.empty = map[string]bool{ann: true}
+	places := len(f.desk.calls)
+	got = f.send(t, text(ann, "g:"+staff, "5", "e"), text(ann, "g:"+staff, "6", "f"))
+	if !errors.Is(got[0].Err, im.Overloaded) || !errors.Is(got[1].Err, im.Overloaded) || len(f.desk.calls) != places {
+		t.Errorf("who has spent what they had got %+v", got)
+	}
+	if got = f.send(t, text(ann, "u:"+bob, "7", "g")); got[0].Err != nil {
+		t.Errorf("a direct message: %v", got[0].Err)
+	}
+}
+
+func TestASlowGroupIsSlowForAllButItsOwnerAndAdmins(t *testing.T) {
+	f := newFixture(t)
+	f.send(t, text(ann, "g:"+slow, "1", "a"), text(bob, "g:"+slow, "2", "b"), text(ann, "g:"+staff, "3", "c"))
+	for _, r := range slices.Concat(f.desk.calls...) {
+		if want := map[string]time.Duration{"1": 30 * time.Second}[r.ClientID]; r.Slow != want {
+			t.Errorf("message %s waits %s, want %s", r.ClientID, r.Slow, want)
+		}
 	}
 }

@@ -24,6 +24,7 @@ var List = fn.Func{
 	Name:    "conversation-list",
 	Accepts: event.CallType("conversation-list"),
 	Public:  true,
+	Memory:  12 << 20, // the newest message of each conversation of a page, and a page as JSON
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		store, storeErr := inbox.Open(ctx, env)
 		db, dbErr := postgres.Open(ctx, env)

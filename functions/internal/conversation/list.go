@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	defaultList  = 50
-	maxList      = 100
-	maxListBytes = 1 << 20 // of messages in a page, unless the first one is larger
-	maxUnread    = 1000    // further nobody counts
+	defaultList = 50
+	maxList     = 100
+	maxUnread   = 1000 // further nobody counts
+	listedLen   = 400  // bytes of one as written, at most, without its newest message
 
 	// maxConversations is the most conversations of a user that are looked at.
 	maxConversations = 10_000
@@ -140,7 +140,7 @@ func fill(ctx context.Context, inbox reader, user string, rows []row, state map[
 		if e.Class == im.ClassQuiet { // deleted since
 			continue
 		}
-		if size += len(e.Message); size > maxListBytes && len(page.Conversations) > 0 {
+		if size += listedLen + len(e.Message); size > im.MaxPage && len(page.Conversations) > 0 {
 			page.Next = rows[i-1].cursor()
 			return nil
 		}

@@ -178,9 +178,9 @@ func TestP7ListsAreBoundedInBytes(t *testing.T) {
 	s := &shelf{}
 	for i := range 12 {
 		s.put(ann, i+1, with(i), im.ClassUnread)
-		s.entries[i].Message = json.RawMessage(fmt.Sprintf(`{"id":%q,"text":%q}`, mid(i+1), strings.Repeat("x", maxListBytes/4)))
+		s.entries[i].Message = json.RawMessage(fmt.Sprintf(`{"id":%q,"text":%q}`, mid(i+1), strings.Repeat("x", im.MaxPage/4)))
 	}
-	s.entries[5].Message = json.RawMessage(fmt.Sprintf(`{"id":%q,"text":%q}`, mid(6), strings.Repeat("x", 2*maxListBytes)))
+	s.entries[5].Message = json.RawMessage(fmt.Sprintf(`{"id":%q,"text":%q}`, mid(6), strings.Repeat("x", 2*im.MaxPage)))
 	n := 0
 	for in := (listRequest{}); ; {
 		page, err := list(s, &book{})(t.Context(), im.Caller{User: ann}, in)

@@ -85,6 +85,7 @@ var List = fn.Func{
 	Name:    "friend-list",
 	Accepts: event.CallType("friend-list"),
 	Public:  true,
+	Memory:  6 << 20, // a page as it is read, and as JSON
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		gate, db, err := openRead(ctx, env)
 		if err != nil {

@@ -89,6 +89,7 @@ func whole(ctx context.Context, from lists, user string, at afterFriend, limit i
 	if at.Version >= 0 {
 		version = at.Version
 	}
+	limit = im.Fit(friends, limit, im.Friend.WrittenLen)
 	page = listPage{Friends: friends, Full: true, Version: version}
 	if len(friends) > limit {
 		page.Friends = friends[:limit]
@@ -103,7 +104,8 @@ func changes(ctx context.Context, from lists, user string, at afterFriend, limit
 		return page, false, err
 	}
 	page = listPage{Friends: []im.Friend{}, Removed: []string{}, Version: got.Version}
-	for _, f := range got.Changes[:min(limit, len(got.Changes))] {
+	limit = im.Fit(got.Changes, limit, func(f im.FriendChange) int { return f.WrittenLen() })
+	for _, f := range got.Changes[:limit] {
 		if f.Removed {
 			page.Removed = append(page.Removed, f.User.ID)
 		} else {

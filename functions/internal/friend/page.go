@@ -36,7 +36,7 @@ type afterFriend struct {
 }
 
 func formatCursor(c any) (string, error) {
-	b, err := json.Marshal(c)
+	b, err := im.JSON(c)
 	if err != nil {
 		return "", im.Wrap(im.Internal, err, "writing a cursor")
 	}

@@ -96,7 +96,7 @@ func TestASlowFillerLosesNoMember(t *testing.T) {
 						if in {
 							_, err = (&inviter{change, w.invites(), im.Now}).call(ctx, owner, named{made.ID, []string{u}})
 						} else {
-							_, err = remove(change)(ctx, owner, named{made.ID, []string{u}})
+							_, err = remove(change, im.Now)(ctx, owner, removeRequest{named: named{made.ID, []string{u}}})
 						}
 						if err == nil {
 							break

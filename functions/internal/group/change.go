@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -22,6 +23,12 @@ type tx interface {
 	InGroup(ctx context.Context, group string, users []string) (map[string]im.InGroup, error)
 	HasAsked(ctx context.Context, group, user string) (bool, error)
 	HaveLeft(ctx context.Context, group, user string) (bool, error)
+	// LeftAfter returns those of users who left by themselves after a time,
+	// Banned those who are banned, and Announced those of whom the members were
+	// told after a time that they had come or gone.
+	LeftAfter(ctx context.Context, group string, users []string, after im.Time) ([]string, error)
+	Banned(ctx context.Context, group string, users []string) ([]string, error)
+	Announced(ctx context.Context, group string, users []string, after im.Time) ([]string, error)
 	// InManyGroups returns those of users who are in at least so many groups.
 	InManyGroups(ctx context.Context, users []string, many int) ([]string, error)
 
@@ -35,6 +42,12 @@ type tx interface {
 	SetRole(ctx context.Context, group, user string, role im.Role) (version int64, err error)
 	HandOver(ctx context.Context, group, to string) (version int64, err error)
 	MuteMember(ctx context.Context, group, user string, until im.Time) (version int64, err error)
+	NoteLeft(ctx context.Context, group, user string, at im.Time) error
+	Announce(ctx context.Context, group string, users []string, at im.Time) error
+	// Ban returns who was not banned so before, and how many are banned then;
+	// Unban whether the user was.
+	Ban(ctx context.Context, group string, users []string, b im.GroupBan) (changed []string, banned int, err error)
+	Unban(ctx context.Context, group, user string) (was bool, err error)
 	AskToJoin(ctx context.Context, group, user, message string, at im.Time, most int) (asked bool, err error)
 	DropJoinRequest(ctx context.Context, group, user string) (asked bool, err error)
 
@@ -69,6 +82,27 @@ func tellQuietly(tx tx, typ, group, from string, data fields, to ...string) erro
 	n.To, n.Quiet = to, true
 	tx.Notify(n)
 	return nil
+}
+
+// announceEvery is how often the members of a group are told, for eyes to see,
+// that one and the same user has come or gone. Whatever else happens meanwhile
+// their devices are told of quietly, so that who comes and goes fills no list.
+const announceEvery = im.Time(time.Hour / time.Microsecond)
+
+// announce leaves a notice that users have come or gone, which is quiet if all
+// of them were announced a moment ago. It comes after the change.
+func announce(ctx context.Context, tx tx, at im.Time, users []string, typ, group, by string, data fields, to ...string) error {
+	before, err := tx.Announced(ctx, group, users, at-announceEvery)
+	if err != nil {
+		return err
+	}
+	if len(before) == len(users) {
+		return tellQuietly(tx, typ, group, by, data, to...)
+	}
+	if err := tx.Announce(ctx, group, users, at); err != nil {
+		return err
+	}
+	return tell(tx, typ, group, by, data, to...)
 }
 
 // lock returns a group that is locked, if the caller may do something there.

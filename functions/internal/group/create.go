@@ -45,7 +45,7 @@ func (cr *creator) call(ctx context.Context, c im.Caller, in newGroup) (created,
 	if n := len(asked) + 1; n > im.MaxGroup {
 		return created{}, im.Errorf(im.TooLarge, "a group has %d members at most, not %d", im.MaxGroup, n)
 	}
-	welcome, err := cr.invites.welcome(ctx, c.User, asked)
+	welcome, _, err := cr.invites.welcome(ctx, c.User, asked)
 	if err != nil {
 		return created{}, fmt.Errorf("creating a group: %w", err)
 	}

@@ -17,6 +17,25 @@ import (
 // both exist.
 type acquaintances map[im.Pair]im.Relation
 
+// GroupAdds says that everybody may add anybody.
+func (a acquaintances) GroupAdds(_ context.Context, users []string) (map[string]string, error) {
+	adds := make(map[string]string)
+	for _, u := range users {
+		adds[u] = im.Everyone
+	}
+	return adds, nil
+}
+
+// settled are acquaintances with settings.
+type settled struct {
+	acquaintances
+	club *club
+}
+
+func (s settled) GroupAdds(ctx context.Context, users []string) (map[string]string, error) {
+	return s.club.db.GroupAdds(ctx, users)
+}
+
 func (a acquaintances) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
 	out := map[im.Pair]im.Relation{}
 	for _, p := range pairs {

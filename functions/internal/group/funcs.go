@@ -1,7 +1,7 @@
 // Package group is the functions of groups: group-create, group-list,
 // group-get, group-update, group-dissolve, group-members, group-invite,
-// group-remove, group-leave, group-role, group-mute, group-join-request,
-// group-join-requests and group-join-respond. Who may do what is im.Rights.
+// group-remove, group-leave, group-role, group-mute, group-ban, group-bans,
+// group-unban, group-join-request, group-join-requests and group-join-respond. Who may do what is im.Rights.
 package group
 
 import (
@@ -35,15 +35,21 @@ var (
 		return call((&inviter{change, i, im.Now}).call)
 	})
 	// Remove takes users out of a group.
-	Remove = changes("group-remove", func(change changer, _ invites) handler { return call(remove(change)) })
+	Remove = changes("group-remove", func(change changer, _ invites) handler { return call(remove(change, im.Now)) })
 	// Leave takes the caller out of a group.
-	Leave = changes("group-leave", func(change changer, _ invites) handler { return call(leave(change)) })
+	Leave = changes("group-leave", func(change changer, _ invites) handler { return call(leave(change, im.Now)) })
 	// Role says what a member is in a group.
 	Role = changes("group-role", func(change changer, _ invites) handler { return call(role(change)) })
 	// Mute keeps a member of a group, or all, from speaking.
 	Mute = changes("group-mute", func(change changer, _ invites) handler {
 		return call((&muter{change, im.Now}).call)
 	})
+	// Ban keeps a user out of a group.
+	Ban = changes("group-ban", func(change changer, _ invites) handler {
+		return call((&banner{change, im.Now}).ban)
+	})
+	// Unban lifts that.
+	Unban = changes("group-unban", func(change changer, _ invites) handler { return call(unban(change)) })
 	// JoinRequest lets the caller into a group, or asks who may.
 	JoinRequest = changes("group-join-request", func(change changer, i invites) handler {
 		return call((&joiner{change, i, im.Now}).ask)
@@ -61,16 +67,33 @@ var (
 	// Get returns a group.
 	Get = reads("group-get", func(db *postgres.DB) handler { return call(get(db)) })
 	// Members returns who is in a group.
-	Members = reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })
+	Members = heavy(6<<20, reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })) // a page as it is read, and as JSON
+	// Bans returns who is banned from a group.
+	Bans = reads("group-bans", func(db *postgres.DB) handler { return call(bans(db)) })
 	// JoinRequests returns who asks to join a group.
 	JoinRequests = reads("group-join-requests", func(db *postgres.DB) handler { return call(requests(db)) })
 )
 
-// handler is what a function does, behind a gate.
-type handler func(fn.Gate) fn.Handler
+// handler is what a function does, behind a gate and, if it is not nil, a limit
+// to how often each user does it.
+type handler func(fn.Gate, counter) fn.Handler
+
+type counter interface {
+	// Allow counts that a user does it once more. Overloaded: that is too often.
+	Allow(ctx context.Context, user string) error
+}
 
 func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) handler {
-	return func(gate fn.Gate) fn.Handler { return fn.CallAs(gate, f) }
+	return func(gate fn.Gate, often counter) fn.Handler {
+		return fn.CallAs(gate, func(ctx context.Context, c im.Caller, in In) (out Out, err error) {
+			if often != nil {
+				if err := often.Allow(ctx, c.User); err != nil {
+					return out, err
+				}
+			}
+			return f(ctx, c, in)
+		})
+	}
 }
 
 func reads(name string, of func(*postgres.DB) handler) fn.Func {
@@ -84,7 +107,7 @@ func reads(name string, of func(*postgres.DB) handler) fn.Func {
 			if err := errors.Join(dbErr, gateErr); err != nil {
 				return fn.Handler{}, err
 			}
-			return of(db)(gate), nil
+			return of(db)(gate, nil), nil
 		},
 	}
 }
@@ -102,13 +125,31 @@ func changes(name string, of func(changer, invites) handler) fn.Func {
 			gate, gateErr := redis.OpenGate(ctx, env)
 			limit, limitErr := redis.OpenLimit(ctx, env, redis.Strangers)
 			newcomers, newErr := redis.OpenNewcomers(ctx, env)
-			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr, newErr); err != nil {
+			often, oftenErr := redis.OpenLimit(ctx, env, oftenOf(name))
+			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr, newErr, oftenErr); err != nil {
 				return fn.Handler{}, err
 			}
 			change := func(ctx context.Context, f func(context.Context, tx) error) error {
 				return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
 			}
-			return of(change, invites{db, policy, most, limit, newcomers})(gate), nil
+			return of(change, invites{db, policy, most, limit, newcomers})(gate, often), nil
 		},
 	}
+}
+
+// oftenOf returns what limits how often a user changes groups by a function.
+// What one does to one's own membership is counted by itself, so that nobody
+// stays in a group for having changed others.
+func oftenOf(function string) redis.Limited {
+	switch function {
+	case "group-join-request", "group-leave":
+		return redis.GroupJoins
+	}
+	return redis.GroupChanges
+}
+
+// heavy returns a function of which a call holds so many bytes.
+func heavy(bytes int64, f fn.Func) fn.Func {
+	f.Memory = bytes
+	return f
 }

@@ -4,15 +4,23 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
 
 const maxNamed = 100 // users that one call may add or remove
 
+// leftFor is for how long nobody but friends adds again who has left a group by
+// themselves.
+const leftFor = im.Time(24 * time.Hour / time.Microsecond)
+
 type relations interface {
 	// Relations returns the relation of each pair.
 	Relations(context.Context, []im.Pair) (map[im.Pair]im.Relation, error)
+	// GroupAdds returns who may make each user a member of a group: Everyone,
+	// Friends or Nobody.
+	GroupAdds(ctx context.Context, users []string) (map[string]string, error)
 }
 
 // invites knows who may be made a member of a group by whom.
@@ -36,11 +44,12 @@ type newcomers interface {
 	Reach(ctx context.Context, from string, strangers ...string) error
 }
 
-// welcome returns those of users whom from may write to, and so may add to a
-// group. Who is no friend is not asked either, so there is a limit to them.
-func (i invites) welcome(ctx context.Context, from string, users []string) ([]string, error) {
+// welcome returns those of users whom from may write to and who let them, and
+// so may add to a group, and who of these are no friends. Those are not asked
+// either, so there is a limit to them.
+func (i invites) welcome(ctx context.Context, from string, users []string) (welcome, strangers []string, err error) {
 	if len(users) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	pairs := make([]im.Pair, len(users))
 	for n, u := range users {
@@ -48,22 +57,37 @@ func (i invites) welcome(ctx context.Context, from string, users []string) ([]st
 	}
 	found, err := i.relations.Relations(ctx, pairs)
 	if err != nil {
-		return nil, fmt.Errorf("asking whom %s may invite: %w", from, err)
+		return nil, nil, fmt.Errorf("asking whom %s may invite: %w", from, err)
 	}
-	var welcome []string
-	var strangers []string
+	adds, err := i.relations.GroupAdds(ctx, users)
+	if err != nil {
+		return nil, nil, fmt.Errorf("asking whom %s may invite: %w", from, err)
+	}
 	for n, u := range users {
-		if found[pairs[n]].MayWrite(i.policy) == nil {
-			welcome = append(welcome, u)
-			if !found[pairs[n]].Friends {
-				strangers = append(strangers, u)
-			}
+		r := found[pairs[n]]
+		if r.MayWrite(i.policy) != nil || adds[u] != im.Everyone && !(adds[u] == im.Friends && r.Friends) {
+			continue
+		}
+		welcome = append(welcome, u)
+		if !r.Friends {
+			strangers = append(strangers, u)
 		}
 	}
 	if err := i.newcomers.Reach(ctx, from, strangers...); err != nil {
-		return nil, fmt.Errorf("asking whether %s may invite strangers: %w", from, err)
+		return nil, nil, fmt.Errorf("asking whether %s may invite strangers: %w", from, err)
 	}
-	return welcome, i.strangers.AllowN(ctx, from, len(strangers))
+	return welcome, strangers, i.strangers.AllowN(ctx, from, len(strangers))
+}
+
+// away returns those of users who are not to be added to a group: who is banned
+// from it, and those strangers who have just left it.
+func (i invites) away(ctx context.Context, tx tx, group string, users, strangers []string, now im.Time) ([]string, error) {
+	banned, err := tx.Banned(ctx, group, users)
+	if err != nil {
+		return nil, err
+	}
+	left, err := tx.LeftAfter(ctx, group, strangers, now-leftFor)
+	return append(banned, left...), err
 }
 
 // admit returns those of users, in their order, who exist, which they do until
@@ -121,7 +145,7 @@ func (i *inviter) call(ctx context.Context, c im.Caller, in named) (invited, err
 		return invited{}, err
 	}
 	asked := distinct(in.Users, c.User)
-	welcome, err := i.invites.welcome(ctx, c.User, asked)
+	welcome, strangers, err := i.invites.welcome(ctx, c.User, asked)
 	if err != nil {
 		return invited{}, err
 	}
@@ -142,8 +166,12 @@ func (i *inviter) call(ctx context.Context, c im.Caller, in named) (invited, err
 		if err != nil {
 			return err
 		}
+		away, err := i.invites.away(ctx, tx, g.ID, welcome, strangers, i.now())
+		if err != nil {
+			return err
+		}
 		isNew := func(u string) bool { return were[u].Role == im.RoleNone }
-		added = slices.DeleteFunc(added, func(u string) bool { return !isNew(u) })
+		added = slices.DeleteFunc(added, func(u string) bool { return !isNew(u) || slices.Contains(away, u) })
 		switch room := im.MaxGroup - g.Members; {
 		case len(added) == 0:
 		case room <= 0:
@@ -177,7 +205,7 @@ func join(ctx context.Context, tx tx, group, by string, users []string, at im.Ti
 	if err != nil {
 		return err
 	}
-	return tell(tx, im.GroupJoined, group, by, fields{"users": users, "version": version})
+	return announce(ctx, tx, at, users, im.GroupJoined, group, by, fields{"users": users, "version": version})
 }
 
 // full is the error of a group that cannot have another member.

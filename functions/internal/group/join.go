@@ -57,6 +57,11 @@ func (j *joiner) ask(ctx context.Context, c im.Caller, in joinRequest) (state, e
 			return im.NoGroup()
 		case len(admitted) == 0:
 			return j.invites.tooMany()
+		}
+		if err := notBanned(ctx, tx, g.ID, c.User); err != nil {
+			return err
+		}
+		switch {
 		case g.Policy == im.PolicyOpen && g.Members >= im.MaxGroup:
 			return full()
 		case g.Policy == im.PolicyOpen:
@@ -83,6 +88,16 @@ type joinResponse struct {
 	Group  string `json:"group"`
 	User   string `json:"user"`
 	Accept *bool  `json:"accept"`
+}
+
+// notBanned is the error of who asks to get into a group from which they are
+// banned.
+func notBanned(ctx context.Context, tx tx, group, user string) error {
+	banned, err := tx.Banned(ctx, group, []string{user})
+	if err == nil && len(banned) > 0 {
+		err = im.Errorf(im.Denied, "you are banned from this group")
+	}
+	return err
 }
 
 // respond answers who asks to join a group. Who is in it by then has joined.

@@ -13,7 +13,7 @@ type one struct {
 
 // leave takes the caller out of a group. Who has left before is told that it is
 // done.
-func leave(change changer) func(context.Context, im.Caller, one) (nothing, error) {
+func leave(change changer, now func() im.Time) func(context.Context, im.Caller, one) (nothing, error) {
 	return func(ctx context.Context, c im.Caller, in one) (nothing, error) {
 		if err := checkGroup(in.Group); err != nil {
 			return nothing{}, err
@@ -43,7 +43,11 @@ func leave(change changer) func(context.Context, im.Caller, one) (nothing, error
 			if err != nil {
 				return err
 			}
-			return tell(tx, im.GroupLeft, g.ID, c.User, fields{"user": c.User, "version": version}, before...)
+			at := now()
+			if err := tx.NoteLeft(ctx, g.ID, c.User, at); err != nil {
+				return err
+			}
+			return announce(ctx, tx, at, []string{c.User}, im.GroupLeft, g.ID, c.User, fields{"user": c.User, "version": version}, before...)
 		})
 		if err != nil {
 			return nothing{}, fmt.Errorf("leaving group %s: %w", in.Group, err)

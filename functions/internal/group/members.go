@@ -127,7 +127,7 @@ func all(ctx context.Context, groups membersReader, g im.GroupInfo, from memberP
 	if err != nil {
 		return membersPage{}, err
 	}
-	list, last := cut(list, limit)
+	list, last := cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
 	out := membersPage{Members: list, Full: true, Version: from.version}
 	if last != nil {
 		out.Next = memberPlace{true, from.version, last.User.ID}.cursor()
@@ -142,7 +142,7 @@ func since(ctx context.Context, groups membersReader, g im.GroupInfo, from membe
 	if err != nil {
 		return membersPage{}, err
 	}
-	list, last := cut(list, limit)
+	list, last := cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
 	out := membersPage{Members: []im.GroupMember{}, Removed: []string{}, Version: g.Version}
 	for _, m := range list {
 		if m.Role == im.RoleNone {

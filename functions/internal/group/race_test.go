@@ -95,9 +95,9 @@ func TestAGroupAlwaysHasOneOwner(t *testing.T) {
 				}
 				switch rand.IntN(4) {
 				case 0:
-					leave(w.change)(t.Context(), as(u), one{made.ID})
+					leave(w.change, im.Now)(t.Context(), as(u), one{made.ID})
 				case 1:
-					remove(w.change)(t.Context(), as(u), named{made.ID, []string{to}})
+					remove(w.change, im.Now)(t.Context(), as(u), removeRequest{named: named{made.ID, []string{to}}})
 				}
 				(&joiner{w.change, w.invites(), im.Now}).ask(t.Context(), as(u), joinRequest{made.ID, ""})
 			}
@@ -164,9 +164,9 @@ func TestWhoReadsWhatChangedMissesNothing(t *testing.T) {
 				case 1:
 					_, err = (&inviter{w.change, w.invites(), im.Now}).call(t.Context(), owner, named{made.ID, mine})
 				case 2:
-					_, err = remove(w.change)(t.Context(), owner, named{made.ID, mine[:3+rand.IntN(6)]})
+					_, err = remove(w.change, im.Now)(t.Context(), owner, removeRequest{named: named{made.ID, mine[:3+rand.IntN(6)]}})
 				case 3:
-					_, err = leave(w.change)(t.Context(), as(u), one{made.ID})
+					_, err = leave(w.change, im.Now)(t.Context(), as(u), one{made.ID})
 				case 4:
 					_, err = role(w.change)(t.Context(), owner, roleRequest{made.ID, u, []im.Role{im.RoleAdmin, im.RoleMember}[rand.IntN(2)]})
 				case 5:

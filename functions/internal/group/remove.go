@@ -13,10 +13,15 @@ type removed struct {
 	Removed []string `json:"removed"`
 }
 
+type removeRequest struct {
+	named
+	Ban bool `json:"ban"` // and keep them out
+}
+
 // remove takes members out of a group. If one of those named may not be
 // removed, nobody is. Who is told of is who was removed, and nobody else.
-func remove(change changer) func(context.Context, im.Caller, named) (removed, error) {
-	return func(ctx context.Context, c im.Caller, in named) (removed, error) {
+func remove(change changer, now func() im.Time) func(context.Context, im.Caller, removeRequest) (removed, error) {
+	return func(ctx context.Context, c im.Caller, in removeRequest) (removed, error) {
 		if err := in.check(); err != nil {
 			return removed{}, err
 		}
@@ -34,29 +39,46 @@ func remove(change changer) func(context.Context, im.Caller, named) (removed, er
 				return err
 			}
 			for _, m := range members {
-				needs, err := im.Removing(m.Role)
-				if err == nil {
-					err = im.May(g.Role(), needs)
-				}
-				if err != nil {
+				if err := mayRemove(g, m.Role); err != nil {
 					return err
 				}
 			}
-			before, err := tx.MembersOf(ctx, g.ID)
-			if err != nil {
-				return err
-			}
-			gone, version, err := tx.RemoveMembers(ctx, g.ID, in.Users)
+			gone, err := takeOut(ctx, tx, g.ID, c.User, in.Users)
 			if err != nil || len(gone) == 0 {
 				return err
 			}
-			slices.Sort(gone)
 			out.Removed = gone
-			return tell(tx, im.GroupRemoved, g.ID, c.User, fields{"users": gone, "version": version}, before...)
+			if !in.Ban {
+				return nil
+			}
+			return ban(ctx, tx, g.ID, gone, im.GroupBan{By: c.User, Created: now()})
 		})
 		if err != nil {
 			return removed{}, fmt.Errorf("removing from group %s: %w", in.Group, err)
 		}
 		return out, nil
 	}
+}
+
+// mayRemove reports why who sees g may not remove somebody with a role.
+func mayRemove(g im.GroupInfo, role im.Role) error {
+	needs, err := im.Removing(role)
+	if err == nil {
+		err = im.May(g.Role(), needs)
+	}
+	return err
+}
+
+// takeOut takes users out of a group that is locked, and tells of who was in it.
+func takeOut(ctx context.Context, tx tx, group, by string, users []string) ([]string, error) {
+	before, err := tx.MembersOf(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	gone, version, err := tx.RemoveMembers(ctx, group, users)
+	if err != nil || len(gone) == 0 {
+		return nil, err
+	}
+	slices.Sort(gone)
+	return gone, tell(tx, im.GroupRemoved, group, by, fields{"users": gone, "version": version}, before...)
 }

@@ -29,7 +29,9 @@ func updating(c *club) func(context.Context, im.Caller, updateRequest) (im.Group
 	return update(c.change)
 }
 func removing(c *club) func(context.Context, im.Caller, named) (removed, error) {
-	return remove(c.change)
+	return func(ctx context.Context, by im.Caller, in named) (removed, error) {
+		return remove(c.change, im.Now)(ctx, by, removeRequest{named: in})
+	}
 }
 func inviting(c *club) func(context.Context, im.Caller, named) (invited, error) {
 	return (&inviter{c.change, c.invites(), im.Now}).call
@@ -40,7 +42,9 @@ func givingRole(c *club) func(context.Context, im.Caller, roleRequest) (nothing,
 func muting(c *club) func(context.Context, im.Caller, muteRequest) (nothing, error) {
 	return (&muter{c.change, im.Now}).call
 }
-func leaving(c *club) func(context.Context, im.Caller, one) (nothing, error) { return leave(c.change) }
+func leaving(c *club) func(context.Context, im.Caller, one) (nothing, error) {
+	return leave(c.change, im.Now)
+}
 func dissolving(c *club) func(context.Context, im.Caller, one) (nothing, error) {
 	return dissolve(c.change)
 }
@@ -56,6 +60,16 @@ func listingMembers(c *club) func(context.Context, im.Caller, membersRequest) (m
 }
 func listingRequests(c *club) func(context.Context, im.Caller, requestsRequest) (requestsPage, error) {
 	return requests(c.db)
+}
+
+func banning(c *club) func(context.Context, im.Caller, banRequest) (nothing, error) {
+	return (&banner{c.change, im.Now}).ban
+}
+func unbanning(c *club) func(context.Context, im.Caller, unbanRequest) (nothing, error) {
+	return unban(c.change)
+}
+func listingBans(c *club) func(context.Context, im.Caller, bansRequest) (bansPage, error) {
+	return bans(c.db)
 }
 
 func itself(c *club) one { return one{c.id} }
@@ -119,6 +133,21 @@ var attempts = []struct {
 		[]string{`owner group.joined {"users":["asker"],"version":V} []`}},
 	{"invite to a group by invitation", im.PolicyInvite, try(inviting, users("other", "asker")), [5]im.Kind{ok, ok, im.Denied, im.NotFound, im.NotFound},
 		[]string{`owner group.joined {"users":["other","asker"],"version":V} []`}},
+	{"ban who is not in it", im.PolicyOpen, try(banning, func(c *club) banRequest { return banRequest{Group: c.id, User: c.ids["other"], Reason: "spam"} }),
+		[5]im.Kind{ok, ok, im.Denied, im.NotFound, im.NotFound},
+		[]string{`owner group.banned {"reason":"spam","user":"other"} [owner admin admin2 other] quietly`}},
+	{"ban a member", im.PolicyOpen, try(banning, func(c *club) banRequest { return banRequest{Group: c.id, User: c.ids["member2"], Until: &later} }),
+		[5]im.Kind{ok, ok, im.Denied, im.NotFound, im.NotFound},
+		[]string{`owner group.removed {"users":["member2"],"version":V} [owner admin admin2 member member2]`,
+			`owner group.banned {"until":"2096-10-02T07:06:40.000000Z","user":"member2"} [owner admin admin2 member2] quietly`}},
+	{"ban an admin", im.PolicyOpen, try(banning, func(c *club) banRequest { return banRequest{Group: c.id, User: c.ids["admin2"]} }),
+		[5]im.Kind{ok, im.Denied, im.Denied, im.NotFound, im.NotFound},
+		[]string{`owner group.removed {"users":["admin2"],"version":V} [owner admin admin2 member member2]`,
+			`owner group.banned {"user":"admin2"} [owner admin admin2] quietly`}},
+	{"see who is banned", im.PolicyOpen, try(listingBans, func(c *club) bansRequest { return bansRequest{Group: c.id} }),
+		[5]im.Kind{ok, ok, im.Denied, im.NotFound, im.NotFound}, nil},
+	{"lift a ban that there is not", im.PolicyOpen, try(unbanning, func(c *club) unbanRequest { return unbanRequest{c.id, c.ids["other"]} }),
+		[5]im.Kind{ok, ok, im.Denied, im.NotFound, im.NotFound}, nil},
 	{"join an open group", im.PolicyOpen, try(joining, func(c *club) joinRequest { return joinRequest{c.id, ""} }),
 		[5]im.Kind{ok, ok, ok, ok, im.NotFound},
 		nil},

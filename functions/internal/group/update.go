@@ -20,7 +20,7 @@ func update(change changer) func(context.Context, im.Caller, updateRequest) (im.
 			return im.GroupInfo{}, err
 		}
 		if in.GroupChange == (im.GroupChange{}) {
-			return im.GroupInfo{}, im.Errorf(im.Invalid, `nothing is to be changed: give "name", "about" or "policy"`)
+			return im.GroupInfo{}, im.Errorf(im.Invalid, `nothing is to be changed: give "name", "about", "policy" or "slow_seconds"`)
 		}
 		if err := in.GroupChange.Check(); err != nil {
 			return im.GroupInfo{}, err
@@ -50,6 +50,9 @@ func update(change changer) func(context.Context, im.Caller, updateRequest) (im.
 			}
 			if changed.Policy != nil {
 				data["policy"] = g.Policy
+			}
+			if changed.SlowSeconds != nil {
+				data["slow_seconds"] = g.SlowSeconds
 			}
 			return tell(tx, im.GroupUpdated, g.ID, c.User, data)
 		})

@@ -159,6 +159,13 @@ func (c *club) state() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %q %q %s %t\n", c.name(g.Owner), g.Name, g.About, g.Policy, g.Muted)
+	bans, err := c.db.Bans(ctx, c.id, 0, "", 100)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, ban := range bans {
+		fmt.Fprintf(&b, "not %s, for %q until %s\n", c.name(ban.User.ID), ban.Reason, ban.Until)
+	}
 	members, err := c.db.MemberList(ctx, c.id, "", im.MaxGroup+1)
 	if err != nil {
 		c.t.Fatal(err)

@@ -34,6 +34,7 @@ var Read = fn.Func{
 	Name:    "message-history",
 	Accepts: event.CallType("message-history"),
 	Public:  true,
+	Memory:  8 << 20, // a page as messages, what of another is read with it, and both as JSON
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)

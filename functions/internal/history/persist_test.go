@@ -61,7 +61,7 @@ func (s *shelf) AppendHistory(_ context.Context, messages []im.Message) error {
 	return nil
 }
 
-func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.Place, backwards bool, limit int) ([]im.Message, bool, error) {
+func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.Place, backwards bool, limit int) ([]im.Message, im.Rest, error) {
 	var out []im.Message
 	for _, m := range s.messages {
 		if m.Conversation == c && (!backwards && from.Less(m.Place()) || backwards && m.Place().Less(from)) {
@@ -74,7 +74,8 @@ func (s *shelf) History(_ context.Context, c im.Conversation, _ string, from im.
 		}
 		return -1
 	})
-	return out[:min(limit, len(out))], s.archived, s.err
+	n := im.Fit(out, limit, im.Message.WrittenLen)
+	return out[:n], im.Rest{Archived: s.archived, Full: n < len(out)}, s.err
 }
 
 func (s *shelf) Reactions(_ context.Context, _ im.Conversation, _ string, messages []string) (map[string][]im.Reaction, error) {

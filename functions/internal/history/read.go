@@ -11,18 +11,17 @@ import (
 )
 
 const (
-	defaultRead  = 50
-	maxRead      = 200
-	maxReadBytes = 1 << 20 // of messages in a page, unless the first one is larger
+	defaultRead = 50
+	maxRead     = 200
 )
 
 // A reader reads the history of conversations.
 type reader interface {
 	// History returns at most limit messages, without those that user has
 	// deleted for themselves: those right after from, oldest first, or
-	// backwards those right before it, newest first. archived reports that others
-	// that belong there may be in the archive.
-	History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) (messages []im.Message, archived bool, err error)
+	// backwards those right before it, newest first; fewer if these are more
+	// than im.MaxPage bytes as written.
+	History(ctx context.Context, c im.Conversation, user string, from im.Place, backwards bool, limit int) ([]im.Message, im.Rest, error)
 
 	// Reactions returns the reactions to messages, by message, and marks those
 	// of user.
@@ -65,12 +64,12 @@ func read(from reader, old archiver, groups members) func(context.Context, im.Ca
 		if err := allow(ctx, groups, caller.User, in.Conversation); err != nil {
 			return readPage{}, err
 		}
-		messages, archived, err := from.History(ctx, in.Conversation, caller.User, start, backwards, limit)
+		messages, rest, err := from.History(ctx, in.Conversation, caller.User, start, backwards, limit)
 		if err != nil {
 			return readPage{}, fmt.Errorf("reading history: %w", err)
 		}
-		ended := len(messages) < limit
-		if archived {
+		ended := len(messages) < limit && !rest.Full
+		if rest.Archived {
 			// What leaves history between the two reads is in both, and counted once.
 			found, err := old.Read(ctx, event.ArchiveAsk{
 				Conversation: in.Conversation, User: caller.User, From: start, Backwards: backwards, Limit: limit,
@@ -81,7 +80,10 @@ func read(from reader, old archiver, groups members) func(context.Context, im.Ca
 			all := archive.Merge(found, event.ArchiveAnswer{Messages: messages, Ended: ended}, backwards, limit)
 			messages, ended = all.Messages, all.Ended
 		}
-		if n := fit(messages); n < len(messages) {
+		if err := attach(ctx, from, in.Conversation, caller.User, messages); err != nil {
+			return readPage{}, err
+		}
+		if n := im.Fit(messages, limit, im.Message.WrittenLen); n < len(messages) {
 			messages, ended = messages[:n], false
 		}
 		if backwards {
@@ -95,9 +97,6 @@ func read(from reader, old archiver, groups members) func(context.Context, im.Ca
 			}
 			return page, nil
 		}
-		if err := attach(ctx, from, in.Conversation, caller.User, messages); err != nil {
-			return readPage{}, err
-		}
 		page.Prev = formatCursor(messages[0].Place())
 		page.Next = formatCursor(messages[len(messages)-1].Place())
 		if backwards && ended {
@@ -109,6 +108,9 @@ func read(from reader, old archiver, groups members) func(context.Context, im.Ca
 
 // attach gives messages their reactions.
 func attach(ctx context.Context, from reader, c im.Conversation, user string, messages []im.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
 	ids := make([]string, len(messages))
 	for i, m := range messages {
 		ids[i] = m.ID
@@ -160,15 +162,4 @@ func allow(ctx context.Context, groups members, user string, c im.Conversation) 
 		}
 	}
 	return im.Errorf(im.Denied, "you are not in this conversation")
-}
-
-// fit returns how many of messages a page can hold.
-func fit(messages []im.Message) int {
-	size := 0
-	for i, m := range messages {
-		if size += len(m.Text) + len(m.Data); size > maxReadBytes && i > 0 {
-			return i
-		}
-	}
-	return len(messages)
 }

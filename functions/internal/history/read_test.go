@@ -117,9 +117,9 @@ func TestRead(t *testing.T) {
 func TestP7PagesAreBoundedInBytes(t *testing.T) {
 	s := &shelf{}
 	for i := range 10 {
-		s.messages = append(s.messages, said(im.Time(i+1), strings.Repeat("x", maxReadBytes/4+1)))
+		s.messages = append(s.messages, said(im.Time(i+1), strings.Repeat("x", im.MaxPage/4+1)))
 	}
-	s.messages[4].Text = strings.Repeat("x", maxReadBytes+1)
+	s.messages[4].Text = strings.Repeat("x", im.MaxPage+1)
 	n := 0
 	for in := (readRequest{Conversation: im.Direct(ann, bob)}); ; {
 		page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: ann}, in)
@@ -134,6 +134,35 @@ func TestP7PagesAreBoundedInBytes(t *testing.T) {
 	}
 	if n != len(s.messages) {
 		t.Errorf("%d messages were read, want %d", n, len(s.messages))
+	}
+}
+
+// What is written counts, not what was said: escapes are six bytes of one, and <
+// is one.
+func TestP7APageIsMeasuredAsWritten(t *testing.T) {
+	for _, text := range []string{strings.Repeat("<", 16_000), strings.Repeat("\x01", 16_000), strings.Repeat(`"`, 16_000)} {
+		s := &shelf{}
+		for i := range 200 {
+			s.messages = append(s.messages, said(im.Time(i+1), text))
+		}
+		n := 0
+		for in := (readRequest{Conversation: im.Direct(ann, bob), Limit: 200}); ; {
+			page, err := read(s, nil, roster{})(t.Context(), im.Caller{User: ann}, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := im.JSON(page)
+			if err != nil || len(b) > im.MaxPage+4<<10 {
+				t.Fatalf("a page of %.1q has %d bytes, %v", text, len(b), err)
+			}
+			if n += len(page.Messages); page.Prev == "" {
+				break
+			}
+			in.Before = page.Prev
+		}
+		if n != len(s.messages) {
+			t.Errorf("%d messages were read, want %d", n, len(s.messages))
+		}
 	}
 }
 

@@ -46,13 +46,13 @@ func withText(notice, message json.RawMessage) json.RawMessage {
 	if jsonv2.Unmarshal(notice, &n) != nil {
 		return notice
 	}
-	text, err := json.Marshal(m.Text)
+	text, err := im.JSON(m.Text)
 	data, ok := bytes.CutSuffix(bytes.TrimSpace(n.Data), []byte("}"))
 	if err != nil || !ok {
 		return notice
 	}
 	n.Data = append(append(append(bytes.Clone(data), `,"text":`...), text...), '}')
-	told, err := json.Marshal(n)
+	told, err := im.JSON(n)
 	if err != nil {
 		return notice
 	}

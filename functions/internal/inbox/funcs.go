@@ -48,6 +48,7 @@ var Sync = fn.Func{
 	Name:    "message-sync",
 	Accepts: event.CallType("message-sync"),
 	Public:  true,
+	Memory:  12 << 20, // two reads of the inbox, of large entries, and a page as JSON
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		store, storeErr := inbox.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)

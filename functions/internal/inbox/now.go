@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -119,7 +118,7 @@ func (j *job) delete(user string) error {
 }
 
 func contentOf(m im.Message) (*content, error) {
-	b, err := json.Marshal(m)
+	b, err := im.JSON(m)
 	if err != nil {
 		return nil, im.Wrap(im.Internal, err, "writing message %s", m.ID)
 	}

@@ -25,6 +25,14 @@ const (
 	// group may be more by itself.
 	maxRows = 8000
 
+	// maxWork is how many bytes of entries a batch may come to, beyond its first
+	// message: about a second's work. The rest comes again, so that who sends
+	// batches can have other conversations go before it.
+	maxWork = 16 << 20
+
+	// rowWork is what an entry costs beside the bytes of its message, in bytes.
+	rowWork = 512
+
 	// maxRecipients is the most users that a message goes to: a group, and who
 	// has just left it.
 	maxRecipients = im.MaxGroup + 100
@@ -51,6 +59,7 @@ type persister struct {
 	seal     func(*event.Event)
 	log      *slog.Logger
 	rows     int // most entries prepared at a time
+	work     int // most bytes of entries in a batch
 }
 
 func newPersister(s store, h hints, m members, past history, p publisher, seal func(*event.Event), log *slog.Logger) *persister {
@@ -62,6 +71,7 @@ func newPersister(s store, h hints, m members, past history, p publisher, seal f
 		seal:     seal,
 		log:      log,
 		rows:     maxRows,
+		work:     maxWork,
 	}
 }
 
@@ -110,7 +120,7 @@ func (p *persister) persist(ctx context.Context, events []event.Event) error {
 	each := make(fn.Each, len(events))
 	groups := make(map[string][]string)
 	var jobs []job
-	rows := 0
+	rows, work := 0, 0
 	flush := func() error {
 		err := p.flush(ctx, jobs, each)
 		jobs, rows = jobs[:0], 0
@@ -130,6 +140,10 @@ func (p *persister) persist(ctx context.Context, events []event.Event) error {
 			each[i] = err
 			continue
 		}
+		if work > 0 && work+j.work() > p.work {
+			return from(each, i, errors.Join(flush(), errEnough()))
+		}
+		work += j.work()
 		// What is amended has to be there before.
 		if len(jobs) > 0 && (rows+len(j.recipients) > p.rows || amends(&j, jobs)) {
 			if err := flush(); err != nil {
@@ -143,6 +157,14 @@ func (p *persister) persist(ctx context.Context, events []event.Event) error {
 		return from(each, len(events), err)
 	}
 	return each.Or()
+}
+
+// work returns what it costs to append j, in bytes of entries.
+func (j *job) work() int { return len(j.recipients) * (rowWork + len(j.json)) }
+
+// errEnough is the error of what is left of a batch that has come to enough.
+func errEnough() error {
+	return im.Errorf(im.Overloaded, "this is more than is done at once: what is left comes again")
 }
 
 // from fails each event from the i-th on with err.

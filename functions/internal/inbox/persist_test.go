@@ -408,3 +408,37 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestP7ABatchComesToSoMuchAndTheRestComesAgain(t *testing.T) {
+	group, direct := im.Group(staff), im.Direct(ann, bob)
+	members := &roster{groups: map[string][]string{staff: {ann, bob, cem}}}
+	p := newPersister(&shelf{}, &notes{}, members, &past{}, &outbox{}, seal, slog.New(slog.DiscardHandler))
+	first := accepted(1, group, ann)
+	j, err := decode(&first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.work = 2 * 3 * (rowWork + len(j.json))
+	batch := []event.Event{first, accepted(2, direct, ann), accepted(3, group, ann), accepted(4, direct, ann), accepted(5, group, ann)}
+	for _, want := range []int{2, 2, 1} {
+		err := p.persist(t.Context(), batch)
+		each, _ := err.(fn.Each)
+		done := 0
+		for done < len(batch) && (err == nil || each[done] == nil) {
+			done++
+		}
+		if done != want {
+			t.Fatalf("%d of %d were done, want %d", done, len(batch), want)
+		}
+		for i := done; i < len(batch); i++ {
+			if im.KindOf(each[i]) != im.Overloaded {
+				t.Errorf("message %d after what is enough: %v", i, each[i])
+			}
+		}
+		batch = batch[done:]
+	}
+	p.work = 1 // one message that is more than that is done all the same
+	if err := p.persist(t.Context(), []event.Event{accepted(6, group, ann)}); err != nil {
+		t.Error(err)
+	}
+}

@@ -9,10 +9,15 @@ import (
 )
 
 const (
-	defaultSync  = 200
-	maxSync      = 1000
-	maxSyncBytes = 1 << 20 // of messages in a page, unless the first one is larger
-	syncRead     = 100     // entries read at a time, so that a page of large ones is not read in vain
+	defaultSync = 200
+	maxSync     = 1000
+
+	// Entries that are read at a time, so that a page of large ones is not read
+	// in vain: at first, and at most.
+	firstRead = 50
+	maxRead   = 100
+
+	entryLen = len(`{"seq":9223372036854775807,"message":},`)
 )
 
 // A reader reads inboxes.
@@ -56,7 +61,7 @@ func syncAfter(from reader) func(context.Context, im.Caller, syncRequest) (syncP
 		}
 		last, size, full := in.After, 0, false
 		for !full {
-			want := min(limit-len(page.Entries), syncRead)
+			want := min(limit-len(page.Entries), reads(size, len(page.Entries)))
 			got, err := from.After(ctx, caller.User, last, want)
 			if err != nil {
 				return page, fmt.Errorf("reading an inbox: %w", err)
@@ -65,7 +70,7 @@ func syncAfter(from reader) func(context.Context, im.Caller, syncRequest) (syncP
 				return page, err
 			}
 			for _, e := range got {
-				if size += len(e.Message); size > maxSyncBytes && len(page.Entries) > 0 {
+				if size += entryLen + len(e.Message); size > im.MaxPage && len(page.Entries) > 0 {
 					full = true
 					break
 				}
@@ -89,4 +94,13 @@ func syncAfter(from reader) func(context.Context, im.Caller, syncRequest) (syncP
 		page.More = page.Head > last
 		return page, nil
 	}
+}
+
+// reads returns how many entries are to be read next for a page of n of so many
+// bytes: as many as it has room for if they are like those before.
+func reads(size, n int) int {
+	if n == 0 {
+		return firstRead
+	}
+	return min(max((im.MaxPage-size)/(size/n+1)+1, 1), maxRead)
 }

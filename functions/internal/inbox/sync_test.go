@@ -78,7 +78,7 @@ func TestSync(t *testing.T) {
 	})
 	t.Run("a page of one message that is larger than a page", func(t *testing.T) {
 		e := at(ann, 1, 2)
-		e[0].Message, e[1].Message = make([]byte, maxSyncBytes+1), []byte("{}")
+		e[0].Message, e[1].Message = make([]byte, im.MaxPage+1), []byte("{}")
 		page, err := syncAfter(&shelf{entries: e})(t.Context(), im.Caller{User: ann}, syncRequest{})
 		if err != nil || len(page.Entries) != 1 || !page.More {
 			t.Errorf("%d entries, more %v, %v; want the one", len(page.Entries), page.More, err)

@@ -60,7 +60,7 @@ var Signal = fn.Func{
 		if err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.On(signal(to, cache.NewRelations(db), cache.NewMembers(db), policy)), nil
+		return fn.On(signal(to, cache.NewRelations(db), cache.NewMembers(db), newAcquaintance(db), policy)), nil
 	},
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
@@ -29,10 +31,63 @@ type members interface {
 	Of(ctx context.Context, groups []string) (map[string]im.Members, error)
 }
 
+// recent is how many of the last messages of a conversation are looked at for
+// one of who is to get a signal.
+const recent = 200
+
+// writers know who has written where.
+type writers interface {
+	// HasWritten reports whether a user wrote one of the last messages of a
+	// conversation, of so many.
+	HasWritten(ctx context.Context, c im.Conversation, user string, of int) (bool, error)
+}
+
+// acquaintance remembers who has written to whom.
+type acquaintance struct {
+	writers writers
+	known   *lru.Cache[string, struct{}]
+}
+
+func newAcquaintance(w writers) acquaintance {
+	known, _ := lru.New[string, struct{}](4096) // fails only for a size below 1
+	return acquaintance{w, known}
+}
+
+// mayCall reports why from may not send data to the other one in a direct
+// conversation: they are no friends, and the other has not written to them. So
+// what strangers send by themselves is messages, which one can block.
+func (a acquaintance) mayCall(ctx context.Context, from string, c im.Conversation, r im.Relation) error {
+	if r.Friends {
+		return nil
+	}
+	peer := c.Peer(from)
+	key := peer + string(c)
+	if a.known.Contains(key) {
+		return nil
+	}
+	has, err := a.writers.HasWritten(ctx, c, peer, recent)
+	switch {
+	case err != nil:
+		return fmt.Errorf("asking whether %s has written in %s: %w", peer, c, err)
+	case !has: // they may answer any moment
+		return im.Errorf(im.Denied, "this user takes signals with data from friends, and from people they have written to")
+	}
+	a.known.Add(key, struct{}{})
+	return nil
+}
+
+// hasData reports whether a frame is more than that somebody types.
+func hasData(frame json.RawMessage) bool {
+	var f struct {
+		Data json.RawMessage `json:"data"`
+	}
+	return json.Unmarshal(frame, &f) != nil || len(f.Data) > 0
+}
+
 // signal passes frames on to the others in a conversation, and to the other
 // devices of the sender, if the sender may write there. Signals that cannot be
 // delivered are not kept for later.
-func signal(to *delivery, relations relations, members members, policy string) func(context.Context, []event.Event) error {
+func signal(to *delivery, relations relations, members members, known acquaintance, policy string) func(context.Context, []event.Event) error {
 	return func(ctx context.Context, events []event.Event) error {
 		failed := make(fn.Each, len(events))
 		signals := make([]event.Signalled, len(events))
@@ -69,7 +124,10 @@ func signal(to *delivery, relations relations, members members, policy string) f
 				}
 			} else {
 				others = []event.Recipient{{User: s.Conversation.Peer(s.From)}}
-				failed[i] = related[im.PairOf(s.Conversation.Users())].MayWrite(policy)
+				r := related[im.PairOf(s.Conversation.Users())]
+				if failed[i] = r.MayWrite(policy); failed[i] == nil && hasData(s.Frame) {
+					failed[i] = known.mayCall(ctx, s.From, s.Conversation, r)
+				}
 			}
 			if failed[i] == nil {
 				pushes = append(pushes, pushesOf(&events[i], s, others)...)
@@ -116,7 +174,7 @@ func inGroup(from string, members im.Members) ([]event.Recipient, error) {
 // the sender except for the device it comes from. They are two, because two
 // users may call their devices the same.
 func pushesOf(e *event.Event, s event.Signalled, others []event.Recipient) []push {
-	device, _ := json.Marshal(s.Device) // a string can always be written
+	device, _ := im.JSON(s.Device) // a string can always be written
 	p := push{
 		id:          e.ID,
 		subject:     string(s.Conversation),

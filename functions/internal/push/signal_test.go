@@ -101,7 +101,7 @@ func TestSignals(t *testing.T) {
 				tt.policy = im.DirectOpen
 			}
 			good := signalEvent(t, cleo, "web", im.Group(others)) // beside it in the batch
-			err := signal(w.delivery(), town{}, town{}, tt.policy)(t.Context(), []event.Event{good, signalEvent(t, tt.from, "phone", tt.in)})
+			err := signal(w.delivery(), town{}, town{}, newAcquaintance(town{}), tt.policy)(t.Context(), []event.Event{good, signalEvent(t, tt.from, "phone", tt.in)})
 			var each fn.Each
 			if tt.want == nil && err != nil || tt.want != nil && (!errors.As(err, &each) || each[0] != nil || !errors.Is(each[1], tt.want)) {
 				t.Errorf("error = %v, want %v", err, tt.want)
@@ -137,7 +137,7 @@ func TestP7ASignalIsNotToldToACrowd(t *testing.T) {
 		{"typing in a crowd", signalEvent(t, ann, "phone", im.Group(crowd)), im.TooLarge},
 	} {
 		w := newWorld(t)
-		err := signal(w.delivery(), town{}, town{}, im.DirectOpen)(t.Context(), []event.Event{tt.e})
+		err := signal(w.delivery(), town{}, town{}, newAcquaintance(town{}), im.DirectOpen)(t.Context(), []event.Event{tt.e})
 		if !errors.Is(err, tt.want) || (len(w.requests) > 0) != (tt.want == nil) {
 			t.Errorf("%s: error = %v, %d requests", tt.name, err, len(w.requests))
 		}
@@ -146,8 +146,50 @@ func TestP7ASignalIsNotToldToACrowd(t *testing.T) {
 
 func TestASignalGoesNowhereIfItCannotBeToldWhoMay(t *testing.T) {
 	w := newWorld(t)
-	err := signal(w.delivery(), town{err: down}, town{}, im.DirectOpen)(t.Context(), []event.Event{signalEvent(t, ann, "phone", im.Direct(ann, bob))})
+	err := signal(w.delivery(), town{err: down}, town{}, newAcquaintance(town{}), im.DirectOpen)(t.Context(), []event.Event{signalEvent(t, ann, "phone", im.Direct(ann, bob))})
 	if im.KindOf(err) != im.Unavailable || len(w.requests) > 0 {
 		t.Errorf("error = %v, requests %q", err, w.requests)
 	}
+}
+
+// HasWritten says that of the two bob alone has written.
+func (w town) HasWritten(_ context.Context, c im.Conversation, user string, _ int) (bool, error) {
+	return user == bob, w.err
+}
+
+func TestP7SignalsWithDataGoToWhoHasWritten(t *testing.T) {
+	call := func(from string) event.Event {
+		e, err := event.New(event.Signal, "test", "x", event.Signalled{From: from, Device: "phone", Conversation: im.Direct(ann, bob), Frame: []byte(`{"type":"signal","data":1}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	w := newWorld(t)
+	to := signal(w.delivery(), town{}, town{}, newAcquaintance(town{}), im.DirectOpen)
+	if err := to(t.Context(), []event.Event{call(ann)}); err != nil || len(w.requests) == 0 {
+		t.Errorf("to bob, who has written: %v, %d requests", err, len(w.requests))
+	}
+	w.requests = nil
+	if err := to(t.Context(), []event.Event{call(bob)}); !errors.Is(err, im.Denied) || len(w.requests) > 0 {
+		t.Errorf("to ann, who has not: %v, %d requests", err, len(w.requests))
+	}
+	if err := to(t.Context(), []event.Event{signalEvent(t, bob, "phone", im.Direct(ann, bob))}); err != nil {
+		t.Errorf("typing: %v", err)
+	}
+	friends := signal(w.delivery(), friendly{}, town{}, newAcquaintance(town{err: down}), im.DirectOpen)
+	if err := friends(t.Context(), []event.Event{call(bob)}); err != nil {
+		t.Errorf("between friends: %v", err)
+	}
+}
+
+// friendly knows friends alone.
+type friendly struct{}
+
+func (friendly) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
+	out := map[im.Pair]im.Relation{}
+	for _, p := range pairs {
+		out[p] = im.Relation{Exist: true, Friends: true}
+	}
+	return out, nil
 }

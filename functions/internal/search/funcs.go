@@ -21,6 +21,7 @@ var Search = fn.Func{
 	Name:    "message-search",
 	Accepts: event.CallType("message-search"),
 	Public:  true,
+	Memory:  14 << 20, // a read, the matches of a window, and a page as JSON
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		gate, gateErr := redis.OpenGate(ctx, env)

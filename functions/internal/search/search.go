@@ -15,12 +15,24 @@ const (
 	defaultSearch = 20
 	maxSearch     = 100
 
-	window      = 200             // newest matches that are ranked among each other
-	atOnce      = 1000            // messages that are read at a time
-	maxExamined = 20_000          // messages that are read for a page
-	maxGuessed  = 4_000           // likewise, if typos are forgiven
-	patience    = time.Second     // after which a page ends as it is
-	maxTime     = 5 * time.Second // for all
+	window      = 200     // newest matches that are ranked among each other
+	windowBytes = 4 << 20 // of them, likewise, unless the first has more
+
+	atOnce      = 1000    // messages that are read at a time, at most
+	atLeast     = 50      // likewise, however long they are
+	atOnceBytes = 2 << 20 // of them
+
+	// The work of a page: so much of it, and it ends as it is. What is guessed is
+	// dearer.
+	maxExamined      = 20_000
+	maxExaminedBytes = 32 << 20
+	maxGuessed       = 4_000
+	maxGuessedBytes  = 8 << 20
+	patience         = time.Second
+	patienceGuessed  = 500 * time.Millisecond
+
+	maxTime    = 5 * time.Second // for all
+	snippetLen = 2 << 10         // bytes of a snippet as written, at most
 )
 
 // A store has the messages.
@@ -29,8 +41,9 @@ type store interface {
 	// are in, or only c, or none if they are not in that.
 	SearchScope(ctx context.Context, user string, c im.Conversation) ([]words.Scope, error)
 
-	// SearchMessages returns the newest messages of a stretch that may match.
-	SearchMessages(ctx context.Context, scopes []words.Scope, s words.Stretch) ([]im.Message, error)
+	// SearchMessages returns the newest messages of a stretch that may match, and
+	// whether there may be more than it may return.
+	SearchMessages(ctx context.Context, scopes []words.Scope, s words.Stretch) (messages []im.Message, more bool, err error)
 
 	// DeletedMessages returns those of keys whose user has deleted the message
 	// for themselves.
@@ -60,8 +73,9 @@ type found struct {
 // A page is a part of what matches. It may have fewer than were asked for, or
 // none, and still a next one: then the search has not come to its end.
 type page struct {
-	Messages []found `json:"messages"`
-	Next     string  `json:"next,omitempty"`
+	Messages   []found `json:"messages"`
+	Incomplete bool    `json:"incomplete,omitempty"` // it took too much work to come further
+	Next       string  `json:"next,omitempty"`
 }
 
 // A hit is a message that matches.
@@ -144,16 +158,16 @@ func (s *searcher) page(ctx context.Context, at cursor, size int) (page, error) 
 	if at.fuzzy {
 		query = fuzzy
 	}
-	hits, from, more, err := s.collect(ctx, query, at)
-	if err == nil && len(hits) == 0 && !more && able && s.first {
+	got, err := s.collect(ctx, query, at)
+	if err == nil && len(got.hits) == 0 && !got.more && able && s.first {
 		// Nothing at all: perhaps it was misspelt.
 		at.fuzzy = true
-		hits, from, more, err = s.collect(ctx, fuzzy, at)
-		more = more && len(hits) > 0 // it is a guess, and not made twice
+		got, err = s.collect(ctx, fuzzy, at)
 	}
 	if err != nil {
 		return page{}, err
 	}
+	hits := got.hits
 	if len(hits) > 0 && at.to == im.LastPlace { // what is sent from now on belongs to no page of this search
 		newest := slices.MaxFunc(hits, func(a, b hit) int { return cmp.Compare(a.message.Time, b.message.Time) })
 		at.to = im.Place{Time: newest.message.Time + 1}
@@ -167,64 +181,89 @@ func (s *searcher) page(ctx context.Context, at cursor, size int) (page, error) 
 			return order(h, hit{score: at.score, message: im.Message{Time: at.place.Time, ID: at.place.ID}}) <= 0
 		})
 	}
-	out := page{Messages: []found{}}
+	out := page{Messages: []found{}, Incomplete: got.stopped}
+	size = im.Fit(hits, size, func(h hit) int { return h.message.WrittenLen() + snippetLen })
 	rest := len(hits) > size
-	for _, h := range hits[:min(size, len(hits))] {
+	for _, h := range hits[:size] {
 		out.Messages = append(out.Messages, found{h.message, words.SnippetOf(words.TextOf(h.message), h.match.Marks)})
 	}
 	switch {
 	case rest:
 		shown := hits[size-1]
 		next := at
-		next.within, next.from, next.score, next.place = true, from, shown.score, shown.message.Place()
+		next.within, next.from, next.score, next.place = true, got.from, shown.score, shown.message.Place()
 		out.Next = next.String()
-	case more:
-		out.Next = cursor{search: at.search, fuzzy: at.fuzzy, now: at.now, to: from}.String()
+	case got.more:
+		out.Next = cursor{search: at.search, fuzzy: at.fuzzy, now: at.now, to: got.from}.String()
 	}
 	return out, nil
 }
 
-// collect returns the newest messages before at.to that match, as many as a
-// window has, the place from which on they are all of them, and whether there
-// may be others before that. Of a window that is known it returns all.
+// A collection is the newest messages before a place that match: as many as a
+// window has, and all of those from a place on.
+type collection struct {
+	hits    []hit
+	from    im.Place
+	more    bool // there may be others before that
+	stopped bool // since it took too much work to look at them
+}
+
+// work is what a page may still do.
+type work struct {
+	messages, bytes int
+	until           time.Time
+}
+
+func workOf(guessed, within bool) work {
+	w := work{maxExamined, maxExaminedBytes, time.Now().Add(patience)}
+	if guessed {
+		w = work{maxGuessed, maxGuessedBytes, time.Now().Add(patienceGuessed)}
+	}
+	if within {
+		w.messages, w.bytes, w.until = 2*w.messages, 2*w.bytes, w.until.Add(maxTime)
+	}
+	return w
+}
+
+func (w *work) done() bool { return w.messages <= 0 || w.bytes <= 0 || time.Now().After(w.until) }
+
+// collect collects the messages before at.to. Of a window that is known it
+// returns all.
 //
 // It goes back in time in stretches that get longer until there are enough
 // messages in one: what was said yesterday is found without looking at years.
-func (s *searcher) collect(ctx context.Context, query words.Query, at cursor) (hits []hit, from im.Place, more bool, err error) {
-	from, most, toRead := s.since, window, maxExamined
-	if at.fuzzy {
-		toRead = maxGuessed
-	}
+func (s *searcher) collect(ctx context.Context, query words.Query, at cursor) (got collection, err error) {
+	from, most, bytes := s.since, window, windowBytes
 	if at.within {
 		// Edited ones may have joined them. Not for ever: who wrote the cursor is not known.
-		from, most, toRead = at.from, 2*window, 2*toRead
+		from, most, bytes = at.from, 2*window, 2*windowBytes
 	}
-	stretch := words.Stretch{To: at.to, Sender: s.sender, Filters: query.Filters(), Limit: atOnce}
+	left := workOf(at.fuzzy, at.within)
+	stretch := words.Stretch{To: at.to, Sender: s.sender, Filters: query.Filters(), Limit: atOnce, Bytes: atOnceBytes}
 	upto := min(at.to.Time, at.now)
 	width := max(day, (at.now-upto)/16) // who has come far goes on as they came
-	began := time.Now()
-	for examined := 0; ; {
+	for {
 		stretch.From = from
 		if width < forever && upto-width > from.Time {
 			stretch.From = im.Place{Time: upto - width}
 		}
-		messages, err := s.in.SearchMessages(ctx, s.scopes, stretch)
+		messages, full, err := s.in.SearchMessages(ctx, s.scopes, stretch)
 		if err != nil {
-			return nil, from, false, fmt.Errorf("searching: %w", err)
+			return got, fmt.Errorf("searching: %w", err)
 		}
-		examined += len(messages)
-		matching, err := s.matching(ctx, query, messages)
+		matching, examined, err := s.matching(ctx, query, messages, &left)
 		if err != nil {
-			return nil, from, false, err
+			return got, err
 		}
-		hits = append(hits, matching...)
-		if len(hits) >= most {
-			hits = hits[:most]
-			return hits, hits[most-1].message.Place(), true, nil
+		got.hits = append(got.hits, matching...)
+		if n := enough(got.hits, most, bytes); n > 0 {
+			got.hits = got.hits[:n]
+			got.from, got.more = got.hits[n-1].message.Place(), true
+			return got, nil
 		}
-		full := len(messages) >= atOnce
-		if full {
-			stretch.To = messages[len(messages)-1].Place()
+		if full || examined < len(messages) {
+			full = true
+			stretch.To = messages[examined-1].Place()
 			width = max(width/4, hour)
 		} else {
 			stretch.To = stretch.From
@@ -234,12 +273,27 @@ func (s *searcher) collect(ctx context.Context, query words.Query, at cursor) (h
 		}
 		switch {
 		case !full && stretch.From == from:
-			return hits, from, at.within && s.since.Less(from), nil
-		case examined >= toRead, !at.within && time.Since(began) > patience:
-			return hits, stretch.To, true, nil
+			got.from, got.more = from, at.within && s.since.Less(from)
+			return got, nil
+		case left.done():
+			got.from, got.more, got.stopped = stretch.To, true, true
+			return got, nil
+		}
+		if full { // of long ones no more are read than are looked at
+			stretch.Limit = min(max(2*examined, atLeast), atOnce)
 		}
 		upto = min(stretch.To.Time, upto)
 	}
+}
+
+// enough returns how many of hits make a window, or 0 if they do not.
+func enough(hits []hit, most, bytes int) int {
+	for i, h := range hits {
+		if bytes -= h.message.WrittenLen(); bytes < 0 || i+1 == most {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 const (
@@ -249,24 +303,30 @@ const (
 )
 
 // matching returns those of messages that match and that the caller has not
-// deleted for themselves.
-func (s *searcher) matching(ctx context.Context, query words.Query, messages []im.Message) ([]hit, error) {
-	var hits []hit
+// deleted for themselves, and how many it looked at: all, one at least, unless
+// that is more than is left to do.
+func (s *searcher) matching(ctx context.Context, query words.Query, messages []im.Message, left *work) (hits []hit, examined int, err error) {
 	var keys []im.EntryKey
 	for _, m := range messages {
+		if examined > 0 && left.done() {
+			break
+		}
+		examined++
+		left.messages--
+		left.bytes -= len(m.Text)
 		if match, ok := query.Match(words.TextOf(m)); ok {
 			hits = append(hits, hit{message: m, match: match})
 			keys = append(keys, s.key(m))
 		}
 	}
 	if len(hits) == 0 {
-		return nil, nil
+		return nil, examined, nil
 	}
 	deleted, err := s.in.DeletedMessages(ctx, keys)
 	if err != nil {
-		return nil, fmt.Errorf("asking what was deleted: %w", err)
+		return nil, 0, fmt.Errorf("asking what was deleted: %w", err)
 	}
-	return slices.DeleteFunc(hits, func(h hit) bool { return deleted[s.key(h.message)] }), nil
+	return slices.DeleteFunc(hits, func(h hit) bool { return deleted[s.key(h.message)] }), examined, nil
 }
 
 func (s *searcher) key(m im.Message) im.EntryKey {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/words"
@@ -24,8 +25,9 @@ type shelf struct {
 	messages []im.Message
 	deleted  map[string]bool
 	err      error
-	reads    int
-	most     int // messages that a read may return
+	read     int // messages that reads returned
+	most     int // messages that a read returned
+	bytes    int // of these
 }
 
 func (s *shelf) SearchScope(_ context.Context, user string, c im.Conversation) ([]words.Scope, error) {
@@ -38,8 +40,7 @@ func (s *shelf) SearchScope(_ context.Context, user string, c im.Conversation) (
 	return scopes, s.err
 }
 
-func (s *shelf) SearchMessages(_ context.Context, scopes []words.Scope, st words.Stretch) ([]im.Message, error) {
-	s.reads++
+func (s *shelf) SearchMessages(_ context.Context, scopes []words.Scope, st words.Stretch) ([]im.Message, bool, error) {
 	var out []im.Message
 	for _, m := range s.messages {
 		in := slices.ContainsFunc(scopes, func(s words.Scope) bool { return s.Conversation == m.Conversation })
@@ -53,9 +54,15 @@ func (s *shelf) SearchMessages(_ context.Context, scopes []words.Scope, st words
 		}
 		return 1
 	})
-	out = out[:min(st.Limit, len(out))]
-	s.most = max(s.most, len(out))
-	return out, s.err
+	n, size := 0, 0
+	for ; n < min(st.Limit, len(out)); n++ {
+		if size += out[n].WrittenLen(); size > st.Bytes && n > 0 {
+			break
+		}
+	}
+	s.read += n
+	s.most, s.bytes = max(s.most, n), max(s.bytes, size)
+	return out[:n], n < len(out) || n == st.Limit, s.err
 }
 
 func (s *shelf) DeletedMessages(_ context.Context, keys []im.EntryKey) (map[im.EntryKey]bool, error) {
@@ -220,10 +227,10 @@ func TestP7APageReadsABoundedNumberOfMessages(t *testing.T) {
 	s.messages[len(s.messages)-1].Text = "giraffe"
 	req := request{Query: "giraffe"}
 	for pages := 1; ; pages++ {
-		s.reads = 0
+		s.read = 0
 		got, err := search(s, limit{})(t.Context(), im.Caller{User: ann}, req)
-		if err != nil || s.reads > maxExamined/atOnce+1 || s.most > atOnce {
-			t.Fatalf("%d reads of %d, %v", s.reads, s.most, err)
+		if err != nil || s.read > maxExamined || s.most > atOnce {
+			t.Fatalf("%d messages were read, %d at a time, %v", s.read, s.most, err)
 		}
 		if len(got.Messages) == 1 {
 			if pages < 2 {
@@ -248,11 +255,11 @@ func TestP7ACursorThatIsMadeUpReadsABoundedNumberOfMessages(t *testing.T) {
 	req := request{Query: "giraffe"}
 	made := cursor{search: of(req), within: true, now: now, to: im.LastPlace, score: 10, place: im.LastPlace}
 	for _, fuzzy := range []bool{false, true} {
-		s.reads = 0
+		s.read = 0
 		made.fuzzy = fuzzy
 		req.Cursor = made.String()
-		if _, err := search(s, limit{})(t.Context(), im.Caller{User: ann}, req); err != nil || s.reads > 2*maxExamined/atOnce+1 || s.most > atOnce {
-			t.Errorf("fuzzy %v: %d reads of %d, %v", fuzzy, s.reads, s.most, err)
+		if _, err := search(s, limit{})(t.Context(), im.Caller{User: ann}, req); err != nil || s.read > 2*maxExamined || s.most > atOnce {
+			t.Errorf("fuzzy %v: %d messages were read, %d at a time, %v", fuzzy, s.read, s.most, err)
 		}
 	}
 }
@@ -294,5 +301,71 @@ func TestIndexGoesOnToTheEnd(t *testing.T) {
 	down := errors.New("down")
 	if err := index(&indexing{left: 5, err: down})(t.Context()); !errors.Is(err, down) {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// Nobody has all of a search's memory and time taken by long messages: what is
+// read at a time, what is looked at for a page, and a page are bounded by bytes,
+// and who goes on comes to the end.
+func TestP7ASearchOfLongMessagesStopsEarlyAndSaysSo(t *testing.T) {
+	s := &shelf{}
+	now, text := im.Now(), strings.Repeat("girafes elegant girders gigantic ", 500)[:16_000]
+	const n = 1000
+	for i := range n {
+		s.messages = append(s.messages, said(im.Direct(ann, bob), ann, now-im.Time(i)*hour, text))
+	}
+	req := request{Query: "gigantism elephants"}
+	for pages := 1; ; pages++ {
+		began := time.Now()
+		got, err := search(s, limit{})(t.Context(), im.Caller{User: ann}, req)
+		if err != nil || s.bytes > atOnceBytes+len(text) || len(got.Messages) > 0 {
+			t.Fatalf("%d bytes were read at a time, %d are found, %v", s.bytes, len(got.Messages), err)
+		}
+		if took := time.Since(began); took > patience+patienceGuessed+2*time.Second {
+			t.Errorf("page %d took %v", pages, took)
+		}
+		if got.Incomplete != (got.Next != "") {
+			t.Fatalf("page %d is incomplete: %v, and goes on with %q", pages, got.Incomplete, got.Next)
+		}
+		if got.Next == "" {
+			if pages == 1 {
+				t.Error("16 MB were looked at, twice, for one page")
+			}
+			return
+		}
+		if pages > n {
+			t.Fatal("it does not end")
+		}
+		req.Cursor = got.Next
+	}
+}
+
+func TestP7APageOfMatchesIsBoundedAsWritten(t *testing.T) {
+	s := &shelf{}
+	now := im.Now()
+	want := 300
+	for i := range want {
+		s.messages = append(s.messages, said(im.Direct(ann, bob), ann, now-im.Time(i), "giraffe "+strings.Repeat("\x01", 16_000)))
+	}
+	seen := make(map[string]bool)
+	req := request{Query: "giraffe", Limit: 100}
+	for {
+		got, err := search(s, limit{})(t.Context(), im.Caller{User: ann}, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := im.JSON(got)
+		if err != nil || len(b) > im.MaxPage+4<<10 {
+			t.Fatalf("a page has %d bytes, %v", len(b), err)
+		}
+		for _, m := range got.Messages {
+			seen[m.Message.ID] = true
+		}
+		if req.Cursor = got.Next; req.Cursor == "" {
+			break
+		}
+	}
+	if len(seen) != want {
+		t.Errorf("%d are found, want %d", len(seen), want)
 	}
 }

@@ -33,6 +33,7 @@ type settingsRequest struct {
 	FindByPhone    *bool   `json:"find_by_phone"`
 	Presence       *string `json:"presence"`
 	FriendRequests *string `json:"friend_requests"`
+	GroupAdds      *string `json:"group_adds"`
 }
 
 // update changes what the caller says of themselves. What is not named stays
@@ -49,6 +50,7 @@ func update(users updater, hosts []string) func(context.Context, im.Caller, upda
 			normalise(&in.Phone, im.NormalPhone),
 			oneOf("presence", s.Presence, im.Everyone, im.Friends, im.Nobody),
 			oneOf("friend_requests", s.FriendRequests, im.Everyone, im.Nobody),
+			oneOf("group_adds", s.GroupAdds, im.Everyone, im.Friends, im.Nobody),
 		)
 		if err != nil {
 			return im.Self{}, err
@@ -58,7 +60,7 @@ func update(users updater, hosts []string) func(context.Context, im.Caller, upda
 		}
 		u, err := users.UpdateUser(ctx, c.User, im.UserChange{
 			Name: in.Name, Bio: in.Bio, Avatar: in.Avatar, Email: in.Email, Phone: in.Phone,
-			FindByEmail: s.FindByEmail, FindByPhone: s.FindByPhone, Presence: s.Presence, FriendRequests: s.FriendRequests,
+			FindByEmail: s.FindByEmail, FindByPhone: s.FindByPhone, Presence: s.Presence, FriendRequests: s.FriendRequests, GroupAdds: s.GroupAdds,
 		})
 		if err != nil {
 			return im.Self{}, fmt.Errorf("changing a user: %w", gone(err))

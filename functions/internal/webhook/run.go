@@ -173,7 +173,7 @@ func (a *attempts) begin(ctx context.Context) (tell int64, ok bool) {
 }
 
 func (a *attempts) attempt(ctx context.Context, d im.WebhookDelivery, dropped int64) error {
-	b, err := json.Marshal(body(a.run, d, dropped))
+	b, err := im.JSON(body(a.run, d, dropped))
 	if err != nil {
 		return fmt.Errorf("writing a delivery: %w", err)
 	}

@@ -1,0 +1,439 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/tidings-im/tidings/e2e/system"
+	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/inbox"
+	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/token"
+)
+
+// A cage is a process that has as much memory as its manifest gives it, and is
+// killed by the system if it takes more.
+type cage struct {
+	t       *testing.T
+	name    string
+	limit   int64
+	url     string
+	process *imtest.Process
+	group   string // the folder of its control group; "" if none may be made
+}
+
+// encage starts a program in a control group of its own. Where none may be made
+// it is told its limit, and held to it by what it used.
+func encage(t *testing.T, name string, limit int64, path string, vars map[string]string, more ...string) *cage {
+	t.Helper()
+	c := &cage{t: t, name: name, limit: limit}
+	c.group = controlGroup(t, limit)
+	vars = maps.Clone(vars)
+	for i := 0; i < len(more); i += 2 {
+		vars[more[i]] = more[i+1]
+	}
+	if c.group == "" {
+		vars["MEMORY_LIMIT"] = strconv.FormatInt(limit, 10)
+	}
+	var env []string
+	for k, v := range vars {
+		env = append(env, k+"="+v)
+	}
+	join := "/dev/null"
+	if c.group != "" {
+		join = filepath.Join(c.group, "cgroup.procs")
+	}
+	c.process = imtest.Run(t, env, "/bin/sh", "-c", `echo $$ > "$0" && exec "$1"`, join, path)
+	return c
+}
+
+// controlGroup makes a control group that may use so many bytes, of version 1
+// or 2, whichever there is.
+func controlGroup(t *testing.T, limit int64) string {
+	t.Helper()
+	const root = "/sys/fs/cgroup"
+	for _, v := range []struct{ parent, file string }{
+		{filepath.Join(root, "memory"), "memory.limit_in_bytes"},
+		{root, "memory.max"},
+	} {
+		group, err := os.MkdirTemp(v.parent, "tidings-test-")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { os.Remove(group) })
+		if os.WriteFile(filepath.Join(group, v.file), strconv.AppendInt(nil, limit, 10), 0o644) == nil {
+			return group
+		}
+	}
+	return ""
+}
+
+// ready waits until the process answers at its URL.
+func (c *cage) ready() {
+	c.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(c.url + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%s is not ready: %v", c.name, err)
+		}
+	}
+}
+
+// survived reports the most memory that the process used, and fails the test if
+// that was too much or the process is gone.
+func (c *cage) survived() {
+	c.t.Helper()
+	peak := c.peak()
+	kills := c.kills()
+	c.t.Logf("%-16s %6.1f MiB at most, of %d MiB; %d times killed", c.name, float64(peak)/(1<<20), c.limit>>20, kills)
+	if peak == 0 || peak > c.limit || kills > 0 {
+		c.t.Errorf("%s did not survive within its memory", c.name)
+	}
+	resp, err := http.Get(c.url + "/readyz")
+	if err != nil {
+		c.t.Errorf("%s answers no more: %v", c.name, err)
+		return
+	}
+	resp.Body.Close()
+}
+
+// peak returns the most resident memory of the process, or 0 if it is gone.
+func (c *cage) peak() int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.process.Pid()))
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
+			kib, _ := strconv.ParseInt(f[1], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// kills returns how often the system killed a process of the group.
+func (c *cage) kills() (n int) {
+	for _, file := range []string{"memory.oom_control", "memory.events"} {
+		b, _ := os.ReadFile(filepath.Join(c.group, file))
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) == 2 && f[0] == "oom_kill" {
+				n, _ = strconv.Atoi(f[1])
+			}
+		}
+	}
+	return n
+}
+
+// limitsOf returns the memory that stack.yml gives each function.
+func limitsOf(t *testing.T) map[string]int64 {
+	t.Helper()
+	b, err := os.ReadFile("../stack.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stack struct {
+		Functions map[string]struct {
+			Limits struct {
+				Memory string `yaml:"memory"`
+			} `yaml:"limits"`
+		} `yaml:"functions"`
+	}
+	if err := yaml.Unmarshal(b, &stack); err != nil {
+		t.Fatal(err)
+	}
+	limits := make(map[string]int64)
+	for name, f := range stack.Functions {
+		mi, err := strconv.ParseInt(strings.TrimSuffix(f.Limits.Memory, "Mi"), 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		limits[name] = mi << 20
+	}
+	return limits
+}
+
+const attackers = 30
+
+// A mob is users who talk to each other in texts that are long as JSON.
+type mob struct {
+	users  []string
+	tokens []string
+}
+
+func (c *mob) conversation(i int) im.Conversation {
+	return im.Direct(c.users[i], c.users[(i+1)%attackers])
+}
+
+// assemble makes a mob with messages in history and in inboxes.
+func assemble(t *testing.T, vars map[string]string) *mob {
+	t.Helper()
+	env := imtest.Env(t, vars)
+	db, err := postgres.Open(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inboxes, err := inbox.Open(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(vars["TOKEN_PRIVATE_KEY"]))
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := token.NewIssuer(key.(ed25519.PrivateKey), "tidings", time.Hour)
+	c := new(mob)
+	for range attackers {
+		who := im.Caller{User: im.NewID(), Session: im.NewID(), Device: "d", Platform: "web"}
+		jwt, _, err := issuer.Issue(who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.users, c.tokens = append(c.users, who.User), append(c.tokens, jwt)
+	}
+	text := strings.Repeat("<girafes> & <elegant> ", 800)[:16_000]
+	for i, user := range c.users {
+		var messages []im.Message
+		var entries []im.Entry
+		for n := range 70 {
+			at := im.Now() - im.Time(70-n)
+			m := im.Message{ID: im.NewMessageID(at), Conversation: c.conversation(i), Time: at, From: user, ClientID: "c", Kind: im.KindText, Text: text}
+			b, err := im.JSON(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			messages = append(messages, m)
+			entries = append(entries, im.Entry{User: user, Seq: int64(n + 1), ID: m.ID, Message: b, Conversation: m.Conversation, Class: im.ClassUnread})
+		}
+		if err := db.AppendHistory(t.Context(), messages); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := inboxes.Insert(t.Context(), entries); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// An attack is what is done to a process all the time, by many at once.
+type attack struct {
+	many int
+	do   func(ctx context.Context, i int) (status int)
+}
+
+// during runs attacks for some seconds, and returns how many of each were
+// answered 200.
+func during(t *testing.T, span time.Duration, attacks ...attack) []int64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), span)
+	defer cancel()
+	done := make([]atomic.Int64, len(attacks))
+	var all sync.WaitGroup
+	for a, attack := range attacks {
+		for i := range attack.many {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					if attack.do(ctx, i) == http.StatusOK {
+						done[a].Add(1)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	counts := make([]int64, len(attacks))
+	for i := range done {
+		counts[i] = done[i].Load()
+	}
+	return counts
+}
+
+// crude is a client whose calls are no part of the contract's test.
+var crude = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 200}}
+
+// call posts JSON and reads the answer; 0 is none.
+func call(ctx context.Context, url, jwt, media string, body io.Reader) int {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		return 0
+	}
+	req.Header.Set("Content-Type", media)
+	if jwt != "" {
+		req.Header.Set("Authorization", "Bearer "+jwt)
+	}
+	resp, err := crude.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return 0
+	}
+	return resp.StatusCode
+}
+
+// flood is of strangers who send large bodies that nobody has asked for, as batches, of which it
+// cannot be seen before they are read that nobody sealed them.
+func flood(url, jwt string) attack {
+	batch := bytes.Repeat([]byte(`{"specversion":"1.0","id":"x","type":"t","source":"s","data":{"text":"xxxxxxxxxxxxxxxxxxxxx"}},`), 45_000)
+	batch[0], batch[len(batch)-1] = '[', ']'
+	batch = append([]byte("["), batch...)
+	return attack{100, func(ctx context.Context, i int) int {
+		return call(ctx, url, jwt, "application/cloudevents-batch+json", bytes.NewReader(batch[:min(len(batch), 4<<20)]))
+	}}
+}
+
+// Each of these, alone in the memory that its manifest gives it, outlives what
+// those who mean it harm can send it, and serves others afterwards.
+func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
+	for _, free := range []string{"CALLS_PER_SECOND", "CALLS_BURST", "MESSAGE_SEARCHES_PER_MINUTE", "SIGN_INS_PER_MINUTE"} {
+		vars[free] = "1000000"
+	}
+	system.Prepare(t, vars)
+	people := assemble(t, vars)
+	limits := limitsOf(t)
+	program := system.Binary(t, "functions/all-in-one")
+	const span = 5 * time.Second
+
+	for _, tt := range []struct {
+		function string
+		many     int
+		body     func(i int) string
+		jwt      bool
+	}{
+		{"message-history", 2 * attackers, func(i int) string {
+			return fmt.Sprintf(`{"conversation":%q,"limit":200}`, people.conversation(i%attackers))
+		}, true},
+		{"message-sync", 2 * attackers, func(int) string { return `{"after":0,"limit":1000}` }, true},
+		{"message-search", 2 * attackers, func(int) string { return `{"q":"gigantism elephants"}` }, true},
+		{"conversation-list", 2 * attackers, func(int) string { return `{"limit":100}` }, true},
+		{"user-login", 40, func(i int) string {
+			return fmt.Sprintf(`{"account":"nobody%d","password":%q,"device":"d","platform":"web"}`, i, strings.Repeat("x", 64))
+		}, false},
+		{"chat-ingest", 40, func(int) string { return `{}` }, false},
+	} {
+		t.Run(tt.function, func(t *testing.T) {
+			port := imtest.FreePort(t)
+			c := encage(t, tt.function, limits[tt.function], program, vars, "FUNCTIONS", tt.function, "PORT", fmt.Sprint(port))
+			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+			c.ready()
+			url, some := c.url+"/"+tt.function, ""
+			if tt.jwt {
+				some = people.tokens[0]
+			}
+			counts := during(t, span, attack{tt.many, func(ctx context.Context, i int) int {
+				jwt := ""
+				if tt.jwt {
+					jwt = people.tokens[i%attackers]
+				}
+				return call(ctx, url, jwt, "application/json", strings.NewReader(tt.body(i)))
+			}}, flood(url, some))
+			c.survived()
+			t.Logf("%d calls were answered meanwhile", counts[0])
+			for deadline := time.Now().Add(time.Minute); tt.jwt; { // what was under way may take its time
+				if call(t.Context(), url, people.tokens[1], "application/json", strings.NewReader(tt.body(1))) == http.StatusOK {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("and afterwards nobody is served")
+				}
+			}
+		})
+	}
+	t.Run("gateway", func(t *testing.T) { attackGateway(t, vars, people, span) })
+}
+
+// A gateway has a container of 2 GiB, for its sockets; without any, 256 MiB are
+// enough for the API.
+func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.Duration) {
+	large := []byte(`{"messages":"` + strings.Repeat("x", 1<<20) + `"}`)
+	functions := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", fmt.Sprint(len(large)))
+		w.Write(large)
+	}))
+	t.Cleanup(functions.Close)
+	addr := fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t))
+	c := encage(t, "gateway", 256<<20, system.Binary(t, "gateway"), vars, "FUNCTION_URL", functions.URL+"/{function}",
+		"GATEWAY_ADDR", addr, "GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)), "CLIENT_ADDRESS_HEADER", "X-Forwarded-For")
+	c.url = "http://" + addr
+	c.ready()
+	whole, err := json.Marshal(map[string]string{"account": strings.Repeat("x", 60<<10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slowly := func(request string) func(context.Context, int) int {
+		return func(ctx context.Context, i int) int {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				return 0
+			}
+			defer conn.Close()
+			conn.(*net.TCPConn).SetReadBuffer(2 << 10)
+			fmt.Fprintf(conn, request, i%200, people.tokens[i%attackers])
+			<-ctx.Done()
+			return 0
+		}
+	}
+	other := func(ctx context.Context, i int) int {
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/v1/users/"+people.users[0], nil)
+		req.Header.Set("Authorization", "Bearer "+people.tokens[attackers-1-i%5])
+		req.Header.Set("X-Forwarded-For", "198.51.100.1")
+		resp, err := crude.Do(req)
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode
+	}
+	counts := during(t, span,
+		attack{20, other},
+		attack{600, slowly("GET /v1/conversations HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.%d\r\nAuthorization: Bearer %s\r\n\r\n")},
+		attack{200, slowly("GET /docs HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.3.%d\r\nX-Other: %s\r\n\r\n")},
+		attack{200, func(ctx context.Context, i int) int {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/v1/sessions", bytes.NewReader(whole))
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("X-Forwarded-For", fmt.Sprintf("192.0.4.%d", i))
+			resp, err := crude.Do(req)
+			if err != nil {
+				return 0
+			}
+			defer resp.Body.Close()
+			io.Copy(io.Discard, resp.Body)
+			return resp.StatusCode
+		}})
+	c.survived()
+	t.Logf("%d calls of others were answered meanwhile", counts[0])
+	for deadline := time.Now().Add(time.Minute); other(t.Context(), 0) != http.StatusOK; {
+		if time.Now().After(deadline) {
+			t.Fatal("and afterwards nobody else is served")
+		}
+	}
+}

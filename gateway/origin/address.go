@@ -1,0 +1,60 @@
+package origin
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// AddressOf returns the network address of who sent r, as a balancer says in a
+// header of the name of forwarded, or, if that is "", as the connection has it.
+// Of a list that a balancer wrote, the last is the only one that it saw itself.
+// It is "" if there is none that can be read.
+func AddressOf(r *http.Request, forwarded string) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if forwarded != "" {
+		list := strings.Split(strings.Join(r.Header.Values(forwarded), ","), ",")
+		host = strings.TrimSpace(list[len(list)-1])
+		if at, err := netip.ParseAddrPort(host); err == nil { // some balancers write the port too
+			host = at.Addr().String()
+		}
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		return ""
+	case ip.Unmap().Is4():
+		return ip.Unmap().String()
+	}
+	return prefix(ip, prefixes[0])
+}
+
+// prefixes are the parts of an IPv6 address by which customers are told apart:
+// what one link has, what a household is given and what a site is (RFC 6177).
+var prefixes = [...]int{64, 56, 48}
+
+// Networks returns the networks that an address is counted by, the narrowest
+// first: of IPv4 itself alone, of IPv6 those of its prefixes.
+func Networks(address string) []string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Is4() {
+		return []string{address}
+	}
+	all := make([]string, len(prefixes))
+	for i, bits := range prefixes {
+		all[i] = prefix(ip, bits)
+		if i > 0 {
+			all[i] += "/" + strconv.Itoa(bits) // ::/56 is not ::/48
+		}
+	}
+	return all
+}
+
+func prefix(ip netip.Addr, bits int) string {
+	return netip.PrefixFrom(ip.WithZone(""), bits).Masked().Addr().String()
+}
