@@ -127,7 +127,7 @@ func comeAndGo(ctx context.Context, s *Site, _ *Bystanders) (assault, error) {
 			if n > shownMost {
 				err = fmt.Errorf("a member of the group is shown %d entries, and %d are the most that were to be", n, shownMost)
 			}
-			return errors.Join(err, t.some("429"))
+			return errors.Join(err, t.most("200", 400)) // 120 an hour each, and what comes back meanwhile
 		},
 		tally: t,
 	}, nil
