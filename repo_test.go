@@ -67,10 +67,10 @@ var layers = []struct {
 	{"deploy", []string{"functions", "gateway/server", "connector/relay", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},
-	{"bench", []string{"client", "shared/*"}},
+	{"bench", []string{"bench/*", "client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e/*", []string{"client", "functions", "shared/*"}},
-	{"e2e", []string{"e2e/*", "client", "shared/*"}},
+	{"e2e", []string{"e2e/*", "bench/abuse", "client", "shared/*"}},
 }
 
 type pkg struct {

@@ -8,10 +8,12 @@
 //
 // A server's limits are set for people, not for a load: start it with
 // SEND_RATE, SEND_BURST, CALLS_PER_SECOND, CALLS_BURST, STRANGERS_ADDED_PER_HOUR,
-// STRANGERS_FIRST_HOUR, STRANGERS_FIRST_DAY, RECIPIENTS_PER_MINUTE, RECIPIENTS_BURST,
-// GROUP_RECIPIENTS_PER_MINUTE, GROUP_RECIPIENTS_BURST, SIGN_INS_PER_MINUTE,
-// FILES_PER_HOUR, MESSAGE_SEARCHES_PER_MINUTE and BOT_LOGINS_PER_MINUTE at 1000000.
-// What else a scenario needs it says where it goes without.
+// RECIPIENTS_PER_MINUTE, RECIPIENTS_BURST, GROUP_RECIPIENTS_PER_MINUTE, GROUP_RECIPIENTS_BURST,
+// STRANGERS_FIRST_HOUR, STRANGERS_FIRST_DAY, SIGN_INS_PER_MINUTE, FILES_PER_HOUR,
+// MESSAGE_SEARCHES_PER_MINUTE and BOT_LOGINS_PER_MINUTE at 1000000. What else a
+// scenario needs it says where it goes without. But "abuse" is to be run against a
+// server for people, with its CLIENT_ADDRESS_HEADER named by -address-header, and by
+// itself; its large group is the one that "group" has made, with the same -state.
 package main
 
 import (
@@ -35,7 +37,7 @@ import (
 type options struct {
 	url, pids, state, note, only string
 	brokers, postgres, metrics   string
-	away, awaySecret             string
+	away, awaySecret, addresses  string
 	quick                        bool
 	duration                     time.Duration
 	pairs, group, idle           int
@@ -56,6 +58,7 @@ func main() {
 	flag.StringVar(&o.postgres, "postgres", "", "`URL` of PostgreSQL, to measure its limit; POSTGRES_URL if left out")
 	flag.StringVar(&o.metrics, "metrics", "", "`URL` of the gateway's metrics, to read its heap")
 	flag.StringVar(&o.away, "away", "", "`host:port` on which the benchmark takes what the server sends to its NOTIFY_WEBHOOK_URL; if that is signed by NOTIFY_WEBHOOK_SECRET, set it here, too, and the signature is checked")
+	flag.StringVar(&o.addresses, "address-header", "", "`name` of the header in which the server is told where clients are, its CLIENT_ADDRESS_HEADER")
 	flag.StringVar(&o.note, "note", "", "what to say about the system in the header")
 	server := flag.Bool("serve", false, "be the server that the limits are measured against (the benchmark starts it itself)")
 	flag.Parse()
@@ -98,6 +101,7 @@ type bench struct {
 	told     *away // nil without -away
 	report   report
 	asked    report // of the API
+	abused   report
 }
 
 func run(ctx context.Context, o options) error {
@@ -109,7 +113,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	o.url = strings.TrimSuffix(o.url, "/")
-	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second, perCall: o.duration / 3, report: report{columns: loadColumns}, asked: report{columns: callColumns}}
+	b := &bench{options: o, warmUp: 2 * time.Second, patience: 30 * time.Second, perCall: o.duration / 3, report: report{columns: loadColumns}, asked: report{columns: callColumns}, abused: report{columns: abuseColumns}}
 	if o.quick {
 		b.duration, b.warmUp, b.perCall = 2*time.Second, 500*time.Millisecond, 100*time.Millisecond
 		b.group, b.idle = min(b.group, 100), min(b.idle, 200)
@@ -133,10 +137,10 @@ func run(ctx context.Context, o options) error {
 			break
 		}
 	}
-	if len(b.report.rows)+len(b.asked.rows) > 0 {
+	if len(b.report.rows)+len(b.asked.rows)+len(b.abused.rows) > 0 {
 		header(os.Stdout, o.url, describeServices(context.WithoutCancel(ctx), o.brokers, o.postgres), o.note)
 	}
-	for _, table := range []report{b.report, b.asked} {
+	for _, table := range []report{b.report, b.asked, b.abused} {
 		if len(table.rows) > 0 {
 			table.print(os.Stdout)
 			fmt.Println()
@@ -145,12 +149,18 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(err, b.verdict())
 }
 
-// choose returns the scenarios that are named, separated by commas, or all.
+// choose returns the scenarios that are named, separated by commas, or all that
+// run beside others.
 func choose(only string) ([]scenario, error) {
-	if only == "" {
-		return scenarios, nil
-	}
 	var chosen []scenario
+	if only == "" {
+		for _, s := range scenarios {
+			if s.name != abuseStage {
+				chosen = append(chosen, s)
+			}
+		}
+		return chosen, nil
+	}
 	for name := range strings.SplitSeq(only, ",") {
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 		if i < 0 {

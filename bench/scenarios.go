@@ -51,6 +51,7 @@ var scenarios = []scenario{
 	{"http", func(b *bench, ctx context.Context) error { return b.limit(limitHTTP(ctx, b.duration)) }},
 	{"kafka", (*bench).kafka},
 	{"postgres", (*bench).postgresRows},
+	{abuseStage, (*bench).abuse},
 }
 
 func stages() []string {

@@ -136,6 +136,7 @@ func handle(mux *http.ServeMux, pattern string, h http.HandlerFunc) (err error) 
 // guard sets the headers that all answers have.
 func (a *api) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fn.BoundUnread(w, r)
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

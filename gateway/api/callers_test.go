@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidings-im/tidings"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -35,6 +36,32 @@ func slow(t *testing.T, url, token string) (status string) {
 	}
 	_, status, _ = strings.Cut(strings.TrimSpace(line), " ")
 	return status
+}
+
+// Whoever is refused is told so, and let go, whether they send what they
+// announced or not.
+func TestP7NobodyWaitsForABodyThatIsNotRead(t *testing.T) {
+	h, err := New(config(t, tidings.OpenAPI, "http://127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	for request, want := range map[string]string{
+		"POST /v1/messages": "401 Unauthorized", "POST /v1/nothing": "404 Not Found", "PATCH /v1/messages": "405 Method Not Allowed",
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(imtest.Patience(t)))
+		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", request)
+		all, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 "+want) {
+			t.Errorf("%s: %.30q, %v; want %s and the end", request, all, err, want)
+		}
+	}
 }
 
 // Three accounts that read nothing of large answers, as often as they may, take

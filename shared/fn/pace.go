@@ -14,6 +14,8 @@ const (
 	MinPace   = 4 << 10 // bytes per second
 	paceGrace = 10 * time.Second
 
+	unreadGrace = time.Second // for a body that nobody reads
+
 	writtenAtOnce = 16 << 10 // bytes after which it is looked how fast they went
 )
 
@@ -35,6 +37,16 @@ func WritePaced(w http.ResponseWriter, body []byte) error {
 		done += n
 	}
 	return nil
+}
+
+// BoundUnread sets how long at most the answer of r waits for the rest of its
+// body, of which net/http reads much before it answers, however slowly it comes
+// (https://pkg.go.dev/net/http#ResponseWriter). Whoever reads the body sets
+// another time.
+func BoundUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // else what is read meanwhile is whether the client is gone
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadGrace)) // only what is no network connection has none
+	}
 }
 
 // A PacedReader reads the body of a request, and fails as soon as the sender is

@@ -231,6 +231,7 @@ func declared(f Func, h Handler) error {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	BoundUnread(w, r)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		s.refusal(r, http.StatusMethodNotAllowed, im.Errorf(im.Invalid, "a function is called by POST")).write(w)

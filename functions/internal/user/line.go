@@ -3,16 +3,19 @@ package user
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
 
 // A line lets a few go on at a time; the others wait for their turn. Networks
-// take turns, so that whoever sends many from one makes its own wait. Those who
+// take turns, so that whoever sends many from one makes its own wait, and so do
+// those who are known and strangers, so that strangers of however many networks
+// let one go on before each who is known. Those who
 // wait are bounded, in all and of each network; if there are too many in all, the
 // last of the network that has most makes room for one that has fewer (as
-// FQ-CoDel drops, RFC 8290, 4.1.2).
+// FQ-CoDel drops, RFC 8290, 4.1.2), and strangers make room for who is known.
 type line struct {
 	most, share int // who wait, in all and of a network
 
@@ -20,7 +23,25 @@ type line struct {
 	free    int // who may go on at once
 	waiting int
 	of      map[string][]waiter // of each network, in the order in which they came
-	turns   []string            // networks of which somebody waits, the next one first
+	turns   [classes][]string   // networks of which somebody waits, the next one first
+	last    int                 // the class that had the last turn
+}
+
+// The classes of those who wait.
+const (
+	strangers = iota
+	acquaintances
+	classes
+)
+
+// knownPrefix is what the network of somebody begins with who was let in before.
+const knownPrefix = "known "
+
+func classOf(network string) int {
+	if strings.HasPrefix(network, knownPrefix) {
+		return acquaintances
+	}
+	return strangers
 }
 
 // A waiter is told nil when it is its turn, or that it will never be.
@@ -61,11 +82,12 @@ func (l *line) join(network string) (waiter, error) {
 		return nil, nil
 	}
 	mine := len(l.of[network])
-	if mine >= l.share || l.waiting >= l.most && !l.makeRoom(mine) {
+	if mine >= l.share || l.waiting >= l.most && !l.makeRoom(network, mine) {
 		return nil, errBusy
 	}
 	if mine == 0 {
-		l.turns = append(l.turns, network)
+		c := classOf(network)
+		l.turns[c] = append(l.turns[c], network)
 	}
 	w := make(waiter, 1)
 	l.of[network] = append(l.of[network], w)
@@ -74,22 +96,49 @@ func (l *line) join(network string) (waiter, error) {
 }
 
 // makeRoom sends away the last of the network of which most wait, if it will
-// still have as many as one that has so few and gets one more.
-func (l *line) makeRoom(few int) bool {
-	fattest := ""
-	for _, n := range l.turns {
+// still have as many as one that has so few and gets one more. For who is known
+// a stranger goes in any case, as long as strangers have half of the line.
+func (l *line) makeRoom(network string, few int) bool {
+	if classOf(network) == acquaintances && l.count(strangers) > l.most/2 {
+		return l.sendAway(l.fattest(l.turns[strangers]))
+	}
+	fat := l.fattest(slices.Concat(l.turns[:]...))
+	return len(l.of[fat]) > few+1 && l.sendAway(fat)
+}
+
+// count returns how many of a class wait.
+func (l *line) count(class int) (n int) {
+	for _, network := range l.turns[class] {
+		n += len(l.of[network])
+	}
+	return n
+}
+
+func (l *line) fattest(of []string) (fattest string) {
+	for _, n := range of {
 		if len(l.of[n]) > len(l.of[fattest]) {
 			fattest = n
 		}
 	}
-	all := l.of[fattest]
-	if len(all) <= few+1 {
-		return false
-	}
+	return fattest
+}
+
+// sendAway sends away the last of a network of which somebody waits.
+func (l *line) sendAway(network string) bool {
+	all := l.of[network]
 	all[len(all)-1] <- errBusy
-	l.of[fattest] = all[:len(all)-1]
-	l.waiting--
+	l.remove(network, len(all)-1)
 	return true
+}
+
+// remove takes somebody out of the line.
+func (l *line) remove(network string, i int) {
+	l.waiting--
+	if l.of[network] = slices.Delete(l.of[network], i, i+1); len(l.of[network]) == 0 {
+		delete(l.of, network)
+		c := classOf(network)
+		l.turns[c] = slices.DeleteFunc(l.turns[c], func(n string) bool { return n == network })
+	}
 }
 
 // giveUp takes a waiter out of the line, and reports whether it was in it.
@@ -100,12 +149,7 @@ func (l *line) giveUp(network string, w waiter) bool {
 	if i < 0 {
 		return false
 	}
-	l.waiting--
-	l.of[network] = slices.Delete(l.of[network], i, i+1)
-	if len(l.of[network]) == 0 {
-		delete(l.of, network)
-		l.turns = slices.DeleteFunc(l.turns, func(n string) bool { return n == network })
-	}
+	l.remove(network, i)
 	return true
 }
 
@@ -113,19 +157,19 @@ func (l *line) giveUp(network string, w waiter) bool {
 func (l *line) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.turns) == 0 {
+	class := (l.last + 1) % classes
+	if len(l.turns[class]) == 0 {
+		class = l.last
+	}
+	if len(l.turns[class]) == 0 {
 		l.free++
 		return
 	}
-	network := l.turns[0]
-	l.turns = l.turns[1:]
+	l.last = class
+	turns := l.turns[class]
+	network := turns[0]
+	l.turns[class] = append(turns[1:], network) // behind the others, if more of it wait
 	w := l.of[network][0]
-	l.of[network] = l.of[network][1:]
-	l.waiting--
-	if len(l.of[network]) > 0 {
-		l.turns = append(l.turns, network)
-	} else {
-		delete(l.of, network)
-	}
+	l.remove(network, 0)
 	w <- nil
 }

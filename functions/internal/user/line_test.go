@@ -92,6 +92,24 @@ func TestP7AFloodFromOneNetworkKeepsNobodyElseFromSigningIn(t *testing.T) {
 	})
 }
 
+func TestP7StrangersOfManyNetworksHoldUpNobodyWhoIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 8)
+		for i := range 100 {
+			c.come(t.Context(), fmt.Sprint("network ", i))
+		}
+		c.come(t.Context(), knownPrefix+"owner", knownPrefix+"other", knownPrefix+"other", knownPrefix+"third", knownPrefix+"fourth") // it is full
+		c.goOn()
+		if i, j := slices.Index(c.went, knownPrefix+"owner"), slices.Index(c.went, knownPrefix+"other"); i > 1 || j > 3 || i < 0 || j < 0 {
+			t.Errorf("they went %q", c.went)
+		}
+		strange := slices.DeleteFunc(slices.Clone(c.went), func(n string) bool { return classOf(n) == acquaintances })
+		if len(c.went) != 8 || len(strange) != 4 {
+			t.Errorf("they went %q: strangers keep half of the line, and no more", c.went)
+		}
+	})
+}
+
 func TestP7WhoGivesUpHoldsNoPlaceInTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 8)
@@ -104,7 +122,7 @@ func TestP7WhoGivesUpHoldsNoPlaceInTheLine(t *testing.T) {
 			t.Errorf("%d wait", c.waiting)
 		}
 		c.goOn()
-		if !slices.Equal(c.went, []string{"b", "c"}) || c.waiting != 0 || len(c.of)+len(c.turns) > 0 || c.free != 1 {
+		if !slices.Equal(c.went, []string{"b", "c"}) || c.waiting != 0 || len(c.of)+len(c.turns[strangers]) > 0 || c.free != 1 {
 			t.Errorf("they went %q; left is %+v", c.went, c.line)
 		}
 	})
@@ -119,14 +137,14 @@ func TestP7NoTurnIsLost(t *testing.T) {
 			for range 200 {
 				ctx, cancel := context.WithCancel(context.Background())
 				go cancel()
-				if l.enter(ctx, fmt.Sprint(i%7)) == nil {
+				if l.enter(ctx, [classes]string{"", knownPrefix}[i%classes]+fmt.Sprint(i%7)) == nil {
 					l.leave()
 				}
 			}
 		})
 	}
 	all.Wait()
-	if l.free != 2 || l.waiting != 0 || len(l.of)+len(l.turns) > 0 {
+	if l.free != 2 || l.waiting != 0 || len(l.of)+len(l.turns[strangers])+len(l.turns[acquaintances]) > 0 {
 		t.Errorf("%+v", l)
 	}
 }

@@ -114,11 +114,11 @@ func (l *login) admit(ctx context.Context, account, address, proof string) (lane
 }
 
 // queueOf returns by what somebody takes turns who waits for a hash. Devices
-// that are known do not wait for the strangers of their network.
+// that are known do not wait for strangers.
 func queueOf(lane, address string) string {
 	network := im.WidestNetworkOf(address)
 	if lane != "" {
-		return "known " + network
+		return knownPrefix + network
 	}
 	return network
 }

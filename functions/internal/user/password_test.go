@@ -94,7 +94,7 @@ func TestP7PasswordsThatWaitToBeHashedAreBounded(t *testing.T) {
 				t.Errorf("one that waited: %v", err)
 			}
 		}
-		if h.line.waiting != 0 || len(h.line.of)+len(h.line.turns) > 0 {
+		if h.line.waiting != 0 || len(h.line.of)+len(h.line.turns[strangers]) > 0 {
 			t.Errorf("%+v wait", h.line)
 		}
 	})
