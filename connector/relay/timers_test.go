@@ -72,7 +72,7 @@ func TestOnlyATimedFunctionItselfSaysThatItRan(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			io.WriteString(w, `{}`)
 		}, false},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/signin", 302) }, false},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/signin", http.StatusFound) }, false},
 	} {
 		answer = tt.answer
 		if err := r.poster.Tick(t.Context(), "session-sweep", srv.URL); (err == nil) != tt.ran {

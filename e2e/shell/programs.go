@@ -273,8 +273,6 @@ func digest(_ context.Context, c *call) error {
 	return c.print(fmt.Sprintf("%x *%s\n", sum.Sum(nil), name))
 }
 
-var onlyLine = regexp.MustCompile(`^([1-9][0-9]*)p$`)
-
 // sed is sed with one command: s/…/…/, s/…/…/g, or -n and <n>p.
 func sed(_ context.Context, c *call) error {
 	set, operands, err := c.options("-n", "")

@@ -58,7 +58,7 @@ func (u *unknown) err() error {
 func (u *unknown) exec(interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 	return func(ctx context.Context, args []string) error {
 		err := run(ctx, interp.HandlerCtx(ctx), args)
-		if _, ended := interp.IsExitStatus(err); err == nil || ended {
+		if _, ended := errors.AsType[interp.ExitStatus](err); err == nil || ended {
 			return err
 		}
 		err = fmt.Errorf("%s: %w", strings.Join(args, " "), err)

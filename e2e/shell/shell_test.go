@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -124,7 +125,7 @@ func TestWhatIsNotKnownFailsWhereverItIs(t *testing.T) {
 		t.Run(sh, func(t *testing.T) {
 			var out strings.Builder
 			err := Run(t.Context(), sh+" < a || true", folder(t), &out, &out)
-			if _, ended := interp.IsExitStatus(err); err == nil || ended {
+			if _, ended := errors.AsType[interp.ExitStatus](err); err == nil || ended {
 				t.Errorf("error = %v; it says %q", err, out.String())
 			}
 		})
@@ -134,7 +135,7 @@ func TestWhatIsNotKnownFailsWhereverItIs(t *testing.T) {
 func TestAScriptEndsWhereACommandFails(t *testing.T) {
 	var out strings.Builder
 	err := Run(t.Context(), "echo a\ngrep b < a\necho c", folder(t), &out, &out)
-	if code, ok := interp.IsExitStatus(err); !ok || code != 1 || out.String() != "a\n" {
+	if code, ok := errors.AsType[interp.ExitStatus](err); !ok || code != 1 || out.String() != "a\n" {
 		t.Errorf("error = %v; it says %q", err, out.String())
 	}
 }

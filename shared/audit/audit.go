@@ -297,6 +297,6 @@ type Named interface{ AuditedAs() im.Caller }
 // that a function may do.
 type Eventful interface{ AuditEvent() Event }
 
-// TokenReused is in the chain of an error that says that a refresh token came
+// ErrTokenReused is in the chain of an error that says that a refresh token came
 // twice.
-var TokenReused = errors.New("a token came twice")
+var ErrTokenReused = errors.New("a token came twice")

@@ -132,7 +132,7 @@ func (s *server) auditOf(caller im.Caller, e *event.Event, err error) (what audi
 	switch signsIn := success == audit.LoginSuccess; {
 	case errors.As(err, &envelope) && kind == im.Denied:
 		return audit.AuthzFail, "seal"
-	case errors.Is(err, audit.TokenReused):
+	case errors.Is(err, audit.ErrTokenReused):
 		return audit.TokenReuse, string(kind)
 	case kind == im.Overloaded && (signsIn || success == audit.PasswordChange):
 		return audit.LoginFailMax, string(kind)

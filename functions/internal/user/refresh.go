@@ -53,7 +53,7 @@ func refresh(sessions rotator, limit refreshLimiter, tokens tokens, end *ender) 
 		if errors.Is(err, im.Denied) {
 			end.log.WarnContext(ctx, "a refresh token came twice", "user", s.User)
 			end.aside(ctx, frame.CloseRevoked, s.User, s.ID)
-			return issued{}, audit.About(callerOf(s), im.Wrap(im.Unauthenticated, errors.Join(audit.TokenReused, err), "the refresh token was used before: its session is ended, sign in again"))
+			return issued{}, audit.About(callerOf(s), im.Wrap(im.Unauthenticated, errors.Join(audit.ErrTokenReused, err), "the refresh token was used before: its session is ended, sign in again"))
 		}
 		if err != nil {
 			return issued{}, fmt.Errorf("refreshing: %w", err)
