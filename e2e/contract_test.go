@@ -203,6 +203,9 @@ var exampleSetups = map[string]func(d *direct, k *kept, there *elsewhere, body m
 		k.exec(`UPDATE users SET email = 'ann@example.org', email_verified = now() WHERE id = $1`, idOf("ann"))
 		d.mailed(k, im.MailReset, body["code"])
 	},
+	"group-bans": func(_ *direct, k *kept, _ *elsewhere, _ map[string]any) {
+		k.exec(`INSERT INTO group_bans (group_id, user_id, by_id, reason, created) VALUES ('gggggggggggggggg', $1, $2, 'Spam', now())`, idOf("dan"), idOf("ann"))
+	},
 	"totp-confirm": func(d *direct, k *kept, _ *elsewhere, body map[string]any) {
 		const secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 		k.exec(`INSERT INTO second_factors (user_id, secret) VALUES ($1, $2)`, idOf("ann"), d.vault().Seal([]byte(secret), "totp", idOf("ann")))

@@ -54,6 +54,9 @@ func TestP6NobodyOpensAFileThatWasNotSentToThem(t *testing.T) {
 	ann.must("DELETE", "/v1/groups/"+group+"/members", request{"users": []string{cyd.ID}})
 	closed("who was removed from the group", cyd)
 	open("who still is in it", bob)
+	// Only a friend adds again at once who has left.
+	ann.must("POST", "/v1/friends/requests", request{"user": bob.ID})
+	bob.must("POST", "/v1/friends/requests/"+ann.ID+"/response", request{"accept": true})
 	bob.must("DELETE", "/v1/groups/"+group+"/members/me", nil)
 	closed("who has left", bob)
 	ann.must("POST", "/v1/groups/"+group+"/members", request{"users": []string{bob.ID}})

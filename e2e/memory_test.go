@@ -122,8 +122,21 @@ func (c *cage) survived() {
 	resp.Body.Close()
 }
 
-// peak returns the most resident memory of the process, or 0 if it is gone.
+// peak returns the most memory that was charged to the process or, outside a
+// control group, that was resident, which counts pages of the program that others
+// share; 0 if it is gone.
 func (c *cage) peak() int64 {
+	if c.group != "" && c.process.Pid() != 0 {
+		for _, file := range []string{"memory.max_usage_in_bytes", "memory.peak"} {
+			b, err := os.ReadFile(filepath.Join(c.group, file))
+			if err != nil {
+				continue
+			}
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
+				return n
+			}
+		}
+	}
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.process.Pid()))
 	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {

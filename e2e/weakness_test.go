@@ -347,13 +347,19 @@ func TestP6NobodyTakesAnAccountOverByChangingItsPassword(t *testing.T) {
 	// Whoever knew the old password is put out by the new one.
 	thief := d.signIn("ann", rightPassword, "of-a-thief")
 	s := dial(t, d.url, client.Tokens{AccessToken: thief.Access})
-	ann.must("PUT", change, request{"old": rightPassword, "new": "the new password"})
+	var renewed client.Tokens
+	if err := json.Unmarshal([]byte(ann.must("PUT", change, request{"old": rightPassword, "new": "the new password"})), &renewed); err != nil {
+		t.Fatal(err)
+	}
+	before := ann
+	ann.Access = renewed.AccessToken
 	if got := s.next(frame.Bye); got.Reason != "revoked" {
 		t.Errorf("the thief's socket is closed for %q", got.Reason)
 	}
 	thief.refused("as a thief", "GET", "/v1/users/me", nil, http.StatusUnauthorized)
 	nobody.refused("as a thief", "POST", "/v1/sessions/refresh", request{"refresh_token": thief.Refresh}, http.StatusUnauthorized)
 	nobody.refused("as a thief", "POST", "/v1/sessions", request{"account": "ann", "password": rightPassword, "device": "d", "platform": "web"}, http.StatusUnauthorized)
+	before.refused("with a token from before", "GET", "/v1/users/me", nil, http.StatusUnauthorized)
 	ann.must("GET", "/v1/users/me", nil)
 	d.signIn("ann", "the new password", "d-ann-2")
 }

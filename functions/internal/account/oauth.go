@@ -227,7 +227,7 @@ func (b *callback) call(ctx context.Context, address string, c im.Caller, in cal
 		return nil, errFlow
 	}
 	if c.User == "" {
-		if err := cmp.Or(im.CheckDevice(in.Device), im.CheckPlatform(in.Platform)); err != nil {
+		if err := cmp.Or(im.CheckDevice(in.Device), im.CheckPlatform(in.Platform), user.CheckDeviceProof(in.Proof)); err != nil {
 			return nil, err
 		}
 	}

@@ -391,6 +391,7 @@ func TestABridgeIsToldOfTheOtherDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	b := &bridge{t: t, verify: verify, took: make(chan []hooked, 100), status: 500}
 	srv := httptest.NewServer(b)
 	defer srv.Close()
@@ -422,7 +423,7 @@ func TestABridgeIsToldOfTheOtherDevices(t *testing.T) {
 	if first[0] != want {
 		t.Errorf("of %+v, want %+v", first[0], want)
 	}
-	w.eventually(2, `SELECT count(*) FROM notifications WHERE attempts = 1 AND NOT taken AND due - now() BETWEEN interval '14 seconds' AND interval '31 seconds'`)
+	w.eventually(2, `SELECT count(*) FROM notifications WHERE attempts = 1 AND NOT taken AND due BETWEEN $1 AND now() + interval '31 seconds'`, begun.Add(14*time.Second))
 
 	b.mu.Lock()
 	b.status = http.StatusNoContent

@@ -57,7 +57,7 @@ type login struct {
 // It takes as long for an account that there is not as for a wrong password.
 // That somebody has a second factor is told only to who knows the password.
 func (l *login) call(ctx context.Context, address string, in credentials) (signedIn, error) {
-	if err := cmp.Or(im.CheckDevice(in.Device), im.CheckPlatform(in.Platform)); err != nil {
+	if err := cmp.Or(im.CheckDevice(in.Device), im.CheckPlatform(in.Platform), CheckDeviceProof(in.Proof)); err != nil {
 		return signedIn{}, err
 	}
 	account := strings.ToLower(in.Account)

@@ -44,6 +44,15 @@ func (p proofs) issue(user, passwordHash string) string {
 	return p.vault.Seal(b, proofUse)
 }
 
+// CheckDeviceProof reports a text that is too long for a proof, as Invalid. What
+// is none otherwise is a stranger's.
+func CheckDeviceProof(text string) error {
+	if len(text) > maxProof {
+		return im.Errorf(im.Invalid, `"device_proof" has more than %d bytes: send what the device was given when it signed in, or leave it out`, maxProof)
+	}
+	return nil
+}
+
 // lane returns the lane of the device that shows a proof, if it was let in to
 // the account of a user, whose password has a hash; "" if it is a stranger.
 func (p proofs) lane(text, user, passwordHash string) string {
@@ -59,7 +68,7 @@ func (p proofs) lane(text, user, passwordHash string) string {
 
 // read returns what a proof says, and false if it is none, or too old.
 func (p proofs) read(text string) (was proof, ok bool) {
-	if text == "" || len(text) > maxProof {
+	if text == "" || CheckDeviceProof(text) != nil {
 		return was, false
 	}
 	b, _, err := p.vault.Open(text, proofUse)
