@@ -258,7 +258,7 @@ func TestTheEventOfANoticeIsTheSameEachTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			// As the outbox has it.
-			b, err := json.Marshal(w.waiting[0].Notice)
+			b, err := im.JSON(w.waiting[0].Notice)
 			if err != nil {
 				t.Fatal(err)
 			}

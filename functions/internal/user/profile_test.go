@@ -73,7 +73,7 @@ func newBook() *book {
 	return &book{
 		self: im.Self{
 			Profile: im.Profile{ID: ann, Account: "ann", Name: "Ann"}, Email: "ann@example.org", Phone: "+4930901820",
-			Settings: im.UserSettings{Presence: im.Friends, FriendRequests: im.Everyone}, Created: 1,
+			Settings: im.UserSettings{Presence: im.Friends, FriendRequests: im.Everyone, GroupAdds: im.Friends}, Created: 1,
 		},
 		others: map[string]im.Profile{bob: {ID: bob, Account: "bob", Name: "Bob", Bio: "Hi", Avatar: "https://example.org/bob.png"}},
 	}
@@ -81,7 +81,7 @@ func newBook() *book {
 
 func TestGet(t *testing.T) {
 	const own = `{"id":"` + ann + `","account":"ann","name":"Ann","email":"ann@example.org","phone":"+4930901820",` +
-		`"settings":{"find_by_email":false,"find_by_phone":false,"presence":"friends","friend_requests":"everyone"},"created":"1970-01-01T00:00:00.000001Z"}`
+		`"settings":{"find_by_email":false,"find_by_phone":false,"presence":"friends","friend_requests":"everyone","group_adds":"friends"},"created":"1970-01-01T00:00:00.000001Z"}`
 	const former = "ffffffffffffffff"
 	for _, tt := range []struct {
 		name, caller, user string
@@ -123,17 +123,17 @@ func TestUpdate(t *testing.T) {
 		want     string // as JSON; "" is refused
 	}{
 		{"everything", `{"name":"Ann B","bio":"x\ny","avatar":"https://example.org/a.png","email":"Ann@Example.ORG","phone":"+49 (30) 90-1820",
-			"settings":{"find_by_email":true,"find_by_phone":false,"presence":"nobody","friend_requests":"nobody"}}`,
+			"settings":{"find_by_email":true,"find_by_phone":false,"presence":"nobody","friend_requests":"nobody","group_adds":"nobody"}}`,
 			`{"Name":"Ann B","Bio":"x\ny","Avatar":"https://example.org/a.png","Email":"ann@example.org","Phone":"+4930901820",` +
-				`"FindByEmail":true,"FindByPhone":false,"Presence":"nobody","FriendRequests":"nobody"}`},
-		{"what is not named stays", `{"bio":""}`, `{"Name":null,"Bio":"","Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null}`},
-		{"nothing", `{}`, `{"Name":null,"Bio":null,"Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null}`},
-		{"what is empty is taken away", `{"email":"","phone":"","avatar":""}`, `{"Name":null,"Bio":null,"Avatar":"","Email":"","Phone":"","FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null}`},
+				`"FindByEmail":true,"FindByPhone":false,"Presence":"nobody","FriendRequests":"nobody","GroupAdds":"nobody"}`},
+		{"what is not named stays", `{"bio":""}`, `{"Name":null,"Bio":"","Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null,"GroupAdds":null}`},
+		{"nothing", `{}`, `{"Name":null,"Bio":null,"Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null,"GroupAdds":null}`},
+		{"what is empty is taken away", `{"email":"","phone":"","avatar":""}`, `{"Name":null,"Bio":null,"Avatar":"","Email":"","Phone":"","FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null,"GroupAdds":null}`},
 		{"no name", `{"name":""}`, ""},
 		{"a bio of control characters", `{"bio":"\u0007"}`, ""},
 		{"an avatar of another site", `{"avatar":"https://tracker.example/a.png"}`, ""},
 		{"an avatar of another port", `{"avatar":"https://example.org:8443/a.png"}`, ""},
-		{"the avatar that is there", `{"avatar":"https://store.example/avatars/a.jpg"}`, `{"Name":null,"Bio":null,"Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null}`},
+		{"the avatar that is there", `{"avatar":"https://store.example/avatars/a.jpg"}`, `{"Name":null,"Bio":null,"Avatar":null,"Email":null,"Phone":null,"FindByEmail":null,"FindByPhone":null,"Presence":null,"FriendRequests":null,"GroupAdds":null}`},
 		{"an avatar that is no https URL", `{"avatar":"javascript:alert(1)"}`, ""},
 		{"an e-mail address that is none", `{"email":"ann"}`, ""},
 		{"a telephone number without its country", `{"phone":"030 901820"}`, ""},

@@ -52,7 +52,7 @@ func TestP7StrangersDoNotKeepADeviceOutThatWasSignedInBefore(t *testing.T) {
 	counted("another device", "ann known ")
 
 	for name, proof := range map[string]string{
-		"what is none": "x", "one with another end": first.Proof[:len(first.Proof)-2] + "AA", "one that is long": strings.Repeat("k.", 2000),
+		"what is none": "x", "one with another end": first.Proof[:len(first.Proof)-2] + "AA",
 		"a sealed secret of another use": l.second.vault.Seal([]byte(`{"user":"`+first.User.ID+`","lane":"x","expires":9999999999}`), "totp"),
 		"one of another user":            l.proofs.issue(bob, d.hashes["ann"]),
 		"one that is too old":            proofs{l.proofs.vault, -time.Second}.issue(first.User.ID, d.hashes["ann"]),
@@ -64,7 +64,12 @@ func TestP7StrangersDoNotKeepADeviceOutThatWasSignedInBefore(t *testing.T) {
 		}
 		counted(name, "ann@192.0.2.1")
 	}
-	bad := known
+	bad := in
+	bad.Proof = strings.Repeat("k.", 2000)
+	if _, err := l.call(t.Context(), "192.0.2.1", bad); !errors.Is(err, im.Invalid) {
+		t.Errorf("one that is long: %v", err)
+	}
+	bad = known
 	bad.Account = "nobody"
 	if _, err := l.call(t.Context(), "192.0.2.1", bad); !errors.Is(err, im.Unauthenticated) {
 		t.Errorf("a proof for another account: %v", err)
