@@ -92,6 +92,7 @@ tidings_function_events_total{job="functions",instance="b",function="inbox-trim"
 tidings_connector_lag_records{job="connector",instance="c",function="persist-inbox",topic="t",partition="0"} 5+0x960
 tidings_connector_retried_total{function="persist-inbox"} 7+0x960
 tidings_connector_dead_total{function="persist-inbox"} 3+0x960
+tidings_foreign_answers_total{function="persist-inbox"} 3+0x960
 tidings_kafka_produce_overloaded_total 0+0x960
 tidings_pushes_total{outcome="done",instance="b"} 0+100x960
 tidings_pushes_total{outcome="gone",instance="b"} 0+100x960
@@ -148,6 +149,7 @@ tidings_archive_behind_seconds 90000+0x960
 tidings_connector_lag_records{job="connector",instance="c",function="persist-inbox",topic="t",partition="0"} 5+100x960
 tidings_connector_retried_total{function="persist-inbox"} 0+1x960
 tidings_connector_dead_total{function="persist-inbox"} _x940 1+0x20
+tidings_foreign_answers_total{function="persist-inbox"} 0+1x960
 tidings_kafka_produce_overloaded_total 0+1x960
 tidings_pushes_total{outcome="done",instance="b"} 0+100x960
 tidings_pushes_total{outcome="circuit_open",instance="b"} 0+10x960
