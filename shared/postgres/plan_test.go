@@ -197,7 +197,12 @@ func TestQueriesReadIndexes(t *testing.T) {
 				s := im.Session{ID: im.NewID(), User: users[1], Device: "d", Platform: "web", Created: now}
 				return second(db.ChangePassword(ctx, s, "", "", token(s.ID), later(), im.Revocation{Bots: true, Identities: true}))
 			},
-			"ProveSession":    func() error { return second(db.ProveSession(ctx, user, "sess000000008000")) },
+			"ProveSession": func() error {
+				if _, err := db.ProveSession(ctx, user, "sess000000008000"); !errors.Is(err, im.NotFound) { // ended by CreateSession
+					return err
+				}
+				return nil
+			},
 			"HasSubscription": func() error { return second(db.HasSubscription(ctx, im.PushSubscription{Session: user, User: user})) },
 			"RotateRefresh": func() error {
 				return second(db.RotateRefresh(ctx, token(fmt.Sprintf("sess%012d", 8000+10*i)), token(fmt.Sprint("next", i)), later(), time.Minute))

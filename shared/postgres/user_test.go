@@ -50,7 +50,7 @@ func TestUsersChange(t *testing.T) {
 	user := people(t, db, 1)[0]
 	first, err := db.Self(ctx, user)
 	wants(t, err, "")
-	if first.Account != "u-"+user || first.Settings != (im.UserSettings{Presence: im.Friends, FriendRequests: im.Everyone}) || first.Created == 0 {
+	if first.Account != "u-"+user || first.Settings != (im.UserSettings{Presence: im.Friends, FriendRequests: im.Everyone, GroupAdds: im.Everyone}) || first.Created == 0 {
 		t.Errorf("at first: %+v", first)
 	}
 	want := first
@@ -64,10 +64,10 @@ func TestUsersChange(t *testing.T) {
 		{"nothing", im.UserChange{}, func(*im.Self) {}},
 		{"everything", im.UserChange{
 			Name: text("N"), Bio: text("B\nb"), Avatar: text("https://a"), Email: text("a@b.c"), Phone: text("+4912345678"),
-			FindByEmail: &yes, FindByPhone: &yes, Presence: text(im.Nobody), FriendRequests: text(im.Nobody),
+			FindByEmail: &yes, FindByPhone: &yes, Presence: text(im.Nobody), FriendRequests: text(im.Nobody), GroupAdds: text(im.Friends),
 		}, func(s *im.Self) {
 			s.Name, s.Bio, s.Avatar, s.Email, s.Phone = "N", "B\nb", "https://a", "a@b.c", "+4912345678"
-			s.Settings = im.UserSettings{FindByEmail: true, FindByPhone: true, Presence: im.Nobody, FriendRequests: im.Nobody}
+			s.Settings = im.UserSettings{FindByEmail: true, FindByPhone: true, Presence: im.Nobody, FriendRequests: im.Nobody, GroupAdds: im.Friends}
 		}},
 		{"one setting", im.UserChange{FindByPhone: &no}, func(s *im.Self) { s.Settings.FindByPhone = false }},
 		{"the e-mail address away", im.UserChange{Email: text("")}, func(s *im.Self) { s.Email = "" }},
