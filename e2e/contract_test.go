@@ -280,13 +280,16 @@ func (op *operation) example(t *testing.T, base string, setups ...func(body map[
 		}
 	}
 	var body []byte
+	var fields map[string]any // nil of a call without a body
+	if op.body != nil && op.body.example != nil {
+		fields = maps.Clone(op.body.example.(map[string]any))
+	}
+	for _, set := range setups {
+		set(fields)
+	}
 	if op.body != nil {
-		if op.body.example == nil {
+		if fields == nil {
 			t.Fatalf("%s has no example of its body", op.id)
-		}
-		fields := maps.Clone(op.body.example.(map[string]any))
-		for _, set := range setups {
-			set(fields)
 		}
 		var err error
 		if body, err = json.Marshal(fields); err != nil {

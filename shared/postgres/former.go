@@ -37,8 +37,8 @@ const sweptFormer = 10
 // cleared.
 func (h hold) keep(batch *pgx.Batch, user string) {
 	batch.Queue(`
-		DELETE FROM former_accounts WHERE hash IN (
-			SELECT hash FROM former_accounts WHERE until <= now() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED)`, sweptFormer)
+		DELETE FROM former_accounts WHERE hash = ANY (ARRAY(
+			SELECT hash FROM former_accounts WHERE until <= now() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))`, sweptFormer)
 	if h == (hold{}) {
 		return
 	}

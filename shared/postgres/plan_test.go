@@ -22,6 +22,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 	ctx := t.Context()
 	for _, sql := range []string{
 		`INSERT INTO users SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 9999) i) x`,
+		`INSERT INTO former_accounts SELECT sha256(convert_to(id, 'UTF8')), NULL, now() + interval '1 day' FROM users`,
 		`INSERT INTO blocks SELECT id, lag(id) OVER (ORDER BY id) FROM users OFFSET 1`,
 		`INSERT INTO friendships SELECT user_id, blocked_id FROM blocks`,
 		`INSERT INTO relation_versions SELECT least(user_id, blocked_id), greatest(user_id, blocked_id), 1 FROM blocks`,

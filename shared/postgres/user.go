@@ -193,7 +193,7 @@ func (db *DB) ChangePassword(ctx context.Context, s im.Session, oldHash, newHash
 func endAll(ctx context.Context, tx pgx.Tx, user string, also im.Revocation) ([]im.Session, error) {
 	of := `user_id = $1`
 	if also.Bots {
-		of = `(user_id = $1 OR user_id IN (SELECT id FROM users WHERE owner_id = $1))`
+		of = `user_id = ANY (ARRAY(SELECT id FROM users WHERE owner_id = $1 AND deleted IS NULL UNION ALL SELECT $1))` // an OR would walk through all
 	}
 	rows, err := tx.Query(ctx, `UPDATE sessions SET ended = now() WHERE ended IS NULL AND `+of+` RETURNING id, user_id`, user)
 	if err != nil {
@@ -210,7 +210,7 @@ func endAll(ctx context.Context, tx pgx.Tx, user string, also im.Revocation) ([]
 		batch.Queue(`
 			WITH off AS (
 				UPDATE webhooks SET disabled = now(), reason = $2, told = true, due = NULL, taken = NULL, run = run + 1
-				WHERE disabled IS NULL AND bot_id IN (SELECT id FROM users WHERE owner_id = $1)
+				WHERE disabled IS NULL AND bot_id IN (SELECT id FROM users WHERE owner_id = $1 AND deleted IS NULL)
 				RETURNING id
 			) DELETE FROM webhook_deliveries WHERE webhook_id IN (SELECT id FROM off)`, user, im.WebhookOff)
 	}
