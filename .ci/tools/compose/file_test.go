@@ -129,7 +129,7 @@ func TestP6ContainersReachWhatTheyOpen(t *testing.T) {
 		"edge":    {"gateway", "grafana", "jaeger", "s3"},
 		"outside": {"accounts", "away", "timers"},
 		"s3":      {"archive", "files", "migrate", "s3", "timers"},
-		"kafka":   {"accounts", "bots", "chat-ingest", "connector", "friends", "groups", "kafka", "messages", "migrate", "persist-inbox", "timers", "users"},
+		"kafka":   {"accounts", "away", "bots", "chat-ingest", "connector", "friends", "groups", "kafka", "messages", "migrate", "persist-inbox", "timers", "users"},
 	} {
 		for _, name := range members[network] {
 			if !slices.Contains(want, name) {

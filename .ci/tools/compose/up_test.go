@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
@@ -272,13 +273,26 @@ func (s *system) environment(name string) []string {
 	for target, key := range given(service) { // where proc looks by itself
 		if dir, of := filepath.Split(target); dir == "/var/openfaas/secrets/" {
 			file := filepath.Join(s.seen, name+"."+key)
-			if err := os.WriteFile(file, []byte(s.here(s.key(key))), 0o600); err != nil {
+			if err := put(file, s.here(s.key(key))); err != nil {
 				s.t.Fatal(err)
 			}
 			env = append(env, strings.ToUpper(strings.ReplaceAll(of, "-", "_"))+"_FILE="+file)
 		}
 	}
 	return env
+}
+
+// put writes a file that another process may be reading: it finds it whole.
+func put(file, text string) error {
+	part, err := os.CreateTemp(filepath.Dir(file), "part-")
+	if err != nil {
+		return err
+	}
+	_, err = part.WriteString(text)
+	if err := errors.Join(err, part.Close()); err != nil {
+		return err
+	}
+	return os.Rename(part.Name(), file)
 }
 
 func (s *system) command(name string, args []string) *exec.Cmd {
