@@ -44,7 +44,7 @@ var pretended = sync.OnceValue(func() map[string]string {
 // vars returns the environment that a pod's process has, without what the
 // platform adds.
 func (all *objects) vars(p pod) map[string]string {
-	vars := make(map[string]string)
+	vars := map[string]string{"AUDIT_TOPIC": "true"} // who writes it has a way to Kafka, so that it can be turned on
 	for _, from := range p.container().EnvFrom {
 		if m := named[corev1.ConfigMap](all, from.ConfigMapRef.Name); m != nil {
 			maps.Copy(vars, m.Data)
