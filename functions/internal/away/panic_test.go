@@ -25,11 +25,11 @@ func TestP7APanicOfOneRingIsNotTheLast(t *testing.T) {
 		a.start()
 		a.set(0)
 		time.Sleep(ringAgain + time.Second)
-		if rung < 2 {
-			t.Errorf("it has rung %d times", rung)
-		}
 		if err := a.close(); err != nil {
 			t.Error(err)
+		}
+		if rung < 2 {
+			t.Errorf("it has rung %d times", rung)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -155,11 +156,14 @@ type fixture struct {
 
 // purse is the budgets of senders.
 type purse struct {
+	mu      sync.Mutex
 	charged []im.Charge
 	empty   map[string]bool
 }
 
 func (p *purse) Charge(_ context.Context, charges []im.Charge) []error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	errs := make([]error, len(charges))
 	for i, c := range charges {
 		if p.empty[c.User] {
