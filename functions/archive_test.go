@@ -52,14 +52,14 @@ func newChat(t *testing.T, users ...string) *chat {
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	env := imtest.Env(t, map[string]string{
-		"POSTGRES_URL": imtest.Postgres(t), "REDIS_URL": imtest.Redis(t), "KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","), "INBOX_STORE": "postgres",
+		"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "REDIS_URL": imtest.Redis(t), "KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","), "INBOX_STORE": "postgres",
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
 		"ARCHIVE_URL":       imtest.S3(t), "ARCHIVE_AFTER": "744h", "FUNCTION_URL": srv.URL + "/{function}",
 		"CALLS_PER_SECOND": "10000", "CALLS_BURST": "10000",
 	})
-	if err := errors.Join(postgres.Migrate(t.Context(), env), kafka.EnsureTopics(t.Context(), env)); err != nil {
+	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	h, err := fn.Mount(t.Context(), env, history.Read, message.Recall, message.React, message.Delete, archive.Read, archive.Move)

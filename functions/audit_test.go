@@ -59,15 +59,12 @@ func (j *journal) records(t *testing.T) (all []map[string]any) {
 func TestEveryEventOfTheSecurityLogIsRecorded(t *testing.T) {
 	vars := down(t)
 	maps.Copy(vars, map[string]string{
-		"POSTGRES_URL": imtest.Postgres(t), "REDIS_URL": imtest.Redis(t), "KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","), "INBOX_STORE": "postgres",
+		"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "REDIS_URL": imtest.Redis(t), "KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","), "INBOX_STORE": "postgres",
 		"SIGN_INS_PER_MINUTE": "15", "AUDIT_TOPIC": "true", "REFRESH_GRACE": "0",
 	})
 	log := &journal{}
 	env := proc.NewEnv(func(name string) string { return vars[name] }, slog.New(slog.NewJSONHandler(log, nil)))
 	defer env.Close()
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}

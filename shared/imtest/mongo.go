@@ -19,7 +19,7 @@ var sharedMongo = shared{kind: mongodb, args: func() ([]string, error) {
 		return nil, err
 	}
 	// It is dropped with the server. One that the environment names is left with it.
-	own, _, err := makeDatabase(server)
+	own, _, err := makeDatabase(server, "")
 	return []string{"--postgres", own}, err
 }}
 

@@ -42,7 +42,7 @@ func services(t *testing.T, given map[string]string) map[string]string {
 	vars := map[string]string{"SEAL_KEYS": "k:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))}
 	maps.Copy(vars, given)
 	for name, start := range map[string]func() string{
-		"POSTGRES_URL":  func() string { return imtest.Postgres(t) },
+		"POSTGRES_URL":  func() string { return imtest.Migrated(t, postgres.Migrate) },
 		"REDIS_URL":     func() string { return imtest.Redis(t) },
 		"KAFKA_BROKERS": func() string { return strings.Join(imtest.Kafka(t), ",") },
 	} {
@@ -53,7 +53,7 @@ func services(t *testing.T, given map[string]string) map[string]string {
 	env := imtest.Env(t, vars)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := errors.Join(postgres.Migrate(ctx, env), kafka.EnsureTopics(ctx, env)); err != nil {
+	if err := kafka.EnsureTopics(ctx, env); err != nil {
 		t.Fatal(err)
 	}
 	return vars

@@ -359,8 +359,8 @@ func TestWhoWasRemovedIsKnownForALongTimeButNotForEver(t *testing.T) {
 // A change is committed in the middle of a read of a list. The read waits there
 // for a table that whoever makes the change has locked.
 func TestAChangeInTheMiddleOfAReadIsInItOrComesLater(t *testing.T) {
-	url := imtest.Postgres(t)
-	db := migrated(t, map[string]string{"POSTGRES_URL": url})
+	url := imtest.Migrated(t, Migrate)
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url}))
 	reader := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url, "POSTGRES_POOL": "1"}))
 	between := func(t *testing.T, table string, read func(), change func(context.Context, *Tx) error) {
 		t.Helper()
@@ -604,7 +604,7 @@ func TestNothingIsLeftOfWhoIsDeletedButThatTheyAreGone(t *testing.T) {
 // Everybody changes everything with everybody at once. Nobody waits in a
 // circle, and what is left fits together.
 func TestManyChangesAtOnceFitTogether(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "24"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "24"}))
 	u := people(t, db, 6)
 	doomed := people(t, db, 4)
 	all := append(slices.Clone(u), doomed...)
@@ -686,7 +686,7 @@ func anything(ctx context.Context, tx *Tx, which int, a, b string) error {
 
 // TestQueriesOfFriendsReadIndexes is TestQueriesReadIndexes of what is here.
 func TestQueriesOfFriendsReadIndexes(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
 	user := crowd(t, db, 5000)
 	for _, sql := range []string{
 		`INSERT INTO friendships (user_id, friend_id, version)

@@ -466,7 +466,7 @@ func TestNobodyGetsIntoAGroupOnceTheyAreGone(t *testing.T) {
 
 // TestQueriesOfGroupsReadIndexes is TestQueriesReadIndexes of groups.
 func TestQueriesOfGroupsReadIndexes(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
 	ctx := t.Context()
 	for _, sql := range []string{
 		`INSERT INTO users (id, account, name, password) SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 39999) i) x`,

@@ -84,7 +84,7 @@ func TestMigratingKeepsWhatInboxesHold(t *testing.T) {
 // The list of conversations costs what there are conversations, not what there
 // are entries.
 func TestP7TheListOfConversationsReadsNoEntriesInVain(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
 	const user, conversations, entries = "aaaaaaaaaaaaaaaa", 20, 40_000
 	// Of each three entries one is another's, one the user's own and one quiet.
 	if _, err := db.pool.Exec(t.Context(), `

@@ -316,9 +316,9 @@ func TestSpeaker(t *testing.T) {
 // TestReadingADeepPageCostsAPage counts the blocks that PostgreSQL looks at for
 // a page far back in a long conversation, of which the reader has deleted a part.
 func TestReadingADeepPageCostsAPage(t *testing.T) {
-	url := imtest.Postgres(t)
+	url := imtest.Migrated(t, Migrate)
 	const n, limit = 100_000, 50
-	db := migrated(t, map[string]string{"POSTGRES_URL": url})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url}))
 	c, user := im.Direct("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"), "aaaaaaaaaaaaaaaa"
 	const apart = im.Time(60_000_000)
 	start := im.Now() - n*apart
@@ -394,7 +394,7 @@ func explain(t *testing.T, db *DB, query string, args ...any) (blocks int, plan 
 // TestChangingMessagesReadsIndexes does for what changes messages what
 // TestQueriesReadIndexes does for the rest.
 func TestChangingMessagesReadsIndexes(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
 	for _, sql := range []string{
 		`INSERT INTO users (id, account, name, password) SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 9999) i) x`,
 		`INSERT INTO groups (id, name, owner_id, created) SELECT 'grup' || right(id, 12), 'g', id, now() FROM users WHERE right(id, 1) = '0'`,

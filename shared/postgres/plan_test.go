@@ -18,7 +18,7 @@ import (
 // settle on its plans, on tables large enough for a scan to be wrong, and asks
 // the server how often it has walked through a table.
 func TestQueriesReadIndexes(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
 	ctx := t.Context()
 	for _, sql := range []string{
 		`INSERT INTO users SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 9999) i) x`,

@@ -19,7 +19,7 @@ import (
 // fresh returns a database of the test's own, migrated.
 func fresh(t testing.TB) *DB {
 	t.Helper()
-	return migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t)})
+	return opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate)}))
 }
 
 func migrated(t testing.TB, vars map[string]string) *DB {

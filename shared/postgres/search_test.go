@@ -265,7 +265,7 @@ func TestWhatIsBeingEditedIsNotIndexed(t *testing.T) {
 }
 
 func TestSearchingReadsIndexes(t *testing.T) {
-	db := migrated(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t), "POSTGRES_POOL": "1"})
+	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
 	for _, sql := range []string{
 		`INSERT INTO users (id, account, name, password) SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 2999) i) x`,
 		`INSERT INTO groups (id, name, owner_id, created) SELECT 'grup' || right(id, 12), 'g', id, now() FROM users WHERE right(id, 1) = '0'`,

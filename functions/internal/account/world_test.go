@@ -75,7 +75,7 @@ type world struct {
 func newWorld(t testing.TB, more map[string]string) *world {
 	t.Helper()
 	w := &world{t: t, vars: settings(t), mails: smtptest.Start(t, smtptest.Plain)}
-	w.vars["POSTGRES_URL"], w.vars["REDIS_URL"] = imtest.Postgres(t), imtest.Redis(t)
+	w.vars["POSTGRES_URL"], w.vars["REDIS_URL"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t)
 	w.vars["SMTP_URL"] = "smtp://" + w.mails.Addr + "?tls=none"
 	w.vars["SMTP_TIMEOUT"] = "1m" // no clock tries again
 	w.vars["SIGN_INS_PER_MINUTE"], w.vars["MAILS_PER_HOUR"], w.vars["CODES_PER_HOUR"] = "200", "100", "100"
@@ -85,9 +85,6 @@ func newWorld(t testing.TB, more map[string]string) *world {
 	w.url = srv.URL
 	maps.Copy(w.vars, more)
 	env := imtest.Env(t, w.vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	var err error
 	if mounted, err = fn.Mount(t.Context(), env, append(own, theirs...)...); err != nil {
 		t.Fatal(err)

@@ -37,11 +37,8 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, vars: map[string]string{"POSTGRES_URL": imtest.Postgres(t), "ARCHIVE_URL": imtest.S3(t)}}
+	w := &world{t: t, vars: map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "ARCHIVE_URL": imtest.S3(t)}}
 	env := imtest.Env(t, w.vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	var err error
 	if w.db, err = postgres.Open(t.Context(), env); err != nil {
 		t.Fatal(err)

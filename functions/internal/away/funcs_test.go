@@ -131,7 +131,7 @@ type world struct {
 func newWorld(t testing.TB, more map[string]string) *world {
 	t.Helper()
 	vars := down(t)
-	vars["POSTGRES_URL"], vars["REDIS_URL"] = imtest.Postgres(t), imtest.Redis(t)
+	vars["POSTGRES_URL"], vars["REDIS_URL"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t)
 	vars["WEBHOOK_PRIVATE"], vars["NOTIFY_AFTER"], vars["NOTIFY_EVERY"] = "true", "50ms", "100ms"
 	vars["ONE_CONNECTION_PER_PLATFORM"] = "false"
 	vars["CALLS_BURST"] = "1000"
@@ -143,7 +143,6 @@ func newWorld(t testing.TB, more map[string]string) *world {
 			t.Fatal(err)
 		}
 	}
-	must(postgres.Migrate(t.Context(), w.env))
 	w.service = newPushService(t, vars["VAPID_PUBLIC_KEY"])
 	w.url = w.mount(all...)
 	var errs [6]error

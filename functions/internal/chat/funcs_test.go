@@ -31,7 +31,7 @@ import (
 func settings(t testing.TB, users ...string) map[string]string {
 	t.Helper()
 	vars := map[string]string{
-		"POSTGRES_URL":  imtest.Postgres(t),
+		"POSTGRES_URL":  imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":     imtest.Redis(t),
 		"KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","),
 		"SEAL_KEYS":     "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
@@ -52,9 +52,6 @@ func settings(t testing.TB, users ...string) map[string]string {
 		vars[name] = string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	}
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}

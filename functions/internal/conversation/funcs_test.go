@@ -85,7 +85,6 @@ func open(t testing.TB, env *proc.Env) site {
 			t.Fatal(err)
 		}
 	}
-	must(postgres.Migrate(t.Context(), env))
 	store, err := inbox.Open(t.Context(), env)
 	must(err)
 	db, err := postgres.Open(t.Context(), env)
@@ -102,7 +101,7 @@ func open(t testing.TB, env *proc.Env) site {
 func services(t testing.TB) map[string]string {
 	t.Helper()
 	vars := down(t)
-	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Postgres(t), imtest.Redis(t), strings.Join(imtest.Kafka(t), ",")
+	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t), strings.Join(imtest.Kafka(t), ",")
 	if err := kafka.EnsureTopics(t.Context(), imtest.Env(t, vars)); err != nil {
 		t.Fatal(err)
 	}

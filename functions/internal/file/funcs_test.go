@@ -103,12 +103,12 @@ type system struct {
 func newSystem(t *testing.T, change map[string]string, users ...string) *system {
 	t.Helper()
 	vars := down(t)
-	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["S3_URL"] = imtest.Postgres(t), imtest.Redis(t), imtest.S3(t)
+	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["S3_URL"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t), imtest.S3(t)
 	for k, v := range change {
 		vars[k] = v
 	}
 	s := &system{t: t, env: imtest.Env(t, vars), token: map[string]string{}}
-	if err := errors.Join(postgres.Migrate(t.Context(), s.env), s3.EnsureBucket(t.Context(), s.env)); err != nil {
+	if err := s3.EnsureBucket(t.Context(), s.env); err != nil {
 		t.Fatal(err)
 	}
 	var err1, err2 error

@@ -102,9 +102,9 @@ func newSystem(t *testing.T, settings ...string) *system {
 	for i := 0; i < len(settings); i += 2 {
 		vars[settings[i]] = settings[i+1]
 	}
-	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Postgres(t), imtest.Redis(t), strings.Join(imtest.Kafka(t), ",")
+	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t), strings.Join(imtest.Kafka(t), ",")
 	s := &system{env: imtest.Env(t, vars), token: map[string]string{}}
-	if err := errors.Join(postgres.Migrate(t.Context(), s.env), kafka.EnsureTopics(t.Context(), s.env)); err != nil {
+	if err := kafka.EnsureTopics(t.Context(), s.env); err != nil {
 		t.Fatal(err)
 	}
 	var err error

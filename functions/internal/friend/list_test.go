@@ -216,10 +216,7 @@ func FuzzCursor(f *testing.F) {
 // a few at a time. A friend who stays is in each whole list, and whoever has
 // asked for the last changes has the list as it is.
 func TestWhoPagesThroughAListThatChangesMissesNobody(t *testing.T) {
-	env := imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t)})
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
+	env := imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate)})
 	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)

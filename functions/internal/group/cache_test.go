@@ -39,11 +39,8 @@ func (s slow) GroupMembers(ctx context.Context, groups []string) (map[string]im.
 func TestASlowFillerLosesNoMember(t *testing.T) {
 	server := imtest.Start(t, "redis")
 	vars := settings(t)
-	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Postgres(t), server.URL, strings.Join(imtest.Kafka(t), ",")
+	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Migrated(t, postgres.Migrate), server.URL, strings.Join(imtest.Kafka(t), ",")
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}

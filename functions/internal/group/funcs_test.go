@@ -85,11 +85,8 @@ type town struct {
 func newTown(t *testing.T, funcs ...fn.Func) *town {
 	t.Helper()
 	vars := settings(t)
-	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Postgres(t), imtest.Redis(t), strings.Join(imtest.Kafka(t), ",")
+	vars["POSTGRES_URL"], vars["REDIS_URL"], vars["KAFKA_BROKERS"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t), strings.Join(imtest.Kafka(t), ",")
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}

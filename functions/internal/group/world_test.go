@@ -24,10 +24,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	env := imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Postgres(t)})
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
+	env := imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate)})
 	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)

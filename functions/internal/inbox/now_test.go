@@ -190,14 +190,14 @@ func TestP6WhatWasTakenBackDoesNotComeBack(t *testing.T) {
 func comesBack(t *testing.T, store string) {
 	ctx := t.Context()
 	vars := down(t)
-	vars["INBOX_STORE"], vars["POSTGRES_URL"], vars["REDIS_URL"] = store, imtest.Postgres(t), imtest.Redis(t)
+	vars["INBOX_STORE"], vars["POSTGRES_URL"], vars["REDIS_URL"] = store, imtest.Migrated(t, postgres.Migrate), imtest.Redis(t)
 	vars["KAFKA_BROKERS"] = strings.Join(imtest.Kafka(t), ",")
 	if store == "mongodb" {
 		vars["MONGODB_URL"] = imtest.Mongo(t)
 	}
 	env := imtest.Env(t, vars)
 	db, err := postgres.Open(ctx, env)
-	if err := errors.Join(err, postgres.Migrate(ctx, env), kafka.EnsureTopics(ctx, env)); err != nil {
+	if err := errors.Join(err, kafka.EnsureTopics(ctx, env)); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := fn.Keyring(env)

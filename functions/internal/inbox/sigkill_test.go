@@ -49,11 +49,8 @@ func trim(t *testing.T, env *proc.Env) {
 // entry, the newest of each conversation, all that is young; the next entry gets
 // the next seq; and the next runs end with what is to stay and nothing else.
 func TestP3AKilledTrimmerLeavesAllThatIsToStay(t *testing.T) {
-	vars := map[string]string{"INBOX_STORE": "postgres", "POSTGRES_URL": imtest.Postgres(t), "INBOX_KEEP": "1800h"}
+	vars := map[string]string{"INBOX_STORE": "postgres", "POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "INBOX_KEEP": "1800h"}
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)

@@ -24,10 +24,7 @@ import (
 // stores opens the inbox in each real store, as funcs.go does.
 var stores = map[string]func(testing.TB) inbox.Store{
 	"PostgreSQL": func(t testing.TB) inbox.Store {
-		env := imtest.Env(t, map[string]string{"INBOX_STORE": "postgres", "POSTGRES_URL": imtest.Postgres(t)})
-		if err := postgres.Migrate(t.Context(), env); err != nil {
-			t.Fatal(err)
-		}
+		env := imtest.Env(t, map[string]string{"INBOX_STORE": "postgres", "POSTGRES_URL": imtest.Migrated(t, postgres.Migrate)})
 		return opened(t, env)
 	},
 	"MongoDB": func(t testing.TB) inbox.Store {

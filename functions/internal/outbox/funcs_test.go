@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -44,11 +43,11 @@ func TestTheRelaySaysWhichSettingIsMissing(t *testing.T) {
 // Redis too.
 func TestTheRelayPublishesWhatWasLeft(t *testing.T) {
 	vars := settings()
-	vars["POSTGRES_URL"], vars["KAFKA_BROKERS"] = imtest.Postgres(t), strings.Join(imtest.Kafka(t), ",")
+	vars["POSTGRES_URL"], vars["KAFKA_BROKERS"] = imtest.Migrated(t, postgres.Migrate), strings.Join(imtest.Kafka(t), ",")
 	env := imtest.Env(t, vars)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := errors.Join(postgres.Migrate(ctx, env), kafka.EnsureTopics(ctx, env)); err != nil {
+	if err := kafka.EnsureTopics(ctx, env); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(ctx, vars["POSTGRES_URL"])

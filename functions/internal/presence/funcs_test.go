@@ -32,14 +32,11 @@ func TestPresenceGet(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := imtest.Env(t, map[string]string{
-		"POSTGRES_URL":      imtest.Postgres(t),
+		"POSTGRES_URL":      imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":         imtest.Redis(t),
 		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	})
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)

@@ -22,14 +22,11 @@ import (
 // gateway that has registered.
 func TestBothFunctionsFindAGateway(t *testing.T) {
 	vars := map[string]string{
-		"POSTGRES_URL": imtest.Postgres(t),
+		"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":    imtest.Redis(t),
 		"SEAL_KEYS":    "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 	}
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)

@@ -23,15 +23,12 @@ import (
 // comes and goes, and her friend bob, who is connected, is told once of each.
 func TestPushPresenceTellsFriends(t *testing.T) {
 	vars := map[string]string{
-		"POSTGRES_URL":   imtest.Postgres(t),
+		"POSTGRES_URL":   imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":      imtest.Redis(t),
 		"SEAL_KEYS":      "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 		"PRESENCE_GRACE": "3s", // longer than what is too early takes
 	}
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)

@@ -79,12 +79,9 @@ type world struct {
 func newWorld(t *testing.T, more map[string]string) *world {
 	t.Helper()
 	vars := settings(t)
-	vars["POSTGRES_URL"], vars["REDIS_URL"] = imtest.Postgres(t), imtest.Redis(t)
+	vars["POSTGRES_URL"], vars["REDIS_URL"] = imtest.Migrated(t, postgres.Migrate), imtest.Redis(t)
 	maps.Copy(vars, more)
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	h, err := fn.Mount(t.Context(), env, all...)
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func newWorld(t *testing.T, more map[string]string) *world {
 		t.Fatal(err)
 	}
 	vars := map[string]string{
-		"POSTGRES_URL":         imtest.Postgres(t),
+		"POSTGRES_URL":         imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":            imtest.Redis(t),
 		"KAFKA_BROKERS":        "127.0.0.1:1",
 		"SEAL_KEYS":            "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
@@ -64,9 +64,6 @@ func newWorld(t *testing.T, more map[string]string) *world {
 	}
 	maps.Copy(vars, more)
 	env := imtest.Env(t, vars)
-	if err := postgres.Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
 	h, err := fn.Mount(t.Context(), env, Create, List, Update, Delete, Deliver, Retry)
 	if err != nil {
 		t.Fatal(err)
