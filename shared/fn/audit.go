@@ -4,86 +4,23 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// recorded says what the security log records of the functions that it is about:
-// of calls that succeed this event, and of calls that are refused that they were.
-// A test holds the table to the functions that there are.
-var recorded = map[string]audit.Event{
-	"user-login":     audit.LoginSuccess,
-	"bot-login":      audit.LoginSuccess,
-	"oauth-callback": audit.LoginSuccess, // or IdentityChange, of who links
-	"token-refresh":  refusalsOnly,
-	"session-prove":  audit.SessionRenewed,
-	"session-revoke": audit.TokenRevoked,
-	"user-logout":    audit.TokenRevoked,
-
-	"user-register":   audit.UserCreated,
-	"user-delete":     audit.UserDeleted,
-	"password-change": audit.PasswordChange,
-	"password-forgot": refusalsOnly,
-	"password-reset":  audit.PasswordChange,
-	"user-update":     audit.EmailChange, // of calls that change it
-	"email-verify":    refusalsOnly,
-	"email-confirm":   audit.EmailChange,
-	"oauth-start":     refusalsOnly,
-	"identity-delete": audit.IdentityChange,
-	"totp-setup":      refusalsOnly,
-	"totp-confirm":    audit.FactorChange,
-	"totp-delete":     audit.FactorChange,
-
-	"push-subscribe":   audit.PushChange,
-	"push-unsubscribe": audit.PushChange,
-
-	"bot-create":       audit.UserCreated,
-	"bot-update":       refusalsOnly,
-	"bot-delete":       audit.UserDeleted,
-	"bot-token-create": audit.TokenCreated,
-	"bot-token-delete": audit.TokenRevoked,
-	"webhook-create":   audit.WebhookChange,
-	"webhook-update":   audit.WebhookChange,
-	"webhook-delete":   audit.WebhookChange,
-
-	"group-update":        refusalsOnly,
-	"group-dissolve":      audit.PermissionsChanged,
-	"group-invite":        refusalsOnly,
-	"group-remove":        audit.PermissionsChanged,
-	"group-role":          audit.PermissionsChanged,
-	"group-mute":          audit.PermissionsChanged,
-	"group-ban":           audit.PermissionsChanged,
-	"group-bans":          refusalsOnly,
-	"group-unban":         audit.PermissionsChanged,
-	"group-join-requests": refusalsOnly,
-	"group-join-respond":  refusalsOnly,
-
-	"session-sweep": refusalsOnly, // and the sessions that it ends
-	"bot-sweep":     refusalsOnly,
-}
-
 // refusalsOnly is of functions whose calls are no news when they succeed.
 const refusalsOnly audit.Event = "refusals"
 
-// recordedWith are fields one of which a call sets that is recorded.
-var recordedWith = map[string]Proof{"user-update": FreshWith("email")}
-
-// RecordOf returns what the security log records of calls of a function that
-// succeed, "" if nothing, and whether it records anything of it.
-func RecordOf(function string) (e audit.Event, any bool) {
-	e, any = recorded[function]
-	if e == refusalsOnly {
-		e = ""
+// RecordOf returns what the security log records of calls of f that succeed, ""
+// if nothing, and whether it records anything of it.
+func (f Func) RecordOf() (e audit.Event, any bool) {
+	if f.Audit == refusalsOnly {
+		return "", true
 	}
-	return e, any
+	return f.Audit, f.Audit != ""
 }
-
-// Recorded returns the functions of which the security log records something.
-func Recorded() []string { return slices.Sorted(maps.Keys(recorded)) }
 
 // record writes what became of an event to the security log, if it is of that.
 func (s *server) record(ctx context.Context, caller im.Caller, e *event.Event, rep reply) {
@@ -120,9 +57,9 @@ func (s *server) record(ctx context.Context, caller im.Caller, e *event.Event, r
 // auditOf returns what is recorded of a call that ended with err, "" if nothing
 // is, and why it failed.
 func (s *server) auditOf(caller im.Caller, e *event.Event, err error) (what audit.Event, reason string) {
-	success, about := RecordOf(s.Name)
+	success, about := s.RecordOf()
 	if err == nil {
-		if with, ok := recordedWith[s.Name]; ok && !with.Asked(e.Data) {
+		if s.AuditWith.asks() && !s.AuditWith.Asked(e.Data) {
 			return "", ""
 		}
 		return success, ""
@@ -148,7 +85,7 @@ func (s *server) auditOf(caller im.Caller, e *event.Event, err error) (what audi
 		return audit.PasswordChangeFail, string(kind)
 	case caller.User == "":
 		return "", "" // who calls is not known, and it is not for that to be found out
-	case about, caller.May(scopes[s.Name]) != nil:
+	case about, caller.May(s.Scope) != nil:
 		return audit.AuthzFail, string(kind)
 	}
 	return "", ""

@@ -24,6 +24,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -59,6 +60,16 @@ type Func struct {
 	// Proof is what it asks of its callers beyond an access token; the zero
 	// Proof asks for nothing.
 	Proof Proof
+
+	// Scope is what a bot's token needs for it, if it is public: People if none is
+	// enough.
+	Scope im.Scope
+
+	// Audit is what the security log records of calls that succeed; "" is of a
+	// function of which it records nothing. AuditWith says of which calls, if not
+	// of all.
+	Audit     audit.Event
+	AuditWith Proof
 
 	// New makes its handler, opening what the handler needs. What it opens
 	// belongs to the process and connects when first used, so that a

@@ -192,7 +192,7 @@ func newServer(ctx context.Context, env *proc.Env, f Func, l limits, mem *memory
 	if err := declared(f, h); err != nil {
 		return nil, err
 	}
-	if s.audit, err = audit.Open(ctx, env, recorded[f.Name] != ""); err != nil {
+	if s.audit, err = audit.Open(ctx, env, f.Audit != ""); err != nil {
 		return nil, err
 	}
 	if f.Proof.asks() {
@@ -491,7 +491,7 @@ func (s *server) caller(r *http.Request) (im.Caller, error) {
 	}
 	c, _, err := s.verify.Verify(strings.TrimSpace(jwt))
 	if err == nil {
-		err = c.May(scopes[s.Name])
+		err = c.May(s.Scope)
 	}
 	return c, err
 }

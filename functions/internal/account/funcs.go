@@ -11,7 +11,6 @@ import (
 
 	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/audit"
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/mail"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -31,254 +30,94 @@ var (
 const wakeTime = 30 * time.Second
 
 // VerifyEmail mails a code to the address of the caller.
-var VerifyEmail = fn.Func{
-	Name:    "email-verify",
-	Accepts: event.CallType("email-verify"),
-	Public:  true,
-	Proof:   fn.AskedInside(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		who, whoErr := user.OpenProver(ctx, env)
-		limit, limitErr := redis.OpenMailLimit(ctx, env)
-		send, sendErr := openWake(env)
-		if err := errors.Join(dbErr, gateErr, whoErr, limitErr, sendErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, verify(db, who, limit, send)), nil
-	},
-}
+var VerifyEmail = fn.API("email-verify", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), verify(postgres.In(o), user.ProverIn(o), redis.MailLimitIn(o), wakeIn(o)))
+}).Asks(fn.AskedInside()).AuditsRefusals()
 
 // ConfirmEmail takes the code.
-var ConfirmEmail = fn.Func{
-	Name:    "email-confirm",
-	Accepts: event.CallType("email-confirm"),
-	Public:  true,
-	Proof:   fn.Fresh(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		v, vaultErr := vault.Open(env)
-		if err := errors.Join(dbErr, gateErr, vaultErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, confirm(db, v)), nil
-	},
-}
+var ConfirmEmail = fn.API("email-confirm", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), confirm(postgres.In(o), vault.In(o)))
+}).Asks(fn.Fresh()).Audits(audit.EmailChange)
 
 // ForgotPassword mails a code to whoever has an address.
-var ForgotPassword = fn.Func{
-	Name:    "password-forgot",
-	Accepts: event.CallType("password-forgot"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		from, fromErr := openAttempts(ctx, env)
-		limit, limitErr := redis.OpenMailLimit(ctx, env)
-		send, sendErr := openWake(env)
-		v, vaultErr := vault.Open(env)
-		if err := errors.Join(dbErr, fromErr, limitErr, sendErr, vaultErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallFrom(forgot(db, from, limit, handles{v}, send)), nil
-	},
-}
+var ForgotPassword = fn.API("password-forgot", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallFrom(forgot(postgres.In(o), redis.SignInsIn(o), redis.MailLimitIn(o), handles{vault.In(o)}, wakeIn(o)))
+}).AuditsRefusals()
 
 // ResetPassword takes the code.
-var ResetPassword = fn.Func{
-	Name:    "password-reset",
-	Accepts: event.CallType("password-reset"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		limit, limitErr := openAttempts(ctx, env)
-		passwords, hashErr := user.OpenPasswords(env, "resetting")
-		v, vaultErr := vault.Open(env)
-		end, endErr := user.OpenEnder(ctx, env)
-		if err := errors.Join(dbErr, limitErr, hashErr, vaultErr, endErr); err != nil {
-			return fn.Handler{}, err
-		}
-		r := &reseter{users: db, from: limit, passwords: passwords, vault: v, handles: handles{v}, end: end}
-		return fn.CallFrom(r.call), nil
-	},
-}
+var ResetPassword = fn.API("password-reset", fn.People, func(o *fn.Opener) fn.Handler {
+	v := vault.In(o)
+	r := &reseter{
+		users: postgres.In(o), from: redis.SignInsIn(o), passwords: user.PasswordsIn(o, "resetting"),
+		vault: v, handles: handles{v}, end: user.EnderIn(o),
+	}
+	return fn.CallFrom(r.call)
+}).Audits(audit.PasswordChange)
 
 // SendMails sends the mails that were asked for.
-var SendMails = fn.Func{
-	Name:  "mail-send",
-	Every: time.Minute,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		v, vaultErr := vault.Open(env)
-		set := env.Settings()
-		s := &sender{store: db, vault: v, service: set.String(settingService), log: env.Log}
-		s.sent, s.waiting = newMailMetrics()
-		if err := errors.Join(dbErr, vaultErr, set.Err(), env.Metrics.Register(s.sent), env.Metrics.Register(s.waiting)); err != nil {
-			return fn.Handler{}, err
-		}
-		switch by, err := mail.Open(env); {
-		case err == nil:
-			s.smtp = by
-		case !errors.Is(err, mail.ErrOff):
-			return fn.Handler{}, err
-		}
-		return fn.Timed(s.send), nil
-	},
-}
+var SendMails = fn.Every("mail-send", time.Minute, func(o *fn.Opener) fn.Handler {
+	env := o.Env()
+	s := &sender{store: postgres.In(o), vault: vault.In(o), service: o.String(settingService), log: env.Log}
+	s.sent, s.waiting = newMailMetrics()
+	o.Fail(errors.Join(env.Metrics.Register(s.sent), env.Metrics.Register(s.waiting)))
+	if by, err := mail.Open(env); err == nil {
+		s.smtp = by
+	} else if !errors.Is(err, mail.ErrOff) {
+		o.Fail(err)
+	}
+	return fn.Timed(s.send)
+})
 
 // StartOAuth begins to sign in by an account elsewhere.
-var StartOAuth = fn.Func{
-	Name:    "oauth-start",
-	Accepts: event.CallType("oauth-start"),
-	Public:  true,
-	Proof:   fn.AskedInside(), // to link
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		gate, gateErr := redis.OpenGate(ctx, env)
-		cache, redisErr := redis.Open(ctx, env)
-		limit, limitErr := openAttempts(ctx, env)
-		who, whoErr := user.OpenProver(ctx, env)
-		providers, providersErr := openProviders(env)
-		set := env.Settings()
-		redirects, redirectsErr := parseRedirects(set.List(settingRedirects))
-		if redirectsErr != nil {
-			redirectsErr = fmt.Errorf("setting %s: %w", settingRedirects.Name, redirectsErr)
-		}
-		if err := errors.Join(gateErr, redisErr, limitErr, whoErr, providersErr, redirectsErr, set.Err()); err != nil {
-			return fn.Handler{}, err
-		}
-		s := &starter{providers: providers, redirects: redirects, flows: cache.NewFlows(), limit: limit, who: who}
-		return fn.CallMaybe(gate, s.call), nil
-	},
-}
+var StartOAuth = fn.API("oauth-start", fn.People, func(o *fn.Opener) fn.Handler {
+	redirects, err := parseRedirects(o.List(settingRedirects))
+	if err != nil {
+		o.Fail(fmt.Errorf("setting %s: %w", settingRedirects.Name, err))
+	}
+	s := &starter{providers: providersIn(o), redirects: redirects, flows: redis.In(o).NewFlows(), limit: redis.SignInsIn(o), who: user.ProverIn(o)}
+	return fn.CallMaybe(redis.GateIn(o), s.call)
+}).Asks(fn.AskedInside()).AuditsRefusals() // to link
 
 // EndOAuth ends it.
-var EndOAuth = fn.Func{
-	Name:    "oauth-callback",
-	Accepts: event.CallType("oauth-callback"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		cache, redisErr := redis.Open(ctx, env)
-		limit, limitErr := openAttempts(ctx, env)
-		second, secondErr := user.OpenSecondFactor(ctx, env)
-		begin, beginErr := user.OpenBeginner(ctx, env)
-		names, namesErr := user.OpenNames(env)
-		newcomers, newErr := redis.OpenNewcomers(ctx, env)
-		providers, providersErr := openProviders(env)
-		records, auditErr := audit.Open(ctx, env, true)
-		if err := errors.Join(dbErr, gateErr, redisErr, limitErr, secondErr, beginErr, namesErr, newErr, providersErr, auditErr); err != nil {
-			return fn.Handler{}, err
-		}
-		b := &callback{providers: providers, flows: cache.NewFlows(), limit: limit, users: db, names: names, newcomers: newcomers, second: second, begin: begin, audit: records}
-		return fn.CallMaybe(gate, b.call), nil
-	},
-}
+var EndOAuth = fn.API("oauth-callback", fn.People, func(o *fn.Opener) fn.Handler {
+	c := &callback{
+		providers: providersIn(o), flows: redis.In(o).NewFlows(), limit: redis.SignInsIn(o), users: postgres.In(o),
+		names: user.NamesIn(o), newcomers: redis.NewcomersIn(o), second: user.SecondFactorIn(o), begin: user.BeginnerIn(o), audit: audit.In(o),
+	}
+	return fn.CallMaybe(redis.GateIn(o), c.call)
+}).Audits(audit.LoginSuccess) // or IdentityChange, of who links
 
 // Identities lists the accounts elsewhere by which the caller signs in.
-var Identities = fn.Func{
-	Name:    "identity-list",
-	Accepts: event.CallType("identity-list"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, list(db)), nil
-	},
-}
+var Identities = fn.API("identity-list", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+})
 
 // DeleteIdentity removes one.
-var DeleteIdentity = fn.Func{
-	Name:    "identity-delete",
-	Accepts: event.CallType("identity-delete"),
-	Public:  true,
-	Proof:   fn.Fresh(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, unlink(db)), nil
-	},
-}
+var DeleteIdentity = fn.API("identity-delete", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), unlink(postgres.In(o)))
+}).Asks(fn.Fresh()).Audits(audit.IdentityChange)
 
 // SetUpTOTP gives the caller a second factor.
-var SetUpTOTP = fn.Func{
-	Name:    "totp-setup",
-	Accepts: event.CallType("totp-setup"),
-	Public:  true,
-	Proof:   fn.AskedInside(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		who, whoErr := user.OpenProver(ctx, env)
-		v, vaultErr := vault.Open(env)
-		set := env.Settings()
-		service := set.String(settingService)
-		if err := errors.Join(dbErr, gateErr, whoErr, vaultErr, set.Err()); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, setup(db, db, who, v, service)), nil
-	},
-}
+var SetUpTOTP = fn.API("totp-setup", fn.People, func(o *fn.Opener) fn.Handler {
+	db := postgres.In(o)
+	return fn.CallAs(redis.GateIn(o), setup(db, db, user.ProverIn(o), vault.In(o), o.String(settingService)))
+}).Asks(fn.AskedInside()).AuditsRefusals()
 
 // ConfirmTOTP has it asked for from then on.
-var ConfirmTOTP = fn.Func{
-	Name:    "totp-confirm",
-	Accepts: event.CallType("totp-confirm"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.SecondFactors)
-		v, vaultErr := vault.Open(env)
-		if err := errors.Join(dbErr, gateErr, limitErr, vaultErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, confirmFactor(db, limit, v)), nil
-	},
-}
+var ConfirmTOTP = fn.API("totp-confirm", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), confirmFactor(postgres.In(o), redis.LimitIn(o, redis.SecondFactors), vault.In(o)))
+}).Audits(audit.FactorChange)
 
 // DeleteTOTP takes it away.
-var DeleteTOTP = fn.Func{
-	Name:    "totp-delete",
-	Accepts: event.CallType("totp-delete"),
-	Public:  true,
-	Proof:   fn.AskedInside(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		who, whoErr := user.OpenProver(ctx, env)
-		second, secondErr := user.OpenSecondFactor(ctx, env)
-		if err := errors.Join(dbErr, gateErr, whoErr, secondErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, removeFactor(db, who, second)), nil
-	},
-}
+var DeleteTOTP = fn.API("totp-delete", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), removeFactor(postgres.In(o), user.ProverIn(o), user.SecondFactorIn(o)))
+}).Asks(fn.AskedInside()).Audits(audit.FactorChange)
 
-// openAttempts returns the limit of what anybody may try from an address.
-func openAttempts(ctx context.Context, env *proc.Env) (*redis.SignIns, error) {
-	cache, err := redis.Open(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	return cache.NewSignIns(env)
-}
-
-// openProviders returns the process's providers.
-func openProviders(env *proc.Env) (map[string]provider, error) {
-	return proc.Share(env, "account.providers", func() (map[string]provider, func() error, error) {
-		set := env.Settings()
-		list := set.String(settingProviders)
-		if err := set.Err(); err != nil {
-			return nil, nil, err
-		}
-		env.Uses(proc.Outside)
+// providersIn returns the process's providers.
+func providersIn(o *fn.Opener) map[string]provider {
+	list := o.String(settingProviders)
+	o.Env().Uses(proc.Outside)
+	return proc.ShareIn(o, "account.providers", func() (map[string]provider, func() error, error) {
 		client := newProviderClient()
 		providers, err := parseProviders(list, client)
 		if err != nil {
@@ -288,17 +127,13 @@ func openProviders(env *proc.Env) (map[string]provider, error) {
 	})
 }
 
-// openWake returns the process's wake of mail-send.
-func openWake(env *proc.Env) (wake, error) {
-	urls, urlErr := fn.OpenURLs(env)
-	poster, posterErr := fn.OpenPoster(env, wakeTime)
-	if err := errors.Join(urlErr, posterErr); err != nil {
-		return nil, err
-	}
-	return proc.Share(env, "account.wake", func() (wake, func() error, error) {
+// wakeIn returns the process's wake of mail-send.
+func wakeIn(o *fn.Opener) wake {
+	urls, poster := fn.URLsIn(o), fn.PosterIn(o, wakeTime)
+	return proc.ShareIn(o, "account.wake", func() (wake, func() error, error) {
 		tick := func(ctx context.Context) error {
 			return poster.Tick(ctx, SendMails.Name, urls.Of(SendMails.Name))
 		}
-		return newWake(tick, env.Log), poster.Close, nil
+		return newWake(tick, o.Env().Log), poster.Close, nil
 	})
 }

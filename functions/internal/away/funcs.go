@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
@@ -37,153 +38,84 @@ var (
 )
 
 // Key returns the key by which browsers subscribe to Web Push.
-var Key = fn.Func{
-	Name:    "push-key",
-	Accepts: event.CallType("push-key"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		public, keyErr := webpush.OpenPublicKey(env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(keyErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, key(public)), nil
-	},
-}
+var Key = fn.API("push-key", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), key(webpush.PublicKeyIn(o)))
+})
 
 // Subscribe has the device of the caller notified by Web Push.
-var Subscribe = fn.Func{
-	Name:    "push-subscribe",
-	Accepts: event.CallType("push-subscribe"),
-	Public:  true,
-	Proof:   fn.AskedInside(), // to be shown what messages say, unless it is already
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		most := set.Int(settingMost, 1)
-		public, keyErr := webpush.OpenPublicKey(env)
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.PushSubscriptions)
-		urls, urlErr := webhook.OpenRule(env)
-		fresh, freshErr := fn.FreshFor(env)
-		if err := errors.Join(set.Err(), keyErr, dbErr, gateErr, limitErr, urlErr, freshErr); err != nil {
-			return fn.Handler{}, err
-		}
-		s := &subscriber{store: db, fresh: fresh, limit: limit, checkURL: urls.CheckURL, checkKey: webpush.CheckP256dh, most: most, on: public != ""}
-		return fn.CallAs(gate, s.subscribe), nil
-	},
-}
+var Subscribe = fn.API("push-subscribe", fn.People, func(o *fn.Opener) fn.Handler {
+	s := &subscriber{
+		store: postgres.In(o), fresh: fn.FreshIn(o), limit: redis.LimitIn(o, redis.PushSubscriptions),
+		checkURL: webhook.RuleIn(o).CheckURL, checkKey: webpush.CheckP256dh,
+		most: o.Int(settingMost, 1), on: webpush.PublicKeyIn(o) != "",
+	}
+	return fn.CallAs(redis.GateIn(o), s.subscribe)
+}).Asks(fn.AskedInside()).Audits(audit.PushChange) // to be shown what messages say, unless it is already
 
 // Unsubscribe ends that.
-var Unsubscribe = fn.Func{
-	Name:    "push-unsubscribe",
-	Accepts: event.CallType("push-unsubscribe"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, unsubscribe(db)), nil
-	},
-}
+var Unsubscribe = fn.API("push-unsubscribe", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), unsubscribe(postgres.In(o)))
+}).Audits(audit.PushChange)
 
 // Notify notes which devices that are offline are to be notified of messages,
 // and sends it.
-var Notify = fn.Func{
-	Name:    "notify-away",
-	Accepts: event.InboxAppended,
-	Topic:   event.TopicDeliveries,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		s, err := openSender(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		db, dbErr := postgres.Open(ctx, env)
-		cache, redisErr := redis.Open(ctx, env)
-		if err := errors.Join(dbErr, redisErr); err != nil {
-			return fn.Handler{}, err
-		}
-		a := &alarm{ring: s.run, next: db.NextNotification, log: env.Log}
-		a.start()
-		env.OnClose(a.close)
-		n := &noter{
-			store: db, conns: cache, at: s.at, due: a.set,
-			all: s.ways.post != nil, on: s.ways.web != nil || s.ways.post != nil,
-		}
-		return fn.On(n.note), nil
-	},
-}
+var Notify = fn.OnTopic("notify-away", event.TopicDeliveries, event.InboxAppended, func(o *fn.Opener) fn.Handler {
+	db, cache, s := postgres.In(o), redis.In(o), senderIn(o)
+	if s == nil {
+		return fn.Handler{}
+	}
+	a := &alarm{ring: s.run, next: db.NextNotification, log: o.Env().Log}
+	a.start()
+	o.Env().OnClose(a.close)
+	n := &noter{
+		store: db, conns: cache, at: s.at, due: a.set,
+		all: s.ways.post != nil, on: s.ways.web != nil || s.ways.post != nil,
+	}
+	return fn.On(n.note)
+})
 
 // Retry sends what is due and nobody else has sent.
-var Retry = fn.Func{
-	Name:  "notify-retry",
-	Every: time.Minute,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		s, err := openSender(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.Timed(retry(s, db)), nil
-	},
-}
+var Retry = fn.Every("notify-retry", time.Minute, func(o *fn.Opener) fn.Handler {
+	return fn.Timed(retry(senderIn(o), postgres.In(o)))
+})
 
-// openSender returns the process's sender.
-func openSender(ctx context.Context, env *proc.Env) (*sender, error) {
-	set := env.Settings()
-	at := im.NotifyTiming{After: set.Duration(settingAfter), Every: set.Duration(settingEvery), TTL: set.Duration(settingTTL)}
-	parallel := set.Int(settingParallel, 1)
-	to, waysErr := openWays(env)
-	db, dbErr := postgres.Open(ctx, env)
-	cache, redisErr := redis.Open(ctx, env)
-	inboxes, inboxErr := inbox.Open(ctx, env)
-	if err := errors.Join(set.Err(), waysErr, dbErr, redisErr, inboxErr); err != nil {
-		return nil, err
+// senderIn returns the process's sender.
+func senderIn(o *fn.Opener) *sender {
+	db, m := postgres.In(o), newMetrics()
+	s := &sender{
+		queue: db, subs: db, conns: redis.In(o), unread: &reader{inbox.In(o), db}, ways: waysIn(o),
+		at:       im.NotifyTiming{After: o.Duration(settingAfter), Every: o.Duration(settingEvery), TTL: o.Duration(settingTTL)},
+		parallel: o.Int(settingParallel, 1), circuit: newCircuit(), metrics: m, log: o.Env().Log,
 	}
-	return proc.Share(env, "away.sender", func() (*sender, func() error, error) {
-		m := newMetrics()
-		if err := errors.Join(env.Metrics.Register(m.outcomes), env.Metrics.Register(m.delay), env.Metrics.Register(m.overdue)); err != nil {
-			return nil, nil, err
-		}
-		return &sender{
-			queue: db, subs: db, conns: cache, unread: &reader{inboxes, db}, ways: to, at: at,
-			parallel: parallel, circuit: newCircuit(), metrics: m, log: env.Log,
-		}, nil, nil
+	return proc.ShareIn(o, "away.sender", func() (*sender, func() error, error) {
+		in := o.Env().Metrics
+		return s, nil, errors.Join(in.Register(m.outcomes), in.Register(m.delay), in.Register(m.overdue))
 	})
 }
 
-func openWays(env *proc.Env) (*ways, error) {
-	set := env.Settings()
-	to, secret := set.String(settingHook), set.String(settingSecret)
-	w := &ways{timeout: set.Duration(settingTimeout)}
-	web, err := webpush.Open(env)
-	if err := errors.Join(set.Err(), err); err != nil {
-		return nil, err
-	}
-	if web != nil {
+func waysIn(o *fn.Opener) *ways {
+	w := &ways{timeout: o.Duration(settingTimeout)}
+	if web := webpush.In(o); web != nil {
 		w.web = web
 	}
+	to, secret := o.String(settingHook), o.String(settingSecret)
 	if to == "" {
-		return w, nil
+		return w
 	}
 	u, err := url.Parse(to)
 	if err != nil || webhook.CheckURL(to, true) != nil {
-		return nil, errors.New("setting NOTIFY_WEBHOOK_URL: is not a URL such as https://bridge.example/away")
+		o.Fail(errors.New("setting NOTIFY_WEBHOOK_URL: is not a URL such as https://bridge.example/away"))
+		return w
 	}
 	if _, err := webhook.Sign("", time.Now(), nil, secret); err != nil {
-		return nil, errors.New("setting NOTIFY_WEBHOOK_SECRET: is not whsec_ and base64")
+		o.Fail(errors.New("setting NOTIFY_WEBHOOK_SECRET: is not whsec_ and base64"))
 	}
 	w.host = u.Host
 	// The operator's own: it goes wherever they say, unlike what users name.
-	env.Uses(proc.Outside)
+	o.Env().Uses(proc.Outside)
 	hooks := webhook.NewSender(w.timeout, true)
 	w.post = func(ctx context.Context, id string, at time.Time, body []byte) error {
 		return hooks.Send(ctx, to, secret, id, at, body)
 	}
-	return w, nil
+	return w
 }

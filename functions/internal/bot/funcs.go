@@ -6,14 +6,11 @@
 package bot
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/tidings-im/tidings/functions/internal/user"
-	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -26,134 +23,57 @@ var (
 	settingTokens = proc.Setting{Name: "MAX_TOKENS_PER_BOT", Default: "10", Doc: "most tokens of a bot that are good at a time"}
 )
 
-// Functions of owners.
-var (
-	// Create makes a bot of the caller.
-	Create = owners("bot-create", fn.Fresh(), func(o opened) handler {
-		return call((&creator{bots: o.db, limit: o.limit, names: o.names, newcomers: o.newcomers, most: o.bots}).call)
-	})
-	// List returns the bots of the caller.
-	List = owners("bot-list", fn.Proof{}, func(o opened) handler { return call(list(o.db)) })
-	// Update changes what a bot of the caller says of itself.
-	Update = owners("bot-update", fn.Proof{}, func(o opened) handler { return call(update(o.db)) })
-	// CreateToken gives a bot of the caller another token.
-	CreateToken = owners("bot-token-create", fn.Fresh(), func(o opened) handler {
-		return call((&tokenCreator{tokens: o.db, limit: o.limit, most: o.tokens}).call)
-	})
-	// Tokens lists the tokens of a bot of the caller.
-	Tokens = owners("bot-token-list", fn.Proof{}, func(o opened) handler { return call(listTokens(o.db)) })
-)
+// Create makes a bot of the caller.
+var Create = fn.API("bot-create", fn.People, func(o *fn.Opener) fn.Handler {
+	c := &creator{
+		bots: postgres.In(o), limit: redis.LimitIn(o, redis.BotSecrets), names: user.NamesIn(o), newcomers: redis.NewcomersIn(o),
+		most: o.Int(settingBots, 0),
+	}
+	return fn.CallAs(redis.GateIn(o), c.call)
+}).Asks(fn.Fresh()).Audits(audit.UserCreated)
+
+// List returns the bots of the caller.
+var List = fn.API("bot-list", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+})
+
+// Update changes what a bot of the caller says of itself.
+var Update = fn.API("bot-update", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), update(postgres.In(o)))
+}).AuditsRefusals()
 
 // Delete deletes a bot of the caller.
-var Delete = fn.Func{
-	Name:    "bot-delete",
-	Accepts: event.CallType("bot-delete"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		gate, gateErr := redis.OpenGate(ctx, env)
-		r, err := openRemover(ctx, env)
-		if err := errors.Join(gateErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, r.call), nil
-	},
-}
+var Delete = fn.API("bot-delete", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), removerIn(o).call)
+}).Audits(audit.UserDeleted)
+
+// CreateToken gives a bot of the caller another token.
+var CreateToken = fn.API("bot-token-create", fn.People, func(o *fn.Opener) fn.Handler {
+	c := &tokenCreator{tokens: postgres.In(o), limit: redis.LimitIn(o, redis.BotSecrets), most: o.Int(settingTokens, 1)}
+	return fn.CallAs(redis.GateIn(o), c.call)
+}).Asks(fn.Fresh()).Audits(audit.TokenCreated)
+
+// Tokens lists the tokens of a bot of the caller.
+var Tokens = fn.API("bot-token-list", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), listTokens(postgres.In(o)))
+})
 
 // DeleteToken ends a token of a bot of the caller.
-var DeleteToken = fn.Func{
-	Name:    "bot-token-delete",
-	Accepts: event.CallType("bot-token-delete"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		end, endErr := user.OpenEnder(ctx, env)
-		if err := errors.Join(dbErr, gateErr, endErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, deleteToken(db, end)), nil
-	},
-}
+var DeleteToken = fn.API("bot-token-delete", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), deleteToken(postgres.In(o), user.EnderIn(o)))
+}).Audits(audit.TokenRevoked)
 
 // Login signs a bot in.
-var Login = fn.Func{
-	Name:    "bot-login",
-	Accepts: event.CallType("bot-login"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.BotLogins)
-		access, accessErr := token.OpenIssuer(env)
-		if err := errors.Join(dbErr, limitErr, accessErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallFrom((&login{bots: db, limit: limit, access: access}).call), nil
-	},
-}
+var Login = fn.API("bot-login", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallFrom((&login{bots: postgres.In(o), limit: redis.LimitIn(o, redis.BotLogins), access: token.IssuerIn(o)}).call)
+}).Audits(audit.LoginSuccess)
 
 // Sweep deletes the bots of users who were deleted, and ends tokens that have
 // expired.
-var Sweep = fn.Func{
-	Name:  "bot-sweep",
-	Every: time.Minute,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		r, err := openRemover(ctx, env)
-		if err := errors.Join(dbErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.Timed((&sweeper{store: db, remove: r.remove}).sweep), nil
-	},
-}
+var Sweep = fn.Every("bot-sweep", time.Minute, func(o *fn.Opener) fn.Handler {
+	return fn.Timed((&sweeper{store: postgres.In(o), remove: removerIn(o).remove}).sweep)
+}).AuditsRefusals()
 
-// handler is what a function does, behind a gate.
-type handler func(fn.Gate) fn.Handler
-
-func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) handler {
-	return func(gate fn.Gate) fn.Handler { return fn.CallAs(gate, f) }
-}
-
-// opened is what the functions of owners need.
-type opened struct {
-	db           *postgres.DB
-	limit        *redis.Limit
-	names        user.Names
-	newcomers    *redis.Newcomers
-	bots, tokens int // the most
-}
-
-func owners(name string, proof fn.Proof, of func(opened) handler) fn.Func {
-	return fn.Func{
-		Name:    name,
-		Accepts: event.CallType(name),
-		Public:  true,
-		Proof:   proof,
-		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-			set := env.Settings()
-			o := opened{bots: set.Int(settingBots, 0), tokens: set.Int(settingTokens, 1)}
-			var dbErr, limitErr error
-			o.db, dbErr = postgres.Open(ctx, env)
-			o.limit, limitErr = redis.OpenLimit(ctx, env, redis.BotSecrets)
-			var namesErr, newErr error
-			o.names, namesErr = user.OpenNames(env)
-			o.newcomers, newErr = redis.OpenNewcomers(ctx, env)
-			gate, gateErr := redis.OpenGate(ctx, env)
-			if err := errors.Join(set.Err(), dbErr, limitErr, namesErr, newErr, gateErr); err != nil {
-				return fn.Handler{}, err
-			}
-			return of(o)(gate), nil
-		},
-	}
-}
-
-func openRemover(ctx context.Context, env *proc.Env) (*remover, error) {
-	box, boxErr := outbox.Open(ctx, env)
-	end, endErr := user.OpenEnder(ctx, env)
-	if err := errors.Join(boxErr, endErr); err != nil {
-		return nil, err
-	}
-	change := func(ctx context.Context, f func(context.Context, leaver) error) error {
-		return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
-	}
-	return &remover{change: change, end: end}, nil
+func removerIn(o *fn.Opener) *remover {
+	return &remover{change: outbox.ChangesIn[leaver](o), end: user.EnderIn(o)}
 }

@@ -3,9 +3,6 @@
 package chat
 
 import (
-	"context"
-	"errors"
-
 	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -18,55 +15,33 @@ import (
 
 // Ingest gives each message that a client sent its place in its conversation
 // and writes it to the log of messages, from where it is the system's.
-var Ingest = fn.Func{
-	Name:    "chat-ingest",
-	Accepts: event.MessageSubmitted,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		in, err := open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.Answer(in.batch), nil
-	},
-}
+var Ingest = fn.OnEvent("chat-ingest", event.MessageSubmitted, func(o *fn.Opener) fn.Handler {
+	return fn.Answer(ingestIn(o).batch)
+})
 
 // Send does the same for a message that is sent by a call.
-var Send = fn.Func{
-	Name:    "message-send",
-	Accepts: event.CallType("message-send"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		in, err := open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(err, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, in.send), nil
-	},
-}
+var Send = fn.API("message-send", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), ingestIn(o).send)
+})
 
-// open returns the process's way in, which is one, so that what comes by
+// ingestIn returns the process's way in, which is one, so that what comes by
 // sockets and by calls takes turns.
-func open(ctx context.Context, env *proc.Env) (*ingest, error) {
-	set := env.Settings()
-	policy := direct.Policy(set)
-	db, dbErr := postgres.Open(ctx, env)
-	cache, redisErr := redis.Open(ctx, env)
-	log, kafkaErr := kafka.Open(ctx, env)
-	seal, sealErr := fn.Keyring(env)
-	newcomers, newErr := redis.OpenNewcomers(ctx, env)
-	if err := errors.Join(set.Err(), dbErr, redisErr, kafkaErr, sealErr, newErr); err != nil {
-		return nil, err
-	}
+func ingestIn(o *fn.Opener) *ingest {
+	db, cache := postgres.In(o), redis.In(o)
 	in := &ingest{
-		guard:  guard{relations: cache.NewRelations(db), members: cache.NewMembers(db), newcomers: newcomers, policy: policy},
+		guard: guard{
+			relations: redis.RelationsIn(o, db), members: redis.MembersIn(o, db), newcomers: redis.NewcomersIn(o),
+			policy: direct.Policy(o.Settings),
+		},
 		files:  db,
 		budget: cache,
 		places: cache,
-		log:    log,
-		seal:   seal,
-		window: cache.PlaceWindow(),
+		log:    kafka.In(o),
+		seal:   fn.KeyringIn(o),
 		now:    im.Now,
 	}
-	return proc.Share(env, "chat", func() (*ingest, func() error, error) { return in, nil, nil })
+	return proc.ShareIn(o, "chat", func() (*ingest, func() error, error) {
+		in.window = cache.PlaceWindow()
+		return in, nil, nil
+	})
 }

@@ -6,11 +6,8 @@
 package file
 
 import (
-	"context"
-	"errors"
 	"time"
 
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -36,100 +33,42 @@ const (
 )
 
 // Create begins a file.
-var Create = fn.Func{
-	Name:    "file-create",
-	Accepts: event.CallType("file-create"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		most, part, quota := set.Int(settingMax, 1), set.Int(settingPart, minPart), set.Int(settingQuota, 1)
-		life, link := set.Duration(settingLife), set.Duration(settingSendLink)
-		db, dbErr := postgres.Open(ctx, env)
-		store, storeErr := s3.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.Files)
-		m, metricsErr := openMetrics(env)
-		if err := errors.Join(set.Err(), dbErr, storeErr, gateErr, limitErr, metricsErr); err != nil {
-			return fn.Handler{}, err
-		}
-		c := &creator{
-			files: db, store: store, limit: limit,
-			max: int64(most), part: int64(part), quota: int64(quota),
-			life: life, linkLife: min(link, maxLinkLife), now: im.Now, metrics: m,
-		}
-		return fn.CallAs(gate, c.call), nil
-	},
-}
+var Create = fn.API("file-create", im.FilesWrite, func(o *fn.Opener) fn.Handler {
+	c := &creator{
+		files: postgres.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
+		max: int64(o.Int(settingMax, 1)), part: int64(o.Int(settingPart, minPart)), quota: int64(o.Int(settingQuota, 1)),
+		life: o.Duration(settingLife), linkLife: min(o.Duration(settingSendLink), maxLinkLife), now: im.Now,
+		metrics: proc.OpenEnv(o, openMetrics),
+	}
+	return fn.CallAs(redis.GateIn(o), c.call)
+})
 
 // Complete looks at what has arrived of a file.
-var Complete = fn.Func{
-	Name:    "file-complete",
-	Accepts: event.CallType("file-complete"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		parallel := set.Int(settingChecks, 1)
-		db, dbErr := postgres.Open(ctx, env)
-		store, storeErr := s3.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		m, metricsErr := openMetrics(env)
-		if err := errors.Join(set.Err(), dbErr, storeErr, gateErr, metricsErr); err != nil {
-			return fn.Handler{}, err
-		}
-		c := &completer{files: db, store: store, check: newChecker(store, parallel, waiting).check, log: env.Log.WarnContext, metrics: m}
-		return fn.CallAs(gate, c.call), nil
-	},
-}
+var Complete = fn.API("file-complete", im.FilesWrite, func(o *fn.Opener) fn.Handler {
+	store := s3.In(o)
+	c := &completer{
+		files: postgres.In(o), store: store, check: newChecker(store, o.Int(settingChecks, 1), waiting).check,
+		log: o.Env().Log.WarnContext, metrics: proc.OpenEnv(o, openMetrics),
+	}
+	return fn.CallAs(redis.GateIn(o), c.call)
+})
 
 // Get hands out a link to get a file by.
-var Get = fn.Func{
-	Name:    "file-get",
-	Accepts: event.CallType("file-get"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		life, sendLife := min(set.Duration(settingGetLink), maxLinkLife), min(set.Duration(settingSendLink), maxLinkLife)
-		db, dbErr := postgres.Open(ctx, env)
-		store, storeErr := s3.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(set.Err(), dbErr, storeErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, get(db, store, life, sendLife)), nil
-	},
-}
+var Get = fn.API("file-get", im.FilesRead, func(o *fn.Opener) fn.Handler {
+	life, sendLife := min(o.Duration(settingGetLink), maxLinkLife), min(o.Duration(settingSendLink), maxLinkLife)
+	return fn.CallAs(redis.GateIn(o), get(postgres.In(o), s3.In(o), life, sendLife))
+})
 
 // SetAvatar makes a picture the avatar of the caller.
-var SetAvatar = fn.Func{
-	Name:    "avatar-set",
-	Accepts: event.CallType("avatar-set"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		parallel := set.Int(settingChecks, 1)
-		db, dbErr := postgres.Open(ctx, env)
-		store, storeErr := s3.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.Files)
-		if err := errors.Join(set.Err(), dbErr, storeErr, gateErr, limitErr); err != nil {
-			return fn.Handler{}, err
-		}
-		a := &avatarSetter{files: db, store: store, limit: limit, slots: make(chan struct{}, parallel)}
-		return fn.CallAs(gate, a.call), nil
-	},
-}
+var SetAvatar = fn.API("avatar-set", fn.People, func(o *fn.Opener) fn.Handler {
+	a := &avatarSetter{
+		files: postgres.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
+		slots: make(chan struct{}, max(o.Int(settingChecks, 1), 0)),
+	}
+	return fn.CallAs(redis.GateIn(o), a.call)
+})
 
 // Sweep removes what nobody has a use for.
-var Sweep = fn.Func{
-	Name:  "file-sweep",
-	Every: 10 * time.Minute,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		store, storeErr := s3.Open(ctx, env)
-		m, metricsErr := openMetrics(env)
-		if err := errors.Join(dbErr, storeErr, metricsErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.Timed((&sweeper{rows: db, store: store, metrics: m}).sweep), nil
-	},
-}
+var Sweep = fn.Every("file-sweep", 10*time.Minute, func(o *fn.Opener) fn.Handler {
+	return fn.Timed((&sweeper{rows: postgres.In(o), store: s3.In(o), metrics: proc.OpenEnv(o, openMetrics)}).sweep)
+})

@@ -6,10 +6,9 @@ package group
 
 import (
 	"context"
-	"errors"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/direct"
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/outbox"
@@ -20,136 +19,114 @@ import (
 
 var settingGroups = proc.Setting{Name: "MAX_GROUPS_PER_USER", Default: "1000", Doc: "most groups that a user is in, their own among them; who is added to several at once may be in a few more"}
 
-// Functions that change groups.
-var (
-	// Create makes a group of the caller and others.
-	Create = changes("group-create", func(change changer, i invites) handler {
-		return call((&creator{change, i, im.Now}).call)
-	})
-	// Update changes the name of a group, what is said about it and its policy.
-	Update = changes("group-update", func(change changer, _ invites) handler { return call(update(change)) })
-	// Dissolve ends a group.
-	Dissolve = changes("group-dissolve", func(change changer, _ invites) handler { return call(dissolve(change)) })
-	// Invite adds users to a group.
-	Invite = changes("group-invite", func(change changer, i invites) handler {
-		return call((&inviter{change, i, im.Now}).call)
-	})
-	// Remove takes users out of a group.
-	Remove = changes("group-remove", func(change changer, _ invites) handler { return call(remove(change, im.Now)) })
-	// Leave takes the caller out of a group.
-	Leave = changes("group-leave", func(change changer, _ invites) handler { return call(leave(change, im.Now)) })
-	// Role says what a member is in a group.
-	Role = changes("group-role", func(change changer, _ invites) handler { return call(role(change)) })
-	// Mute keeps a member of a group, or all, from speaking.
-	Mute = changes("group-mute", func(change changer, _ invites) handler {
-		return call((&muter{change, im.Now}).call)
-	})
-	// Ban keeps a user out of a group.
-	Ban = changes("group-ban", func(change changer, _ invites) handler {
-		return call((&banner{change, im.Now}).ban)
-	})
-	// Unban lifts that.
-	Unban = changes("group-unban", func(change changer, _ invites) handler { return call(unban(change)) })
-	// JoinRequest lets the caller into a group, or asks who may.
-	JoinRequest = changes("group-join-request", func(change changer, i invites) handler {
-		return call((&joiner{change, i, im.Now}).ask)
-	})
-	// JoinRespond answers who asks to join a group.
-	JoinRespond = changes("group-join-respond", func(change changer, i invites) handler {
-		return call((&joiner{change, i, im.Now}).respond)
-	})
-)
+// Create makes a group of the caller and others.
+var Create = fn.API("group-create", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, (&creator{changing(o), invitesIn(o), im.Now}).call)
+})
 
-// Functions that read groups.
-var (
-	// List returns the groups of the caller.
-	List = reads("group-list", func(db *postgres.DB) handler { return call(list(db)) })
-	// Get returns a group.
-	Get = reads("group-get", func(db *postgres.DB) handler { return call(get(db)) })
-	// Members returns who is in a group.
-	Members = heavy(6<<20, reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })) // a page as it is read, and as JSON
-	// Bans returns who is banned from a group.
-	Bans = reads("group-bans", func(db *postgres.DB) handler { return call(bans(db)) })
-	// JoinRequests returns who asks to join a group.
-	JoinRequests = reads("group-join-requests", func(db *postgres.DB) handler { return call(requests(db)) })
-)
+// List returns the groups of the caller.
+var List = fn.API("group-list", im.GroupsRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+})
 
-// handler is what a function does, behind a gate and, if it is not nil, a limit
-// to how often each user does it.
-type handler func(fn.Gate, counter) fn.Handler
+// Get returns a group.
+var Get = fn.API("group-get", im.GroupsRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), get(postgres.In(o)))
+})
+
+// Update changes the name of a group, what is said about it and its policy.
+var Update = fn.API("group-update", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, update(changing(o)))
+}).AuditsRefusals()
+
+// Dissolve ends a group.
+var Dissolve = fn.API("group-dissolve", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, dissolve(changing(o)))
+}).Audits(audit.PermissionsChanged)
+
+// Members returns who is in a group.
+var Members = fn.API("group-members", im.GroupsRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), members(postgres.In(o)))
+}).Holds(6 << 20) // a page as it is read, and as JSON
+
+// Invite adds users to a group.
+var Invite = fn.API("group-invite", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, (&inviter{changing(o), invitesIn(o), im.Now}).call)
+}).AuditsRefusals()
+
+// Remove takes users out of a group.
+var Remove = fn.API("group-remove", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, remove(changing(o), im.Now))
+}).Audits(audit.PermissionsChanged)
+
+// Leave takes the caller out of a group.
+var Leave = fn.API("group-leave", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupJoins, leave(changing(o), im.Now))
+})
+
+// Role says what a member is in a group.
+var Role = fn.API("group-role", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, role(changing(o)))
+}).Audits(audit.PermissionsChanged)
+
+// Mute keeps a member of a group, or all, from speaking.
+var Mute = fn.API("group-mute", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, (&muter{changing(o), im.Now}).call)
+}).Audits(audit.PermissionsChanged)
+
+// Ban keeps a user out of a group.
+var Ban = fn.API("group-ban", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, (&banner{changing(o), im.Now}).ban)
+}).Audits(audit.PermissionsChanged)
+
+// Bans returns who is banned from a group.
+var Bans = fn.API("group-bans", im.GroupsRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), bans(postgres.In(o)))
+}).AuditsRefusals()
+
+// Unban lifts that.
+var Unban = fn.API("group-unban", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, unban(changing(o)))
+}).Audits(audit.PermissionsChanged)
+
+// JoinRequest lets the caller into a group, or asks who may.
+var JoinRequest = fn.API("group-join-request", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupJoins, (&joiner{changing(o), invitesIn(o), im.Now}).ask)
+})
+
+// JoinRequests returns who asks to join a group.
+var JoinRequests = fn.API("group-join-requests", im.GroupsRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), requests(postgres.In(o)))
+}).AuditsRefusals()
+
+// JoinRespond answers who asks to join a group.
+var JoinRespond = fn.API("group-join-respond", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
+	return changes(o, redis.GroupChanges, (&joiner{changing(o), invitesIn(o), im.Now}).respond)
+}).AuditsRefusals()
+
+// changes answers calls that change a group, as often as each user may. What one
+// does to one's own membership is counted by itself (GroupJoins), so that nobody
+// stays in a group for having changed others.
+func changes[In, Out any](o *fn.Opener, of redis.Limited, f func(context.Context, im.Caller, In) (Out, error)) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), limited(redis.LimitIn(o, of), f))
+}
 
 type counter interface {
 	// Allow counts that a user does it once more. Overloaded: that is too often.
 	Allow(ctx context.Context, user string) error
 }
 
-func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) handler {
-	return func(gate fn.Gate, often counter) fn.Handler {
-		return fn.CallAs(gate, func(ctx context.Context, c im.Caller, in In) (out Out, err error) {
-			if often != nil {
-				if err := often.Allow(ctx, c.User); err != nil {
-					return out, err
-				}
-			}
-			return f(ctx, c, in)
-		})
+func limited[In, Out any](often counter, f func(context.Context, im.Caller, In) (Out, error)) func(context.Context, im.Caller, In) (Out, error) {
+	return func(ctx context.Context, c im.Caller, in In) (out Out, err error) {
+		if err := often.Allow(ctx, c.User); err != nil {
+			return out, err
+		}
+		return f(ctx, c, in)
 	}
 }
 
-func reads(name string, of func(*postgres.DB) handler) fn.Func {
-	return fn.Func{
-		Name:    name,
-		Accepts: event.CallType(name),
-		Public:  true,
-		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-			db, dbErr := postgres.Open(ctx, env)
-			gate, gateErr := redis.OpenGate(ctx, env)
-			if err := errors.Join(dbErr, gateErr); err != nil {
-				return fn.Handler{}, err
-			}
-			return of(db)(gate, nil), nil
-		},
-	}
-}
+func changing(o *fn.Opener) changer { return outbox.ChangesIn[tx](o) }
 
-func changes(name string, of func(changer, invites) handler) fn.Func {
-	return fn.Func{
-		Name:    name,
-		Accepts: event.CallType(name),
-		Public:  true,
-		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-			set := env.Settings()
-			most, policy := set.Int(settingGroups, 1), direct.Policy(set)
-			db, dbErr := postgres.Open(ctx, env)
-			box, boxErr := outbox.Open(ctx, env)
-			gate, gateErr := redis.OpenGate(ctx, env)
-			limit, limitErr := redis.OpenLimit(ctx, env, redis.Strangers)
-			newcomers, newErr := redis.OpenNewcomers(ctx, env)
-			often, oftenErr := redis.OpenLimit(ctx, env, oftenOf(name))
-			if err := errors.Join(set.Err(), dbErr, boxErr, gateErr, limitErr, newErr, oftenErr); err != nil {
-				return fn.Handler{}, err
-			}
-			change := func(ctx context.Context, f func(context.Context, tx) error) error {
-				return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
-			}
-			return of(change, invites{db, policy, most, limit, newcomers})(gate, often), nil
-		},
-	}
-}
-
-// oftenOf returns what limits how often a user changes groups by a function.
-// What one does to one's own membership is counted by itself, so that nobody
-// stays in a group for having changed others.
-func oftenOf(function string) redis.Limited {
-	switch function {
-	case "group-join-request", "group-leave":
-		return redis.GroupJoins
-	}
-	return redis.GroupChanges
-}
-
-// heavy returns a function of which a call holds so many bytes.
-func heavy(bytes int64, f fn.Func) fn.Func {
-	f.Memory = bytes
-	return f
+func invitesIn(o *fn.Opener) invites {
+	return invites{postgres.In(o), direct.Policy(o.Settings), o.Int(settingGroups, 1), redis.LimitIn(o, redis.Strangers), redis.NewcomersIn(o)}
 }

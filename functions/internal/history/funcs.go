@@ -4,44 +4,21 @@
 package history
 
 import (
-	"context"
-	"errors"
-
 	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
-	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
 
 // Persist adds each accepted message to the history of its conversation.
-var Persist = fn.Func{
-	Name:    "persist-history",
-	Accepts: event.MessageAccepted,
-	Topic:   event.TopicMessages,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, err := postgres.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.On(persist(db)), nil
-	},
-}
+var Persist = fn.OnTopic("persist-history", event.TopicMessages, event.MessageAccepted, func(o *fn.Opener) fn.Handler {
+	return fn.On(persist(postgres.In(o)))
+})
 
 // Read hands the history of a conversation to its members, a page at a time.
-var Read = fn.Func{
-	Name:    "message-history",
-	Accepts: event.CallType("message-history"),
-	Public:  true,
-	Memory:  8 << 20, // a page as messages, what of another is read with it, and both as JSON
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		old, oldErr := archive.Open(ctx, env)
-		if err := errors.Join(dbErr, gateErr, oldErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, read(db, old, db)), nil
-	},
-}
+var Read = fn.API("message-history", im.MessagesRead, func(o *fn.Opener) fn.Handler {
+	db := postgres.In(o)
+	return fn.CallAs(redis.GateIn(o), read(db, archive.In(o), db))
+}).Holds(8 << 20) // a page as messages, what of another is read with it, and both as JSON

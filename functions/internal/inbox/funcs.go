@@ -5,13 +5,12 @@
 package inbox
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -25,73 +24,32 @@ var (
 )
 
 // Persist puts each accepted message into inboxes.
-var Persist = fn.Func{
-	Name:    "persist-inbox",
-	Accepts: event.MessageAccepted,
-	Topic:   event.TopicMessages,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := inbox.Open(ctx, env)
-		client, redisErr := redis.Open(ctx, env)
-		db, dbErr := postgres.Open(ctx, env)
-		producer, kafkaErr := kafka.Open(ctx, env)
-		keys, keysErr := fn.Keyring(env)
-		if err := errors.Join(storeErr, redisErr, dbErr, kafkaErr, keysErr); err != nil {
-			return fn.Handler{}, err
-		}
-		p := newPersister(store, client, client.NewMembers(db), db, producer, keys.Sign, env.Log)
-		return fn.On(p.persist), nil
-	},
-}
+var Persist = fn.OnTopic("persist-inbox", event.TopicMessages, event.MessageAccepted, func(o *fn.Opener) fn.Handler {
+	db, cache := postgres.In(o), redis.In(o)
+	return fn.On(newPersister(inbox.In(o), cache, redis.MembersIn(o, db), db, kafka.In(o), fn.KeyringIn(o).Sign, o.Env().Log).persist)
+})
 
 // Sync hands a user the entries of their inbox that follow a seq.
-var Sync = fn.Func{
-	Name:    "message-sync",
-	Accepts: event.CallType("message-sync"),
-	Public:  true,
-	Memory:  12 << 20, // two reads of the inbox, of large entries, and a page as JSON
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := inbox.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(storeErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, syncAfter(store)), nil
-	},
-}
+var Sync = fn.API("message-sync", im.MessagesRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), syncAfter(inbox.In(o)))
+}).Holds(12 << 20) // two reads of the inbox, of large entries, and a page as JSON
 
 // Heads says how far the inboxes of users reach.
-var Heads = fn.Func{
-	Name:    "inbox-heads",
-	Accepts: event.InboxHeads,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := inbox.Open(ctx, env)
-		client, redisErr := redis.Open(ctx, env)
-		if err := errors.Join(storeErr, redisErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.Answer(headsOf(store, client, env.Log)), nil
-	},
-}
+var Heads = fn.OnEvent("inbox-heads", event.InboxHeads, func(o *fn.Opener) fn.Handler {
+	return fn.Answer(headsOf(inbox.In(o), redis.In(o), o.Env().Log))
+})
 
 // Trim removes what is old from inboxes.
-var Trim = fn.Func{
-	Name:  "inbox-trim",
-	Every: time.Hour,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		store, storeErr := inbox.Open(ctx, env)
-		db, dbErr := postgres.Open(ctx, env)
-		set := env.Settings()
-		t := &trimmer{inboxes: store, users: db, entries: int64(set.Int(settingEntries, 0))}
-		if set.String(settingKeep) != "0" {
-			t.keep = set.Duration(settingKeep)
-		}
-		replayable, kafkaErr := kafka.Replayable(env)
-		if err := errors.Join(storeErr, dbErr, kafkaErr, set.Err()); err != nil {
-			return fn.Handler{}, err
-		}
-		if t.age = max(trimAge, replayable); t.keep > 0 && t.keep < t.age {
-			return fn.Handler{}, fmt.Errorf("setting %s: %s is less than %s (%s)", settingKeep.Name, t.keep, t.age, settingKeep.Doc)
-		}
-		return fn.Timed(t.trim), nil
-	},
-}
+var Trim = fn.Every("inbox-trim", time.Hour, func(o *fn.Opener) fn.Handler {
+	t := &trimmer{
+		inboxes: inbox.In(o), users: postgres.In(o), entries: int64(o.Int(settingEntries, 0)),
+		age: max(trimAge, proc.OpenEnv(o, kafka.Replayable)),
+	}
+	if o.String(settingKeep) != "0" {
+		t.keep = o.Duration(settingKeep)
+	}
+	if t.keep > 0 && t.keep < t.age {
+		o.Fail(fmt.Errorf("setting %s: %s is less than %s (%s)", settingKeep.Name, t.keep, t.age, settingKeep.Doc))
+	}
+	return fn.Timed(t.trim)
+})

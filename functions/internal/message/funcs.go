@@ -5,13 +5,10 @@
 package message
 
 import (
-	"context"
-	"errors"
-
 	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/direct"
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -25,77 +22,28 @@ var (
 )
 
 // Recall empties a message, for everybody.
-var Recall = fn.Func{
-	Name:    "message-recall",
-	Accepts: event.CallType("message-recall"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		window := set.Duration(settingRecall)
-		gate, change, err := open(ctx, env)
-		if err := errors.Join(set.Err(), err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, recall(change, window)), nil
-	},
-}
+var Recall = fn.API("message-recall", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), recall(changes(o), o.Duration(settingRecall)))
+})
 
 // Edit gives a message of the caller's another text.
-var Edit = fn.Func{
-	Name:    "message-edit",
-	Accepts: event.CallType("message-edit"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		policy, window := direct.Policy(set), set.Duration(settingEdit)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.Reactions)
-		gate, change, err := open(ctx, env)
-		if err := errors.Join(set.Err(), limitErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, limited(limit, edit(change, policy, window))), nil
-	},
-}
+var Edit = fn.API("message-edit", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
+	f := edit(changes(o), direct.Policy(o.Settings), o.Duration(settingEdit))
+	return fn.CallAs(redis.GateIn(o), limited(redis.LimitIn(o, redis.Reactions), f))
+})
 
 // React puts an emoji of the caller on a message, or takes it off.
-var React = fn.Func{
-	Name:    "message-react",
-	Accepts: event.CallType("message-react"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		policy := direct.Policy(set)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.Reactions)
-		gate, change, err := open(ctx, env)
-		if err := errors.Join(set.Err(), limitErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, limited(limit, react(change, policy))), nil
-	},
-}
+var React = fn.API("message-react", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
+	f := react(changes(o), direct.Policy(o.Settings))
+	return fn.CallAs(redis.GateIn(o), limited(redis.LimitIn(o, redis.Reactions), f))
+})
 
 // Delete deletes messages for the caller alone.
-var Delete = fn.Func{
-	Name:    "message-delete",
-	Accepts: event.CallType("message-delete"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		gate, change, err := open(ctx, env)
-		store, storeErr := inbox.Open(ctx, env)
-		if err := errors.Join(err, storeErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, (&remover{change, store}).call), nil
-	},
-}
+var Delete = fn.API("message-delete", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), (&remover{changes(o), inbox.In(o)}).call)
+})
 
-func open(ctx context.Context, env *proc.Env) (*redis.Gate, changer, error) {
-	gate, gateErr := redis.OpenGate(ctx, env)
-	box, boxErr := outbox.Open(ctx, env)
-	db, dbErr := postgres.Open(ctx, env)
-	old, oldErr := archive.Open(ctx, env)
-	change := func(ctx context.Context, f func(context.Context, archivedTx) error) error {
-		return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
-	}
-	return gate, withArchive(change, db, old), errors.Join(gateErr, boxErr, dbErr, oldErr)
+// changes makes changes of messages, those in the archive among them.
+func changes(o *fn.Opener) changer {
+	return withArchive(outbox.ChangesIn[archivedTx](o), postgres.In(o), archive.In(o))
 }

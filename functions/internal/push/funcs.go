@@ -8,7 +8,6 @@ package push
 
 import (
 	"context"
-	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,89 +26,37 @@ var (
 
 // Fanout pushes messages that have come into inboxes to the connected among
 // those whose inboxes they are.
-var Fanout = fn.Func{
-	Name:    "push-fanout",
-	Accepts: event.InboxAppended,
-	Topic:   event.TopicDeliveries,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		cache, err := redis.Open(ctx, env)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		to, err := newDelivery(env, cache)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.On(fanout(to)), nil
-	},
-}
+var Fanout = fn.OnTopic("push-fanout", event.TopicDeliveries, event.InboxAppended, func(o *fn.Opener) fn.Handler {
+	return fn.On(fanout(deliveryIn(o)))
+})
 
 // Signal passes ephemeral frames on to the others in a conversation.
-var Signal = fn.Func{
-	Name:    "push-signal",
-	Accepts: event.Signal,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		policy := direct.Policy(set)
-		cache, redisErr := redis.Open(ctx, env)
-		db, dbErr := postgres.Open(ctx, env)
-		if err := errors.Join(set.Err(), redisErr, dbErr); err != nil {
-			return fn.Handler{}, err
-		}
-		to, err := newDelivery(env, cache)
-		if err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.On(signal(to, cache.NewRelations(db), cache.NewMembers(db), newAcquaintance(db), policy)), nil
-	},
-}
+var Signal = fn.OnEvent("push-signal", event.Signal, func(o *fn.Opener) fn.Handler {
+	db := postgres.In(o)
+	return fn.On(signal(deliveryIn(o), redis.RelationsIn(o, db), redis.MembersIn(o, db), newAcquaintance(db), direct.Policy(o.Settings)))
+})
 
 // Presence tells the friends of users that these have come or gone.
-var Presence = fn.Func{
-	Name:    "push-presence",
-	Accepts: event.PresenceChanged,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		most := set.Int(settingFanout, 1)
-		cache, redisErr := redis.Open(ctx, env)
-		db, dbErr := postgres.Open(ctx, env)
-		if err := errors.Join(set.Err(), redisErr, dbErr); err != nil {
-			return fn.Handler{}, err
-		}
-		online, onlineErr := cache.NewOnline(env)
-		to, err := newDelivery(env, cache)
-		if err := errors.Join(onlineErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.On(presence(to, online, db, most)), nil
-	},
-}
+var Presence = fn.OnEvent("push-presence", event.PresenceChanged, func(o *fn.Opener) fn.Handler {
+	return fn.On(presence(deliveryIn(o), redis.OnlineIn(o), postgres.In(o), o.Int(settingFanout, 1)))
+})
 
-// newDelivery returns the process's way to the gateways.
-func newDelivery(env *proc.Env, cache *redis.Client) (*delivery, error) {
-	set := env.Settings()
-	timeout := set.Duration(settingTimeout)
-	seal, sealErr := fn.Keyring(env)
-	poster, posterErr := fn.OpenPoster(env, timeout)
-	if err := errors.Join(set.Err(), sealErr, posterErr); err != nil {
-		return nil, err
-	}
-	return proc.Share(env, "push.delivery", func() (*delivery, func() error, error) {
+// deliveryIn returns the process's way to the gateways.
+func deliveryIn(o *fn.Opener) *delivery {
+	cache, gateways, seal, poster := redis.In(o), redis.GatewaysIn(o), fn.KeyringIn(o), fn.PosterIn(o, o.Duration(settingTimeout))
+	return proc.ShareIn(o, "push.delivery", func() (*delivery, func() error, error) {
 		d := &delivery{
 			conns:    cache,
-			gateways: cache.NewGateways(env),
+			gateways: gateways,
 			post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
 				return poster.Deliver(ctx, "gateway", url, events)
 			},
 			seal:    seal,
-			log:     env.Log,
+			log:     o.Env().Log,
 			pushed:  newPushed(),
 			circuit: newCircuit(),
 		}
-		if err := env.Metrics.Register(d.pushed); err != nil {
-			return nil, nil, err
-		}
-		return d, poster.Close, nil
+		return d, poster.Close, o.Env().Metrics.Register(d.pushed)
 	})
 }
 

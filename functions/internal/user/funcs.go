@@ -5,12 +5,12 @@ package user
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
+	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -34,355 +34,142 @@ var (
 const endTimeout = 2 * time.Second
 
 // Register adds a user.
-var Register = fn.Func{
-	Name:    "user-register",
-	Accepts: event.CallType("user-register"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env, "registering")
-		names, namesErr := OpenNames(env)
-		newcomers, newErr := redis.OpenNewcomers(ctx, env)
-		if err := errors.Join(dbErr, limitErr, hashErr, namesErr, newErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallFrom(register(db, limit, passwords, names, newcomers)), nil
-	},
-}
+var Register = fn.API("user-register", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallFrom(register(postgres.In(o), redis.SignInsIn(o), hasherIn(o, "registering"), NamesIn(o), redis.NewcomersIn(o)))
+}).Audits(audit.UserCreated)
 
 // Login signs a device in.
-var Login = fn.Func{
-	Name:    "user-login",
-	Accepts: event.CallType("user-login"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		limit, limitErr := openSignIns(ctx, env)
-		passwords, hashErr := openHasher(env, "signing in")
-		second, secondErr := OpenSecondFactor(ctx, env)
-		begin, beginErr := OpenBeginner(ctx, env)
-		if err := errors.Join(dbErr, limitErr, hashErr, secondErr, beginErr); err != nil {
-			return fn.Handler{}, err
-		}
-		l := &login{accounts: db, limit: limit, passwords: passwords, second: second, Beginner: *begin}
-		return fn.CallFrom(l.call), nil
-	},
-}
+var Login = fn.API("user-login", fn.People, func(o *fn.Opener) fn.Handler {
+	l := &login{
+		accounts: postgres.In(o), limit: redis.SignInsIn(o), passwords: hasherIn(o, "signing in"), second: SecondFactorIn(o),
+		Beginner: *BeginnerIn(o),
+	}
+	return fn.CallFrom(l.call)
+}).Audits(audit.LoginSuccess)
 
 // Refresh gives the next pair of tokens of a session.
-var Refresh = fn.Func{
-	Name:    "token-refresh",
-	Accepts: event.CallType("token-refresh"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		tokens, tokenErr := openTokens(env)
-		end, endErr := openEnder(ctx, env)
-		limit, limitErr := redis.OpenRefreshes(ctx, env)
-		if err := errors.Join(dbErr, tokenErr, endErr, limitErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallFrom(refresh(db, limit, tokens, end)), nil
-	},
-}
+var Refresh = fn.API("token-refresh", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallFrom(refresh(postgres.In(o), redis.RefreshesIn(o), tokensIn(o), enderIn(o)))
+}).AuditsRefusals()
 
 // Logout ends the session of the caller.
-var Logout = fn.Func{
-	Name:    "user-logout",
-	Accepts: event.CallType("user-logout"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, gateErr, endErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, logout(db, end)), nil
-	},
-}
+var Logout = fn.API("user-logout", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), logout(postgres.In(o), enderIn(o)))
+}).Audits(audit.TokenRevoked)
 
 // Get returns a user.
-var Get = fn.Func{
-	Name:    "user-get",
-	Accepts: event.CallType("user-get"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, get(db)), nil
-	},
-}
+var Get = fn.API("user-get", im.UsersRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), get(postgres.In(o)))
+})
 
 // Update changes what the caller says of themselves.
-var Update = fn.Func{
-	Name:    "user-update",
-	Accepts: event.CallType("user-update"),
-	Public:  true,
-	Proof:   fn.FreshWith("email"), // by which a password can be reset
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		set := env.Settings()
-		hosts := set.List(settingAvatars)
-		if err := errors.Join(dbErr, gateErr, set.Err()); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, update(db, hosts)), nil
-	},
-}
+var Update = fn.API("user-update", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), update(postgres.In(o), o.List(settingAvatars)))
+}).Asks(fn.FreshWith("email")).Audits(audit.EmailChange, "email") // by which a password can be reset
 
 // Search finds users by what the caller knows of them.
-var Search = fn.Func{
-	Name:    "user-search",
-	Accepts: event.CallType("user-search"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		limit, limitErr := redis.OpenLimit(ctx, env, redis.Searches)
-		if err := errors.Join(dbErr, gateErr, limitErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, search(db, limit)), nil
-	},
-}
+var Search = fn.API("user-search", im.UsersRead, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), search(postgres.In(o), redis.LimitIn(o, redis.Searches)))
+})
 
 // ChangePassword gives the caller another password.
-var ChangePassword = fn.Func{
-	Name:    "password-change",
-	Accepts: event.CallType("password-change"),
-	Public:  true,
-	Proof:   fn.AskedInside(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		who, whoErr := OpenProver(ctx, env)
-		tokens, tokenErr := openTokens(env)
-		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, gateErr, whoErr, tokenErr, endErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, changePassword(db, who, tokens, end)), nil
-	},
-}
+var ChangePassword = fn.API("password-change", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), changePassword(postgres.In(o), ProverIn(o), tokensIn(o), enderIn(o)))
+}).Asks(fn.AskedInside()).Audits(audit.PasswordChange)
 
 // ProveAgain has a caller prove again who they are, for what asks for it.
-var ProveAgain = fn.Func{
-	Name:    "session-prove",
-	Accepts: event.CallType("session-prove"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		gate, gateErr := redis.OpenGate(ctx, env)
-		who, whoErr := OpenProver(ctx, env)
-		second, secondErr := OpenSecondFactor(ctx, env)
-		renew, renewErr := OpenRenewer(ctx, env)
-		if err := errors.Join(gateErr, whoErr, secondErr, renewErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, proveAgain(who, second, renew)), nil
-	},
-}
+var ProveAgain = fn.API("session-prove", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), proveAgain(ProverIn(o), SecondFactorIn(o), RenewerIn(o)))
+}).Audits(audit.SessionRenewed)
 
 // Sessions lists where the caller is signed in.
-var Sessions = fn.Func{
-	Name:    "session-list",
-	Accepts: event.CallType("session-list"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		if err := errors.Join(dbErr, gateErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, sessions(db)), nil
-	},
-}
+var Sessions = fn.API("session-list", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), sessions(postgres.In(o)))
+})
 
 // Revoke ends a session of the caller.
-var Revoke = fn.Func{
-	Name:    "session-revoke",
-	Accepts: event.CallType("session-revoke"),
-	Public:  true,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		gate, gateErr := redis.OpenGate(ctx, env)
-		end, endErr := openEnder(ctx, env)
-		if err := errors.Join(dbErr, gateErr, endErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.CallAs(gate, revoke(db, end)), nil
-	},
-}
+var Revoke = fn.API("session-revoke", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), revoke(postgres.In(o), enderIn(o)))
+}).Audits(audit.TokenRevoked)
 
 // Delete deletes the caller.
-var Delete = fn.Func{
-	Name:    "user-delete",
-	Accepts: event.CallType("user-delete"),
-	Public:  true,
-	Proof:   fn.AskedInside(),
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		gate, gateErr := redis.OpenGate(ctx, env)
-		who, whoErr := OpenProver(ctx, env)
-		box, boxErr := outbox.Open(ctx, env)
-		end, endErr := openEnder(ctx, env)
-		erase, eraseErr := openEraser(ctx, env)
-		second, secondErr := OpenSecondFactor(ctx, env)
-		if err := errors.Join(gateErr, whoErr, boxErr, endErr, eraseErr, secondErr); err != nil {
-			return fn.Handler{}, err
-		}
-		change := func(ctx context.Context, f func(context.Context, leaver) error) error {
-			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
-		}
-		r := &remover{who: who, second: second, change: change, end: end, erase: erase}
-		return fn.CallAs(gate, r.call), nil
-	},
-}
+var Delete = fn.API("user-delete", fn.People, func(o *fn.Opener) fn.Handler {
+	r := &remover{who: ProverIn(o), second: SecondFactorIn(o), change: outbox.ChangesIn[leaver](o), end: enderIn(o), erase: eraserIn(o)}
+	return fn.CallAs(redis.GateIn(o), r.call)
+}).Asks(fn.AskedInside()).Audits(audit.UserDeleted)
 
 // Sweep does what the others have left, and removes what is of no use any more.
-var Sweep = fn.Func{
-	Name:  "session-sweep",
-	Every: time.Minute,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		end, endErr := openEnder(ctx, env)
-		erase, eraseErr := openEraser(ctx, env)
-		if err := errors.Join(dbErr, endErr, eraseErr); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.Timed((&sweeper{store: db, end: end, erase: erase}).sweep), nil
-	},
-}
+var Sweep = fn.Every("session-sweep", time.Minute, func(o *fn.Opener) fn.Handler {
+	return fn.Timed((&sweeper{store: postgres.In(o), end: enderIn(o), erase: eraserIn(o)}).sweep)
+}).AuditsRefusals() // and the sessions that it ends
 
-// OpenBeginner returns what begins sessions.
-func OpenBeginner(ctx context.Context, env *proc.Env) (*Beginner, error) {
-	db, dbErr := postgres.Open(ctx, env)
-	tokens, tokenErr := openTokens(env)
-	end, endErr := openEnder(ctx, env)
-	set := env.Settings()
-	most, ttl := set.Int(settingSessions, 1), set.Duration(settingProof)
-	v, vaultErr := vault.Open(env)
-	if err := errors.Join(dbErr, tokenErr, endErr, vaultErr, set.Err()); err != nil {
-		return nil, err
+// BeginnerIn returns what begins sessions.
+func BeginnerIn(o *fn.Opener) *Beginner {
+	return &Beginner{
+		sessions: postgres.In(o), tokens: tokensIn(o), proofs: proofs{vault.In(o), o.Duration(settingProof)},
+		most: o.Int(settingSessions, 1), end: enderIn(o),
 	}
-	return &Beginner{sessions: db, tokens: tokens, proofs: proofs{v, ttl}, most: most, end: end}, nil
 }
 
-// OpenSecondFactor returns what asks for second factors.
-func OpenSecondFactor(ctx context.Context, env *proc.Env) (*SecondFactor, error) {
-	db, dbErr := postgres.Open(ctx, env)
-	limit, limitErr := redis.OpenLimit(ctx, env, redis.SecondFactors)
-	v, vaultErr := vault.Open(env)
-	if err := errors.Join(dbErr, limitErr, vaultErr); err != nil {
-		return nil, err
-	}
-	return &SecondFactor{store: db, limit: limit, vault: v, log: env.Log}, nil
+// SecondFactorIn returns what asks for second factors.
+func SecondFactorIn(o *fn.Opener) *SecondFactor {
+	return &SecondFactor{store: postgres.In(o), limit: redis.LimitIn(o, redis.SecondFactors), vault: vault.In(o), log: o.Env().Log}
 }
 
-// OpenProver returns what has callers prove again who they are.
-func OpenProver(ctx context.Context, env *proc.Env) (*Prover, error) {
-	db, dbErr := postgres.Open(ctx, env)
-	limit, limitErr := openSignIns(ctx, env)
-	passwords, hashErr := openHasher(env, "signing in")
-	fresh, freshErr := fn.FreshFor(env)
-	if err := errors.Join(dbErr, limitErr, hashErr, freshErr); err != nil {
-		return nil, err
-	}
-	return &Prover{users: db, limit: limit, passwords: passwords, fresh: fresh}, nil
+// ProverIn returns what has callers prove again who they are.
+func ProverIn(o *fn.Opener) *Prover {
+	return &Prover{users: postgres.In(o), limit: redis.SignInsIn(o), passwords: hasherIn(o, "signing in"), fresh: fn.FreshIn(o)}
 }
 
-// OpenRenewer returns what gives access tokens to callers who have proved again
+// RenewerIn returns what gives access tokens to callers who have proved again
 // who they are.
-func OpenRenewer(ctx context.Context, env *proc.Env) (*Renewer, error) {
-	db, dbErr := postgres.Open(ctx, env)
-	access, accessErr := token.OpenIssuer(env)
-	if err := errors.Join(dbErr, accessErr); err != nil {
-		return nil, err
-	}
-	return &Renewer{sessions: db, access: access}, nil
+func RenewerIn(o *fn.Opener) *Renewer {
+	return &Renewer{sessions: postgres.In(o), access: token.IssuerIn(o)}
 }
 
-// OpenPasswords returns what hashes passwords for a purpose.
-func OpenPasswords(env *proc.Env, purpose string) (Passwords, error) {
-	h, err := openHasher(env, purpose)
-	return Passwords{h}, err
+// PasswordsIn returns what hashes passwords for a purpose.
+func PasswordsIn(o *fn.Opener, purpose string) Passwords { return Passwords{hasherIn(o, purpose)} }
+
+// EnderIn returns what tells of sessions that have ended.
+func EnderIn(o *fn.Opener) Ender { return Ender{enderIn(o)} }
+
+// NamesIn returns the names that nobody may register in this deployment.
+func NamesIn(o *fn.Opener) Names { return newNames(o.List(settingReserved)) }
+
+func eraserIn(o *fn.Opener) *eraser {
+	return &eraser{inbox: inbox.In(o), hints: redis.In(o), notes: postgres.In(o)}
 }
 
-// OpenEnder returns what tells of sessions that have ended.
-func OpenEnder(ctx context.Context, env *proc.Env) (Ender, error) {
-	e, err := openEnder(ctx, env)
-	return Ender{e}, err
-}
-
-func openEraser(ctx context.Context, env *proc.Env) (*eraser, error) {
-	db, dbErr := postgres.Open(ctx, env)
-	inboxes, inboxErr := inbox.Open(ctx, env)
-	cache, redisErr := redis.Open(ctx, env)
-	if err := errors.Join(dbErr, inboxErr, redisErr); err != nil {
-		return nil, err
-	}
-	return &eraser{inbox: inboxes, hints: cache, notes: db}, nil
-}
-
-func openSignIns(ctx context.Context, env *proc.Env) (*redis.SignIns, error) {
-	cache, err := redis.Open(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	return cache.NewSignIns(env)
-}
-
-// openHasher returns the process's hasher of passwords for a purpose. Each has
-// a queue of its own, so that many who register keep nobody from signing in.
-func openHasher(env *proc.Env, purpose string) (*hasher, error) {
-	return proc.Share(env, "user.hasher "+purpose, func() (*hasher, func() error, error) {
-		set := env.Settings()
-		parallel, waiting := set.Int(settingHashing, 1), set.Int(settingHashQueue, 0)
-		if err := set.Err(); err != nil {
-			return nil, nil, err
-		}
+// hasherIn returns the process's hasher of passwords for a purpose. Each has a
+// queue of its own, so that many who register keep nobody from signing in.
+func hasherIn(o *fn.Opener, purpose string) *hasher {
+	parallel, waiting := o.Int(settingHashing, 1), o.Int(settingHashQueue, 0)
+	return proc.ShareIn(o, "user.hasher "+purpose, func() (*hasher, func() error, error) {
 		return newHasher(parallel, waiting), nil, nil
 	})
 }
 
-func openTokens(env *proc.Env) (tokens, error) {
-	set := env.Settings()
-	ttl := set.Duration(settingRefreshTTL)
-	var grace time.Duration
-	if set.String(settingGrace) != "0" {
-		grace = set.Duration(settingGrace)
+func tokensIn(o *fn.Opener) tokens {
+	t := tokens{access: token.IssuerIn(o), refreshTTL: o.Duration(settingRefreshTTL)}
+	if o.String(settingGrace) != "0" {
+		t.grace = o.Duration(settingGrace)
 	}
-	access, err := token.OpenIssuer(env)
-	return tokens{access: access, refreshTTL: ttl, grace: grace}, errors.Join(set.Err(), err)
+	return t
 }
 
-func openEnder(ctx context.Context, env *proc.Env) (*ender, error) {
-	db, dbErr := postgres.Open(ctx, env)
-	cache, redisErr := redis.Open(ctx, env)
-	seal, sealErr := fn.Keyring(env)
-	records, auditErr := audit.Open(ctx, env, true)
-	if err := errors.Join(dbErr, redisErr, sealErr, auditErr); err != nil {
-		return nil, err
-	}
-	poster, err := fn.OpenPoster(env, endTimeout)
-	if err != nil {
-		return nil, err
-	}
-	env.OnClose(poster.Close)
+func enderIn(o *fn.Opener) *ender {
+	cache, poster := redis.In(o), fn.PosterIn(o, endTimeout)
+	o.Env().OnClose(poster.Close)
 	return &ender{
 		marks:    cache,
-		told:     db,
+		told:     postgres.In(o),
 		conns:    cache,
-		gateways: cache.NewGateways(env),
+		gateways: redis.GatewaysIn(o),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {
 			return poster.Deliver(ctx, "gateway", url, events)
 		},
-		seal:  seal,
-		log:   env.Log,
-		audit: records,
-	}, nil
+		seal:  fn.KeyringIn(o),
+		log:   o.Env().Log,
+		audit: audit.In(o),
+	}
 }

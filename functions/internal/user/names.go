@@ -22,13 +22,6 @@ var reserved = strings.Fields(`
 // Names are the accounts that nobody may register.
 type Names map[string]bool
 
-// OpenNames returns the names that nobody may register in this deployment.
-func OpenNames(env *proc.Env) (Names, error) {
-	set := env.Settings()
-	names := newNames(set.List(settingReserved))
-	return names, set.Err()
-}
-
 func newNames(more []string) Names {
 	names := make(Names)
 	for _, n := range slices.Concat(reserved, more) {

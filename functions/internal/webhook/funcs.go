@@ -10,13 +10,11 @@
 package webhook
 
 import (
-	"context"
-	"errors"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -35,113 +33,61 @@ var (
 // queueBytes is how much waits for a webhook at most.
 const queueBytes = 4 << 20
 
-// Functions of owners.
-var (
-	// Create adds a webhook to a bot of the caller.
-	Create = owners("webhook-create", fn.Fresh(), func(o opened) handler {
-		return call((&creator{hooks: o.db, urls: o.urls, vault: o.vault, limit: o.limit, most: o.most}).call)
-	})
-	// List returns the webhooks of the bots of the caller.
-	List = owners("webhook-list", fn.Proof{}, func(o opened) handler { return call(list(o.db)) })
-	// Update changes a webhook, or its secret.
-	Update = owners("webhook-update", fn.FreshWith("url", "conversation", "enabled", "rotate_secret"), func(o opened) handler {
-		return call((&changer{hooks: o.db, urls: o.urls, vault: o.vault, limit: o.limit}).call)
-	})
-	// Delete deletes a webhook.
-	Delete = owners("webhook-delete", fn.Proof{}, func(o opened) handler { return call(remove(o.db)) })
-)
+// Create adds a webhook to a bot of the caller.
+var Create = fn.API("webhook-create", fn.People, func(o *fn.Opener) fn.Handler {
+	c := &creator{
+		hooks: postgres.In(o), urls: webhook.RuleIn(o), vault: vault.In(o), limit: redis.LimitIn(o, redis.BotSecrets),
+		most: o.Int(settingHooks, 0),
+	}
+	return fn.CallAs(redis.GateIn(o), c.call)
+}).Asks(fn.Fresh()).Audits(audit.WebhookChange)
+
+// List returns the webhooks of the bots of the caller.
+var List = fn.API("webhook-list", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+})
+
+// Update changes a webhook, or its secret.
+var Update = fn.API("webhook-update", fn.People, func(o *fn.Opener) fn.Handler {
+	c := &changer{hooks: postgres.In(o), urls: webhook.RuleIn(o), vault: vault.In(o), limit: redis.LimitIn(o, redis.BotSecrets)}
+	return fn.CallAs(redis.GateIn(o), c.call)
+}).Asks(fn.FreshWith("url", "conversation", "enabled", "rotate_secret")).Audits(audit.WebhookChange)
+
+// Delete deletes a webhook.
+var Delete = fn.API("webhook-delete", fn.People, func(o *fn.Opener) fn.Handler {
+	return fn.CallAs(redis.GateIn(o), remove(postgres.In(o)))
+}).Audits(audit.WebhookChange)
 
 // Deliver delivers messages that have come into the inboxes of bots to their
 // webhooks.
-var Deliver = fn.Func{
-	Name:    "webhook-deliver",
-	Accepts: event.InboxAppended,
-	Topic:   event.TopicDeliveries,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		set := env.Settings()
-		most := set.Int(settingQueue, 1)
-		db, dbErr := postgres.Open(ctx, env)
-		p, err := openPool(ctx, env)
-		if err := errors.Join(set.Err(), dbErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		return fn.On((&deliverer{queue: db, send: p.kick, dropped: p.metrics.dropped.Add, most: most}).deliver), nil
-	},
-}
+var Deliver = fn.OnTopic("webhook-deliver", event.TopicDeliveries, event.InboxAppended, func(o *fn.Opener) fn.Handler {
+	d := &deliverer{queue: postgres.In(o), most: o.Int(settingQueue, 1)}
+	if p := poolIn(o); p != nil {
+		d.send, d.dropped = p.kick, p.metrics.dropped.Add
+	}
+	return fn.On(d.deliver)
+})
 
 // Retry delivers what has failed or was left, and does without what cannot be
 // delivered.
-var Retry = fn.Func{
-	Name:  "webhook-retry",
-	Every: time.Minute,
-	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-		db, dbErr := postgres.Open(ctx, env)
-		box, boxErr := outbox.Open(ctx, env)
-		p, err := openPool(ctx, env)
-		if err := errors.Join(dbErr, boxErr, err); err != nil {
-			return fn.Handler{}, err
-		}
-		change := func(ctx context.Context, f func(context.Context, teller) error) error {
-			return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
-		}
-		return fn.Timed((&retrier{store: db, change: change, send: p.kick, wait: p.wait, metrics: p.metrics}).retry), nil
-	},
-}
-
-// handler is what a function does, behind a gate.
-type handler func(fn.Gate) fn.Handler
-
-func call[In, Out any](f func(context.Context, im.Caller, In) (Out, error)) handler {
-	return func(gate fn.Gate) fn.Handler { return fn.CallAs(gate, f) }
-}
-
-// opened is what the functions of owners need.
-type opened struct {
-	db    *postgres.DB
-	urls  webhook.Rule
-	vault *vault.Vault
-	limit *redis.Limit
-	most  int // webhooks of a bot
-}
-
-func owners(name string, proof fn.Proof, of func(opened) handler) fn.Func {
-	return fn.Func{
-		Name:    name,
-		Accepts: event.CallType(name),
-		Public:  true,
-		Proof:   proof,
-		New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
-			set := env.Settings()
-			o := opened{most: set.Int(settingHooks, 0)}
-			var errs [4]error
-			o.db, errs[0] = postgres.Open(ctx, env)
-			o.urls, errs[1] = webhook.OpenRule(env)
-			o.vault, errs[2] = vault.Open(env)
-			o.limit, errs[3] = redis.OpenLimit(ctx, env, redis.BotSecrets)
-			gate, gateErr := redis.OpenGate(ctx, env)
-			if err := errors.Join(set.Err(), errors.Join(errs[:]...), gateErr); err != nil {
-				return fn.Handler{}, err
-			}
-			return of(o)(gate), nil
-		},
+var Retry = fn.Every("webhook-retry", time.Minute, func(o *fn.Opener) fn.Handler {
+	r := &retrier{store: postgres.In(o), change: outbox.ChangesIn[teller](o)}
+	if p := poolIn(o); p != nil {
+		r.send, r.wait, r.metrics = p.kick, p.wait, p.metrics
 	}
-}
+	return fn.Timed(r.retry)
+})
 
-// openPool returns the process's pool of deliveries.
-func openPool(ctx context.Context, env *proc.Env) (*pool, error) {
-	set := env.Settings()
-	parallel, disable := set.Int(settingParallel, 1), set.Duration(settingDisable)
-	db, dbErr := postgres.Open(ctx, env)
-	sender, senderErr := webhook.Open(env)
-	secrets, vaultErr := vault.Open(env)
-	if err := errors.Join(set.Err(), dbErr, senderErr, vaultErr); err != nil {
-		return nil, err
-	}
-	return proc.Share(env, "webhook.pool", func() (*pool, func() error, error) {
-		m := newMetrics()
-		env.Metrics.MustRegister(m.attempts, m.dropped, m.disabled, m.overdue)
-		r := &runner{store: db, send: sender.Send, open: opener(secrets), now: time.Now, jitter: jitter, disable: disable, metrics: m}
-		p := newPool(ctx, parallel, r.run, env.Log)
+// poolIn returns the process's pool of deliveries.
+func poolIn(o *fn.Opener) *pool {
+	parallel := o.Int(settingParallel, 1)
+	m, log := newMetrics(), o.Env().Log
+	r := &runner{store: postgres.In(o), open: opener(vault.In(o)), now: time.Now, jitter: jitter, disable: o.Duration(settingDisable), metrics: m}
+	sender := webhook.In(o)
+	return proc.ShareIn(o, "webhook.pool", func() (*pool, func() error, error) {
+		o.Env().Metrics.MustRegister(m.attempts, m.dropped, m.disabled, m.overdue)
+		r.send = sender.Send
+		p := newPool(o.Context(), parallel, r.run, log)
 		p.metrics = m
 		return p, func() error { p.close(); return nil }, nil
 	})
