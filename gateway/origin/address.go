@@ -25,13 +25,26 @@ func AddressOf(r *http.Request, forwarded string) string {
 		}
 	}
 	ip, err := netip.ParseAddr(host)
-	switch {
-	case err != nil:
+	if err != nil {
 		return ""
-	case ip.Unmap().Is4():
-		return ip.Unmap().String()
+	}
+	if ip = unmap(ip); ip.Is4() {
+		return ip.String()
 	}
 	return prefix(ip, prefixes[0])
+}
+
+// translated is where clients of IPv4 are for a service that has IPv6 only (RFC
+// 6052, 2.1; RFC 7755): they are as many as there are, and not one network.
+var translated = netip.MustParsePrefix("64:ff9b::/96")
+
+// unmap returns the address of IPv4 that an address of IPv6 stands for, if it does.
+func unmap(ip netip.Addr) netip.Addr {
+	if translated.Contains(ip) {
+		b := ip.As16()
+		return netip.AddrFrom4([4]byte(b[12:]))
+	}
+	return ip.Unmap()
 }
 
 // prefixes are the parts of an IPv6 address by which customers are told apart:

@@ -39,7 +39,7 @@ var (
 	// Leave takes the caller out of a group.
 	Leave = changes("group-leave", func(change changer, _ invites) handler { return call(leave(change, im.Now)) })
 	// Role says what a member is in a group.
-	Role = changes("group-role", func(change changer, _ invites) handler { return call(role(change)) })
+	Role = asking(fn.FreshTo("role", string(im.RoleOwner)), changes("group-role", func(change changer, _ invites) handler { return call(role(change)) })) // whom a group was handed to keeps it
 	// Mute keeps a member of a group, or all, from speaking.
 	Mute = changes("group-mute", func(change changer, _ invites) handler {
 		return call((&muter{change, im.Now}).call)
@@ -151,5 +151,11 @@ func oftenOf(function string) redis.Limited {
 // heavy returns a function of which a call holds so many bytes.
 func heavy(bytes int64, f fn.Func) fn.Func {
 	f.Memory = bytes
+	return f
+}
+
+// asking returns a function that asks its callers for a proof.
+func asking(p fn.Proof, f fn.Func) fn.Func {
+	f.Proof = p
 	return f
 }
