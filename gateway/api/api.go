@@ -315,7 +315,7 @@ func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who calle
 	if op.idempotent {
 		key = r.Header.Get(fn.IdempotencyKey)
 	}
-	resp, err := a.post(ctx, op.Function, who.networks[0], data, r.Header.Get("Authorization"), key)
+	resp, err := a.post(ctx, op.Function, who.address, data, r.Header.Get("Authorization"), key)
 	if err != nil {
 		return got, im.Wrap(im.Unavailable, err, noAnswer)
 	}

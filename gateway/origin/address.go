@@ -4,8 +4,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"github.com/tidings-im/tidings/shared/im"
 )
 
 // AddressOf returns the network address of who sent r, as a balancer says in a
@@ -31,7 +32,7 @@ func AddressOf(r *http.Request, forwarded string) string {
 	if ip = unmap(ip); ip.Is4() {
 		return ip.String()
 	}
-	return prefix(ip, prefixes[0])
+	return im.Masked(ip)
 }
 
 // translated is where clients of IPv4 are for a service that has IPv6 only (RFC
@@ -47,27 +48,13 @@ func unmap(ip netip.Addr) netip.Addr {
 	return ip.Unmap()
 }
 
-// prefixes are the parts of an IPv6 address by which customers are told apart:
-// what one link has, what a household is given and what a site is (RFC 6177).
-var prefixes = [...]int{64, 56, 48}
-
-// Networks returns the networks that an address is counted by, the narrowest
-// first: of IPv4 itself alone, of IPv6 those of its prefixes.
+// Networks returns the names of the networks that an address is counted by, the
+// smallest first.
 func Networks(address string) []string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || ip.Is4() {
-		return []string{address}
+	networks := im.NetworksOf(address)
+	names := make([]string, len(networks))
+	for i, n := range networks {
+		names[i] = n.Name
 	}
-	all := make([]string, len(prefixes))
-	for i, bits := range prefixes {
-		all[i] = prefix(ip, bits)
-		if i > 0 {
-			all[i] += "/" + strconv.Itoa(bits) // ::/56 is not ::/48
-		}
-	}
-	return all
-}
-
-func prefix(ip netip.Addr, bits int) string {
-	return netip.PrefixFrom(ip.WithZone(""), bits).Masked().Addr().String()
+	return names
 }

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
@@ -126,10 +128,14 @@ var Sweep = fn.Func{
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		db, dbErr := postgres.Open(ctx, env)
 		store, storeErr := s3.Open(ctx, env)
+		old, oldErr := archive.Open(ctx, env)
+		replayable, kafkaErr := kafka.Replayable(env)
+		replaceable, redisErr := redis.Replaceable(env)
 		m, metricsErr := openMetrics(env)
-		if err := errors.Join(dbErr, storeErr, metricsErr); err != nil {
+		if err := errors.Join(dbErr, storeErr, oldErr, kafkaErr, redisErr, metricsErr); err != nil {
 			return fn.Handler{}, err
 		}
-		return fn.Timed((&sweeper{rows: db, store: store, metrics: m}).sweep), nil
+		s := &sweeper{rows: db, store: store, old: old, comes: replaceable + replayable, metrics: m}
+		return fn.Timed(s.sweep), nil
 	},
 }

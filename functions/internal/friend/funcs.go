@@ -44,11 +44,16 @@ var Request = fn.Func{
 	},
 }
 
+// hundred is what a page of a hundred users takes, each with texts as long as
+// they may be, as it is read and as JSON.
+const hundred = 2 << 20
+
 // Requests lists what waits for an answer, of the caller or by the caller.
 var Requests = fn.Func{
 	Name:    "friend-requests",
 	Accepts: event.CallType("friend-requests"),
 	Public:  true,
+	Memory:  hundred,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		set := env.Settings()
 		life := set.Duration(settingLife)
@@ -148,6 +153,7 @@ var Blocks = fn.Func{
 	Name:    "block-list",
 	Accepts: event.CallType("block-list"),
 	Public:  true,
+	Memory:  hundred,
 	New: func(ctx context.Context, env *proc.Env) (fn.Handler, error) {
 		gate, db, err := openRead(ctx, env)
 		if err != nil {

@@ -60,18 +60,22 @@ var (
 	})
 )
 
+// hundred is what a page of a hundred groups or users takes, each with texts as
+// long as they may be, as it is read and as JSON.
+const hundred = 2 << 20
+
 // Functions that read groups.
 var (
 	// List returns the groups of the caller.
-	List = reads("group-list", func(db *postgres.DB) handler { return call(list(db)) })
+	List = heavy(hundred, reads("group-list", func(db *postgres.DB) handler { return call(list(db)) }))
 	// Get returns a group.
 	Get = reads("group-get", func(db *postgres.DB) handler { return call(get(db)) })
 	// Members returns who is in a group.
 	Members = heavy(6<<20, reads("group-members", func(db *postgres.DB) handler { return call(members(db)) })) // a page as it is read, and as JSON
 	// Bans returns who is banned from a group.
-	Bans = reads("group-bans", func(db *postgres.DB) handler { return call(bans(db)) })
+	Bans = heavy(hundred, reads("group-bans", func(db *postgres.DB) handler { return call(bans(db)) }))
 	// JoinRequests returns who asks to join a group.
-	JoinRequests = reads("group-join-requests", func(db *postgres.DB) handler { return call(requests(db)) })
+	JoinRequests = heavy(hundred, reads("group-join-requests", func(db *postgres.DB) handler { return call(requests(db)) }))
 )
 
 // handler is what a function does, behind a gate and, if it is not nil, a limit
