@@ -92,16 +92,13 @@ func controlGroup(t *testing.T, limit int64) string {
 // ready waits until the process answers at its URL.
 func (c *cage) ready() {
 	c.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	imtest.Eventually(c.t, c.name+" is ready", func() error {
 		resp, err := http.Get(c.url + "/readyz")
-		if err == nil {
-			resp.Body.Close()
-			return
+		if err != nil {
+			return err
 		}
-		if time.Now().After(deadline) {
-			c.t.Fatalf("%s is not ready: %v", c.name, err)
-		}
-	}
+		return resp.Body.Close()
+	})
 }
 
 // survived reports the most memory that the process used, and fails the test if

@@ -218,17 +218,10 @@ func equal(a, b any) bool {
 	return string(x) == string(y)
 }
 
-// The table of what is recorded is of functions that there are.
-func TestTheSecurityLogIsAboutFunctionsThatThereAre(t *testing.T) {
+func TestTheSecurityLogIsAboutWhatConcernsAccounts(t *testing.T) {
 	for _, f := range All {
-		scope, ok := fn.ScopeOf(f.Name)
-		if _, about := fn.RecordOf(f.Name); ok && scope == "" && !about && !slices.Contains(unrecorded, f.Name) {
-			t.Errorf("%s concerns an account: say in shared/fn/audit.go what is recorded of it", f.Name)
-		}
-	}
-	for _, name := range fn.Recorded() {
-		if !slices.ContainsFunc(All, func(f fn.Func) bool { return f.Name == name }) {
-			t.Errorf("%s is recorded, and is no function", name)
+		if _, about := f.RecordOf(); f.Public && f.Scope == fn.People && !about && !slices.Contains(unrecorded, f.Name) {
+			t.Errorf("%s concerns an account: declare what the security log records of it", f.Name)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/im"
 )
 
 // What somebody who has stolen an access token would keep by each function, and
@@ -27,6 +26,7 @@ var lasting = map[string]struct{ data, how string }{
 	"bot-token-create": {`{}`, "asked"},
 	"webhook-create":   {`{}`, "asked"},
 	"webhook-update":   {`{"url":"https://example.org"}`, "asked"},
+	"group-role":       {`{"role":"owner"}`, "asked"},
 }
 
 // passing is what concerns an account and gives nothing that lasts: it only
@@ -37,6 +37,9 @@ var passing = []string{
 	"bot-list", "bot-update", "bot-delete", "bot-token-list", "bot-token-delete", "bot-login", "webhook-list", "webhook-delete",
 }
 
+// ofBots is what bots do, too, who are asked for no proof.
+var ofBots = []string{"group-role"}
+
 func TestP6WhatWouldOutliveAStolenTokenAsksForAProof(t *testing.T) {
 	for _, f := range All {
 		want, lasts := lasting[f.Name]
@@ -46,11 +49,10 @@ func TestP6WhatWouldOutliveAStolenTokenAsksForAProof(t *testing.T) {
 		if asked := f.Proof.Asked(json.RawMessage(want.data)); lasts && asked != (want.how == "asked") {
 			t.Errorf("%s of %s is asked: %v, want %q", f.Name, want.data, asked, want.how)
 		}
-		scope, public := fn.ScopeOf(f.Name)
-		if lasts && scope != "" {
-			t.Errorf("%s asks for a proof, and bots have none: it is good for the scope %s", f.Name, scope)
+		if lasts && f.Scope != fn.People && !slices.Contains(ofBots, f.Name) {
+			t.Errorf("%s asks for a proof, and bots have none: it is good for the scope %s", f.Name, f.Scope)
 		}
-		if f.Public && public && scope == im.Scope("") && !lasts && !slices.Contains(passing, f.Name) {
+		if f.Public && f.Scope == fn.People && !lasts && !slices.Contains(passing, f.Name) {
 			t.Errorf("%s concerns an account: say what somebody keeps by it who has stolen an access token", f.Name)
 		}
 	}
@@ -58,7 +60,7 @@ func TestP6WhatWouldOutliveAStolenTokenAsksForAProof(t *testing.T) {
 
 func TestWhatIsHarmlessAsksForNoProof(t *testing.T) {
 	for name, data := range map[string]string{
-		"user-update": `{"name":"Ann"}`, "webhook-update": `{"enabled":false}`,
+		"user-update": `{"name":"Ann"}`, "webhook-update": `{"enabled":false}`, "group-role": `{"role":"admin"}`,
 	} {
 		i := slices.IndexFunc(All, func(f fn.Func) bool { return f.Name == name })
 		if All[i].Proof.Asked(json.RawMessage(data)) {

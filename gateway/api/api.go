@@ -32,10 +32,10 @@ import (
 const (
 	problemJSON = answer.ProblemJSON
 
-	maxCalls  = 1024    // of functions under way at a time
-	maxAnswer = 4 << 20 // bytes
-	maxUnsaid = 1 << 20 // bytes of an answer whose length is not said
-	bodyCost  = 4       // bytes of memory for one of a body: as it came, and as fields
+	maxCalls  = 1024                // of functions under way at a time
+	maxAnswer = 4 << 20             // bytes
+	maxUnsaid = im.MaxPage + 64<<10 // bytes of an answer whose length is not said: a page, and what is around it
+	bodyCost  = 4                   // bytes of memory for one of a body: as it came, and as fields
 )
 
 // Config is what the API is made of.
@@ -315,7 +315,7 @@ func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who calle
 	if op.idempotent {
 		key = r.Header.Get(fn.IdempotencyKey)
 	}
-	resp, err := a.post(ctx, op.Function, who.networks[0], data, r.Header.Get("Authorization"), key)
+	resp, err := a.post(ctx, op.Function, who.address, data, r.Header.Get("Authorization"), key)
 	if err != nil {
 		return got, im.Wrap(im.Unavailable, err, noAnswer)
 	}
@@ -334,7 +334,8 @@ func (a *api) ask(ctx context.Context, r *http.Request, op *operation, who calle
 }
 
 // read reads an answer into memory that is counted. One of which the length is
-// not said is counted as the longest there is until it is known.
+// not said is counted as the longest there is until it is known. It may end
+// early without a sign of it (RFC 9112, 8): one that is not whole JSON has.
 func read(resp *http.Response, v *visit) ([]byte, error) {
 	size := resp.ContentLength
 	if size < 0 {
@@ -346,21 +347,43 @@ func read(resp *http.Response, v *visit) ([]byte, error) {
 	if err := v.hold(size); err != nil {
 		return nil, err
 	}
-	b := make([]byte, size)
-	n, err := io.ReadFull(resp.Body, b)
-	short := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	b, err := fill(make([]byte, size), resp.Body)
 	switch {
-	case short && resp.ContentLength < 0:
-		return b[:n], nil
-	case err == nil && resp.ContentLength < 0:
+	case err != nil:
+	case resp.ContentLength >= 0 && len(b) < int(size):
+		err = io.ErrUnexpectedEOF
+	case resp.ContentLength < 0 && len(b) == int(size):
 		err = errLong
+	case resp.ContentLength < 0 && !json.Valid(b):
+		err = errCut
 	}
 	return b, im.Wrap(im.Unavailable, err, noAnswer)
 }
 
+// fill reads into b until it is full or what is read ends, and returns what was
+// read. Unlike io.ReadFull it tells an end from what was cut off, which readers
+// of bodies call io.ErrUnexpectedEOF as well.
+func fill(b []byte, from io.Reader) ([]byte, error) {
+	n := 0
+	for n < len(b) {
+		m, err := from.Read(b[n:])
+		n += m
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return b[:n], err
+		}
+	}
+	return b[:n], nil
+}
+
 const noAnswer = "this part of the service does not answer: try again"
 
-var errLong = errors.New("the answer is too long")
+var (
+	errLong = errors.New("the answer is too long")
+	errCut  = errors.New("the answer is not whole")
+)
 
 // post calls a function by a CloudEvent in binary mode, whose subject is the
 // address of the client.

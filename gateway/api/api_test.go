@@ -402,6 +402,38 @@ func TestAFunctionThatIsDownIsUnavailable(t *testing.T) {
 	}
 }
 
+// A function may die while it answers, or a proxy before it.
+func TestAnAnswerThatIsCutOffIsNoAnswer(t *testing.T) {
+	const head, body = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n", `{"messages":[{"id":"1"},{"id":"2"}]}`
+	for name, tt := range map[string]struct {
+		answer string
+		status int
+	}{
+		"of a length, whole":          {head + "Content-Length: 36\r\n\r\n" + body, http.StatusOK},
+		"of a length":                 {head + "Content-Length: 36\r\n\r\n" + body[:24], http.StatusServiceUnavailable},
+		"in chunks, whole":            {head + "Transfer-Encoding: chunked\r\n\r\n18\r\n" + body[:24] + "\r\nc\r\n" + body[24:] + "\r\n0\r\n\r\n", http.StatusOK},
+		"in a chunk":                  {head + "Transfer-Encoding: chunked\r\n\r\n24\r\n" + body[:24], http.StatusServiceUnavailable},
+		"between chunks":              {head + "Transfer-Encoding: chunked\r\n\r\n18\r\n" + body[:24] + "\r\n", http.StatusServiceUnavailable},
+		"before the end of chunks":    {head + "Transfer-Encoding: chunked\r\n\r\n24\r\n" + body + "\r\n", http.StatusServiceUnavailable},
+		"until it is closed, whole":   {head + "Connection: close\r\n\r\n" + body, http.StatusOK},
+		"that was to be until closed": {head + "Connection: close\r\n\r\n" + body[:24], http.StatusServiceUnavailable},
+	} {
+		url, _ := serve(t, tidings.OpenAPI, func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			io.WriteString(c, tt.answer)
+		})
+		resp, got := do(t, "GET", url+"/v1/inbox?after=0", "")
+		if resp.StatusCode != tt.status || tt.status == http.StatusOK && got != body {
+			t.Errorf("%s: %s %s", name, resp.Status, got)
+		}
+	}
+}
+
 func TestP7ACallThatIsSlowToComeTakesNoPlaceOfOthers(t *testing.T) {
 	functions := httptest.NewServer(http.HandlerFunc(yes))
 	defer functions.Close()

@@ -16,7 +16,8 @@ import (
 // where they are.
 type caller struct {
 	user     string // "" is a stranger
-	networks []string
+	address  string
+	networks []string // of the address
 }
 
 // Limits are how many calls are under way at a time, from when their request is
@@ -193,7 +194,8 @@ var errNoToken = im.Errorf(im.Unauthenticated, "an access token is needed: Autho
 // who returns who sends r. Unauthenticated: op is not for those who have no
 // token that is good.
 func (a *api) who(r *http.Request, op *operation) (caller, error) {
-	c := caller{networks: origin.Networks(origin.AddressOf(r, a.Forwarded))}
+	c := caller{address: origin.AddressOf(r, a.Forwarded)}
+	c.networks = origin.Networks(c.address)
 	if op == nil || r.Header.Get("Authorization") == "" && op.Security != nil {
 		return c, nil
 	}

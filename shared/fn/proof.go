@@ -2,6 +2,7 @@ package fn
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
@@ -17,6 +18,7 @@ var settingFresh = proc.Setting{Name: "FRESH_SIGN_IN", Default: "5m", Doc: "how 
 type Proof struct {
 	always bool
 	with   []string
+	to     string // the value that these are set to; "" is any
 	inside bool
 }
 
@@ -26,6 +28,9 @@ func Fresh() Proof { return Proof{always: true} }
 // FreshWith asks for a proof at calls that set one of some fields of their
 // data: to anything but null and false.
 func FreshWith(fields ...string) Proof { return Proof{with: fields} }
+
+// FreshTo asks for a proof at calls that set a field of their data to a value.
+func FreshTo(field, value string) Proof { return Proof{with: []string{field}, to: value} }
 
 // AskedInside says that the function asks itself, of those calls that it finds
 // to need a proof: for the password, or by im.Caller.Fresh.
@@ -41,14 +46,17 @@ func (p Proof) Asked(data json.RawMessage) bool {
 	if unmarshal(data, &fields, false) != nil {
 		return false // it is refused for what it is
 	}
-	for _, f := range p.with {
-		switch string(fields[f]) {
-		case "", "null", "false":
-		default:
-			return true
-		}
+	return slices.ContainsFunc(p.with, func(f string) bool { return p.sets(fields[f]) })
+}
+
+// sets reports whether a field is set to what a proof is asked for.
+func (p Proof) sets(field json.RawMessage) bool {
+	switch string(field) {
+	case "", "null", "false":
+		return false
 	}
-	return false
+	var value string // however it is written
+	return p.to == "" || json.Unmarshal(field, &value) == nil && value == p.to
 }
 
 // Any reports whether any call at all is asked for a proof, here or inside.
@@ -64,9 +72,10 @@ func FreshFor(env *proc.Env) (time.Duration, error) {
 }
 
 // proved reports whether a caller has proved lately who they are, if a call with
-// this data asks for it. Reauthenticate: they have not.
+// this data asks for it. Bots, whose tokens have a scope, are not asked: what they
+// sign in by is all that they have. Reauthenticate: they have not.
 func (s *server) proved(c im.Caller, data json.RawMessage) error {
-	if !s.Proof.Asked(data) {
+	if c.Scope != "" || !s.Proof.Asked(data) {
 		return nil
 	}
 	return c.Fresh(time.Now(), s.fresh)

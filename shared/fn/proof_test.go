@@ -3,6 +3,7 @@ package fn_test
 import (
 	"context"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,10 @@ func TestP6WhatAsksForAProofIsNotDoneByAnOldSignIn(t *testing.T) {
 		{"with one of several fields", fn.FreshWith("name", "on"), `{"name":"x"}`, true},
 		{"with a field that is not there", fn.FreshWith("on"), `{"name":"x"}`, false},
 		{"with a field that is null", fn.FreshWith("on"), `{"on":null}`, false},
+		{"with a field of that value", fn.FreshTo("name", "x"), `{"name":"x"}`, true},
+		{"with a field of that value, written otherwise", fn.FreshTo("name", "x"), `{"name":"\u0078"}`, true},
+		{"with a field of another value", fn.FreshTo("name", "x"), `{"name":"xy"}`, false},
+		{"without the field that might have that value", fn.FreshTo("name", "x"), `{"on":"x"}`, false},
 		{"with a field that is false", fn.FreshWith("on"), `{"on": false}`, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,6 +75,33 @@ func TestP6WhatAsksForAProofIsNotDoneByAnOldSignIn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A bot signs in by its token, as often as it likes: a proof of it would say nothing.
+func TestABotIsAskedForNoProof(t *testing.T) {
+	issuer, pub := keys(t)
+	f := fn.Func{Name: "group-role", Accepts: "t", Scope: im.GroupsWrite, Proof: fn.FreshTo("role", "owner"),
+		New: handler(fn.CallAs(open{}, func(context.Context, im.Caller, struct {
+			Role string `json:"role"`
+		}) (ask, error) {
+			return ask{}, nil
+		}))}
+	mux, err := fn.Mount(t.Context(), newEnv(t, map[string]string{"TOKEN_PUBLIC_KEYS": pub}), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	for scope, want := range map[string]string{string(im.GroupsWrite): "200", "": "401"} {
+		jwt, _, err := issuer.Issue(im.Caller{User: im.NewID(), Session: im.NewID(), Device: "d", Platform: "bot", Scope: scope})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &caller{t: t, srv: srv, jwt: jwt}
+		if got, _ := c.header(f.Name, "", `{"role":"owner"}`); !strings.HasPrefix(got, want) {
+			t.Errorf("with the scope %q: %s", scope, got)
+		}
 	}
 }
 

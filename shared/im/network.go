@@ -29,6 +29,12 @@ func NetworksOf(address string) []Network {
 	return networks
 }
 
+// Masked returns what is known of an address of IPv6: that of the smallest of
+// its networks.
+func Masked(ip netip.Addr) string {
+	return netip.PrefixFrom(ip.WithZone(""), prefixes[0].bits).Masked().Addr().String()
+}
+
 // WidestNetworkOf returns the name of the largest network that an address is
 // of.
 func WidestNetworkOf(address string) string {

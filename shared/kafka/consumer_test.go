@@ -436,3 +436,23 @@ func TestNewPartitionsAreWrittenAndRead(t *testing.T) {
 		t.Error("nothing was in the last partition")
 	}
 }
+
+func TestWorkIsCalledAgainAfterAPanic(t *testing.T) {
+	env := environment(t, imtest.Kafka(t)...)
+	topic := newTopic(t, env, 1)
+	if err := producer(t, env).Publish(t.Context(), topic, []event.Event{say("k", 0), say("k", 1)}); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int32
+	r := read(t, env, imtest.Name(), topic, func(context.Context, []Record) error {
+		if calls.Add(1) == 1 {
+			panic("at the disco")
+		}
+		return nil
+	})
+	imtest.Until(t, "what was fetched before the panic comes again", func() bool { return r.count() == 2 })
+	r.inOrder(t, nil)
+	if n := calls.Load(); n < 2 {
+		t.Errorf("it was handed records %d times", n)
+	}
+}

@@ -19,7 +19,7 @@ var (
 	settingReplication = proc.Setting{Name: "KAFKA_REPLICATION", Default: "-1", Doc: "copies of each partition where topics are created; -1 is the broker's default. Set it to 3: topics then have min.insync.replicas=2, and what is accepted survives the loss of a broker"}
 	settingMessages    = proc.Setting{Name: "KAFKA_RETENTION_MESSAGES", Default: "168h", Doc: "how long tidings.messages keeps accepted messages where it is created: longer than the longest outage of what reads them"}
 	settingDeliveries  = proc.Setting{Name: "KAFKA_RETENTION_DELIVERIES", Default: "24h", Doc: "how long tidings.deliveries keeps what is to be pushed where it is created"}
-	settingDeadLetters = proc.Setting{Name: "KAFKA_RETENTION_DEADLETTERS", Default: "720h", Doc: "how long tidings.deadletters keeps what failed where it is created: the time to look into it and to replay. With KAFKA_RETENTION_MESSAGES it says what may be trimmed of inboxes"}
+	settingDeadLetters = proc.Setting{Name: "KAFKA_RETENTION_DEADLETTERS", Default: "720h", Doc: "how long tidings.deadletters keeps what failed where it is created: the time to look into it and to replay. With KAFKA_RETENTION_MESSAGES it says what may be trimmed of inboxes, and when a message that was to carry a file cannot come any more"}
 )
 
 var (

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tidings-im/tidings/shared/im"
 )
@@ -178,11 +179,7 @@ func (db *DB) GrantFiles(ctx context.Context, grants []im.FileGrant) error {
 	// In one order, so that no two of these wait for each other's rows.
 	grants = slices.Clone(grants)
 	slices.SortFunc(grants, func(a, b im.FileGrant) int { return cmp.Compare(a.File, b.File) })
-	files, conversations, messages := make([]string, len(grants)), make([]string, len(grants)), make([]string, len(grants))
-	for i, g := range grants {
-		files[i], conversations[i], messages[i] = g.File, string(g.Conversation), g.Message
-	}
-	ids, err := parseUUIDs(messages)
+	files, conversations, ids, err := grantColumns(grants)
 	if err != nil {
 		return err
 	}
@@ -218,7 +215,15 @@ func (db *DB) GrantFiles(ctx context.Context, grants []im.FileGrant) error {
 
 // RevokeFile takes back what a message granted. Who had the file by another
 // message still has it.
-func (tx *Tx) RevokeFile(ctx context.Context, g im.FileGrant) error {
+func (tx *Tx) RevokeFile(ctx context.Context, g im.FileGrant) error { return revoke(ctx, tx.tx, g) }
+
+// RevokeFile is Tx.RevokeFile, by itself.
+func (db *DB) RevokeFile(ctx context.Context, g im.FileGrant) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return revoke(ctx, tx, g) })
+	return failed(err, "revoking file %s", g.File)
+}
+
+func revoke(ctx context.Context, tx pgx.Tx, g im.FileGrant) error {
 	id, err := parseUUID(g.Message)
 	if err != nil {
 		return err
@@ -229,7 +234,118 @@ func (tx *Tx) RevokeFile(ctx context.Context, g im.FileGrant) error {
 	batch.Queue(`
 		UPDATE files f SET unsent_since = now() WHERE id = $1 AND unsent_since IS NULL AND state = 'complete'
 		AND NOT EXISTS (SELECT FROM file_grants g WHERE g.file_id = f.id AND NOT g.revoked)`, g.File)
-	return failed(tx.tx.SendBatch(ctx, batch).Close(), "revoking file %s", g.File)
+	return failed(tx.SendBatch(ctx, batch).Close(), "revoking file %s", g.File)
+}
+
+// UnseenGrants looks whether history has the messages of at most limit grants,
+// those whose messages come after one and are of before a time, in the order of
+// their messages. It returns the grants of which it has not, and how many it
+// looked at, of which last is the message of the last. What history has is not
+// looked for again.
+func (db *DB) UnseenGrants(ctx context.Context, after string, before im.Time, limit int) (unseen []im.FileGrant, last string, looked int, err error) {
+	from, err := parseUUID(after)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	from.Valid = true // the nil UUID is before all
+	to, err := parseUUID(im.MessageID(before, [8]byte{}))
+	if err != nil {
+		return nil, "", 0, err
+	}
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		// Locked, so that no two of these wait for each other's rows.
+		rows, err := tx.Query(ctx, `
+			SELECT file_id, conversation, message_id FROM file_grants
+			WHERE NOT stored AND NOT revoked AND message_id > $1 AND message_id < $2
+			ORDER BY message_id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED`, from, to, limit)
+		if err != nil {
+			return err
+		}
+		all, err := pgx.CollectRows(rows, scanGrant)
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		looked, last = len(all), all[len(all)-1].Message
+		seen, err := inHistory(ctx, tx, all)
+		if err != nil {
+			return err
+		}
+		var stored []im.FileGrant
+		for _, g := range all {
+			if seen[g] {
+				stored = append(stored, g)
+			} else {
+				unseen = append(unseen, g)
+			}
+		}
+		return setStored(ctx, tx, stored)
+	})
+	return unseen, last, looked, failed(err, "looking for the messages that carry files")
+}
+
+func scanGrant(row pgx.CollectableRow) (g im.FileGrant, err error) {
+	var id pgtype.UUID
+	err = row.Scan(&g.File, &g.Conversation, &id)
+	g.Message = formatUUID(id)
+	return g, err
+}
+
+// inHistory returns those of grants whose messages history has.
+func inHistory(ctx context.Context, tx pgx.Tx, grants []im.FileGrant) (map[im.FileGrant]bool, error) {
+	files, conversations, ids, err := grantColumns(grants)
+	if err != nil {
+		return nil, err
+	}
+	times := make([]pgtype.Timestamptz, len(grants))
+	for i, g := range grants {
+		at, ok := im.TimeOfMessageID(g.Message)
+		times[i] = pgtype.Timestamptz{Time: at.Std(), Valid: ok}
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT w.f, w.c, w.i FROM unnest($1::text[], $2::text[], $3::uuid[], $4::timestamptz[]) AS w (f, c, i, t)
+		CROSS JOIN LATERAL (SELECT FROM messages m WHERE m.conversation = w.c AND m.time = w.t AND m.id = w.i LIMIT 1) AS m`,
+		files, conversations, ids, times)
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[im.FileGrant]bool, len(grants))
+	found, err := pgx.CollectRows(rows, scanGrant)
+	for _, g := range found {
+		seen[g] = true
+	}
+	return seen, err
+}
+
+// StoredGrants notes that the messages of grants are in history or in the
+// archive: they are not looked for again.
+func (db *DB) StoredGrants(ctx context.Context, grants []im.FileGrant) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return setStored(ctx, tx, grants) })
+	return failed(err, "noting of %d files that their messages were found", len(grants))
+}
+
+func setStored(ctx context.Context, tx pgx.Tx, grants []im.FileGrant) error {
+	if len(grants) == 0 {
+		return nil
+	}
+	files, conversations, ids, err := grantColumns(grants)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE file_grants g SET stored = true FROM unnest($1::text[], $2::text[], $3::uuid[]) AS w (f, c, i)
+		WHERE g.file_id = w.f AND g.conversation = w.c AND g.message_id = w.i`, files, conversations, ids)
+	return err
+}
+
+// grantColumns returns grants by their columns.
+func grantColumns(grants []im.FileGrant) (files, conversations []string, messages []pgtype.UUID, err error) {
+	ids := make([]string, len(grants))
+	files, conversations = make([]string, len(grants)), make([]string, len(grants))
+	for i, g := range grants {
+		files[i], conversations[i], ids[i] = g.File, string(g.Conversation), g.Message
+	}
+	messages, err = parseUUIDs(ids)
+	return files, conversations, messages, err
 }
 
 // ExpireFiles removes, so that they can be swept, at most limit pending files

@@ -45,6 +45,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO file_usage SELECT id, 1 FROM users`,
 		`INSERT INTO file_grants SELECT f.id, 'd:' || least(b.user_id, b.blocked_id) || ':' || greatest(b.user_id, b.blocked_id), gen_random_uuid() FROM files f JOIN blocks b ON b.user_id = f.owner_id`,
 		`INSERT INTO file_grants SELECT f.id, 'g:' || g.id, gen_random_uuid() FROM files f JOIN groups g ON g.owner_id = f.owner_id`,
+		`UPDATE file_grants SET stored = true WHERE right(file_id, 2) <> '10'`,
 		`INSERT INTO avatars SELECT 'avatars/' || id, id, now(), CASE WHEN right(id, 2) = '01' THEN now() END FROM users`,
 		`INSERT INTO bot_tokens (id, bot_id, hash, name, scopes) SELECT id, user_id, sha256(id::bytea), 'n', '{messages:read}' FROM sessions`,
 		`INSERT INTO webhooks (id, bot_id, url, secret) SELECT 'hook' || right(id, 12), id, 'u', 's' FROM users`,
@@ -97,6 +98,13 @@ func TestQueriesReadIndexes(t *testing.T) {
 				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
 					return tx.RevokeFile(ctx, im.FileGrant{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: m.ID})
 				})
+			},
+			"UnseenGrants": func() error {
+				_, _, _, err := db.UnseenGrants(ctx, "", now, 200)
+				return err
+			},
+			"StoredGrants": func() error {
+				return db.StoredGrants(ctx, []im.FileGrant{{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: m.ID}})
 			},
 			"BotByToken": func() error { return third(db.BotByToken(ctx, token("sess000000000045"))) },
 			"Bots":       func() error { return second(db.Bots(ctx, user)) },

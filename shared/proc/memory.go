@@ -108,23 +108,45 @@ const (
 type Budgets struct {
 	Bodies *Budget // to requests that are read
 	Work   *Budget // to calls that are made, and to their answers until they are written
+
+	spare *Budget // what neither may have
 }
 
 // Budgets returns the budgets of the process.
 func (e *Env) Budgets() (Budgets, error) {
 	return Share(e, "proc.Budgets", func() (Budgets, func() error, error) {
 		limit, err := e.Memory()
-		bodies, work := sharesOf(limit)
-		return Budgets{NewBudget(bodies), NewBudget(work)}, nil, err
+		bodies, work, spare := sharesOf(limit)
+		return Budgets{NewBudget(bodies), NewBudget(work), NewBudget(spare)}, nil, err
 	})
 }
 
+// Reserve sets memory aside, for good, for n things of so many bytes that a
+// process holds at a time and that are more than a call may: of what neither
+// bodies nor work may have, or else of work, of which it takes a quarter, or one
+// if that is more. It returns for how many; 0 is that not one fits.
+func (b Budgets) Reserve(n int, size int64) int {
+	for fit := min(n, int(b.spare.Size()/size)); fit > 0; fit-- {
+		if b.spare.TryTake(int64(fit) * size) {
+			return fit
+		}
+	}
+	for fit := min(n, int(max(b.Work.Size()/4/size, 1))); fit > 0; fit-- {
+		if b.Work.TryTake(int64(fit) * size) {
+			return fit
+		}
+	}
+	return 0
+}
+
 // sharesOf returns what of a limit is lent. Of what is left beside the base
-// three tenths are bodies and half is work: the rest is garbage, and headers.
-func sharesOf(limit int64) (bodies, work int64) {
+// three tenths are bodies and half is work, up to what they are at most: a fifth
+// is garbage, and headers.
+func sharesOf(limit int64) (bodies, work, spare int64) {
 	if limit <= 0 {
 		limit = math.MaxInt64
 	}
 	free := max(heapOf(limit)-baseMemory, heapOf(limit)/4)
-	return min(free/10*3, mostBodies), min(free/2, mostWork)
+	bodies, work = min(free/10*3, mostBodies), min(free/2, mostWork)
+	return bodies, work, max(free/5*4-bodies-work, 0)
 }

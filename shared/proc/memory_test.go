@@ -86,13 +86,47 @@ func TestP7TheGarbageCollectorKeepsToTheLimit(t *testing.T) {
 func TestP7WhatIsLentFitsInTheLimit(t *testing.T) {
 	for _, mib := range []int64{64, 128, 192, 256, 512, 768, 2048} {
 		limit := mib << 20
-		bodies, work := sharesOf(limit)
-		if bodies < 4<<20 || work < 7<<20 || mib >= 128 && bodies+work+baseMemory > heapOf(limit) {
+		bodies, work, spare := sharesOf(limit)
+		if bodies < 4<<20 || work < 7<<20 || mib >= 128 && bodies+work+spare+baseMemory > heapOf(limit) {
 			t.Errorf("of %d MiB, %d MiB are lent to bodies and %d to work", mib, bodies>>20, work>>20)
 		}
 	}
-	if bodies, work := sharesOf(0); bodies != mostBodies || work != mostWork {
+	if bodies, work, _ := sharesOf(0); bodies != mostBodies || work != mostWork {
 		t.Errorf("without a limit, %d and %d", bodies, work)
+	}
+}
+
+func TestP7WhatIsReservedFitsInTheLimit(t *testing.T) {
+	const size = 19 << 20
+	for _, tt := range []struct {
+		mib  int64
+		want []int // of 16 that are asked for, again and again
+	}{
+		{64, []int{0}},
+		{128, []int{1, 0}},
+		{256, []int{1, 1, 1, 1, 1, 0}},
+		{512, []int{7, 1, 1}},
+		{2048, []int{16, 16}},
+		{0, []int{16, 16, 16, 16, 16, 16, 16, 16, 16, 16}},
+	} {
+		e := NewEnv(func(string) string { return "" }, slog.New(slog.DiscardHandler))
+		e.group = tt.mib << 20
+		b, err := e.Budgets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reserved := int64(0)
+		for i, want := range tt.want {
+			n := b.Reserve(16, size)
+			if n != want {
+				t.Errorf("of %d MiB, the %d. time %d fit, want %d", tt.mib, i+1, n, want)
+			}
+			reserved += int64(n) * size
+		}
+		left := b.Work.Size() - b.Work.Lent()
+		if tt.mib > 64 && baseMemory+b.Bodies.Size()+left+reserved > heapOf(tt.mib<<20) && tt.mib > 0 {
+			t.Errorf("of %d MiB, %d are reserved beside %d of bodies and %d of work", tt.mib, reserved>>20, b.Bodies.Size()>>20, left>>20)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *Settings) String(k Setting) string {
 	return v
 }
 
-// Int returns the value of k as a whole number of at least min.
+// Int returns the value of k as a whole number of at least min; min if it is none.
 func (s *Settings) Int(k Setting, min int) int {
 	v := s.String(k)
 	if v == "" {
@@ -77,6 +77,7 @@ func (s *Settings) Int(k Setting, min int) int {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < min {
 		s.fail(k, "%q is not a whole number of at least %d", v, min)
+		return min
 	}
 	return n
 }

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -56,10 +57,35 @@ func OpenNewcomers(ctx context.Context, env *proc.Env) (*Newcomers, error) {
 func newKey(user string) string { return "new:{" + user + "}" }
 func metKey(user string) string { return "met:{" + user + "}" }
 
+// ownerKey names the owner of a bot as long as they are new.
+func ownerKey(bot string) string { return "new-owner:{" + bot + "}" }
+
 // Mark notes that an account is new, before it is made.
 func (n *Newcomers) Mark(ctx context.Context, user string) error {
 	at := strconv.FormatInt(n.client.now().Std().UnixMilli(), 10)
 	return unavailable("noting that an account is new", n.client.rdb.Set(ctx, newKey(user), at, newFor).Err())
+}
+
+// MarkBot notes that a bot is new, before it is made. As long as its owner is new
+// it counts as they do, or one who is new would be as many as they make bots.
+func (n *Newcomers) MarkBot(ctx context.Context, bot, owner string) error {
+	left, err := n.client.rdb.PTTL(ctx, newKey(owner)).Result()
+	if err == nil && left > 0 { // or there is no such key
+		err = n.client.rdb.Set(ctx, ownerKey(bot), owner, left).Err()
+	}
+	if err != nil {
+		return unavailable("noting that a bot is new", err)
+	}
+	return n.Mark(ctx, bot)
+}
+
+// counted returns the account that a user counts as.
+func (n *Newcomers) counted(ctx context.Context, user string) (string, error) {
+	owner, err := n.client.rdb.Get(ctx, ownerKey(user)).Result()
+	if errors.Is(err, redis.Nil) {
+		return user, nil
+	}
+	return owner, unavailable("asking whether an account is new", err)
 }
 
 // reach counts strangers to whom an account turns: all of them or none. It
@@ -107,7 +133,11 @@ func (n *Newcomers) Reach(ctx context.Context, from string, strangers ...string)
 	for _, s := range strangers {
 		args = append(args, s)
 	}
-	run := script{keys: []string{newKey(from), metKey(from)}, args: args}
+	as, err := n.counted(ctx, from)
+	if err != nil {
+		return err
+	}
+	run := script{keys: []string{newKey(as), metKey(as)}, args: args}
 	wait, err := n.client.eval(ctx, reach, 1, func(int) script { return run })[0].Int64()
 	switch {
 	case err != nil:
@@ -115,7 +145,7 @@ func (n *Newcomers) Reach(ctx context.Context, from string, strangers ...string)
 	case wait > 0:
 		return &im.Error{Kind: im.Overloaded, Msg: saysTooMany, RetryAfter: time.Duration(wait) * time.Millisecond}
 	case wait < 0:
-		n.old.Add(from, struct{}{})
+		n.old.Add(as, struct{}{})
 		return nil
 	}
 	for _, s := range strangers {
@@ -129,13 +159,17 @@ func (n *Newcomers) Met(ctx context.Context, user, from string) error {
 	if n.old.Contains(user) || n.met.Contains(approach{user, from}) {
 		return nil
 	}
-	run := script{keys: []string{newKey(user), metKey(user)}, args: []any{from, metMost, newFor.Milliseconds()}}
+	as, err := n.counted(ctx, user)
+	if err != nil {
+		return err
+	}
+	run := script{keys: []string{newKey(as), metKey(as)}, args: []any{from, metMost, newFor.Milliseconds()}}
 	is, err := n.client.eval(ctx, met, 1, func(int) script { return run })[0].Int64()
 	if err != nil {
 		return unavailable("noting who has written", err)
 	}
 	if is < 0 {
-		n.old.Add(user, struct{}{})
+		n.old.Add(as, struct{}{})
 		return nil
 	}
 	n.met.Add(approach{user, from}, struct{}{})

@@ -93,3 +93,46 @@ func TestP7WhatIsRememberedOfANewAccountIsBounded(t *testing.T) {
 		t.Errorf("without Redis: %v", err)
 	}
 }
+
+// One who is new makes bots, which are as new.
+func TestP7BotsOfANewAccountWriteToNoMoreStrangersThanItself(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		n := newcomers(t, url, "STRANGERS_FIRST_HOUR", "3", "STRANGERS_FIRST_DAY", "4")
+		other := newcomers(t, url, "STRANGERS_FIRST_HOUR", "3", "STRANGERS_FIRST_DAY", "4") // of another process
+		ctx := t.Context()
+		err := errors.Join(n.Mark(ctx, "eve"), n.MarkBot(ctx, "first", "eve"), n.MarkBot(ctx, "second", "eve"), n.MarkBot(ctx, "bot of ann", "ann"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			by       *Newcomers
+			from, to string
+			may      bool
+		}{
+			{n, "first", "1", true},
+			{other, "second", "2", true},
+			{n, "eve", "3", true},
+			{n, "second", "1", true}, // to whom one of them has turned before
+			{n, "eve", "4", false},
+			{other, "first", "4", false},
+			{n, "second", "4", false},
+			{n, "bot of ann", "1", true}, // ann is no newcomer, and it is one by itself
+			{other, "bot of ann", "2", true},
+			{n, "bot of ann", "3", true},
+			{n, "bot of ann", "4", false},
+		} {
+			if err := tt.by.Reach(ctx, tt.from, tt.to); (err == nil) != tt.may {
+				t.Errorf("%s to %s: %v", tt.from, tt.to, err)
+			}
+		}
+		if err := other.Met(ctx, "second", "5"); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Reach(ctx, "second", "5"); err != nil {
+			t.Errorf("to answer: %v", err)
+		}
+		if n.old.Contains("first") || n.old.Contains("second") {
+			t.Error("a new bot is taken for an old account")
+		}
+	})
+}

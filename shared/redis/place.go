@@ -25,6 +25,15 @@ const windowSlack = 2 * time.Minute
 // was submitted.
 func (c *Client) PlaceWindow() time.Duration { return c.window }
 
+// Replaceable returns for how long after its time a message can be given the
+// place of that time again, and so be written to Kafka for the first time. A
+// hash of places is written to for a period, and outlives its last write by two.
+func Replaceable(env *proc.Env) (time.Duration, error) {
+	set := env.Settings()
+	window := set.Duration(settingWindow)
+	return 3 * (window + windowSlack), set.Err()
+}
+
 // place gives messages their places in one conversation.
 //
 // KEYS: the last time given; the places of this period; those of the period

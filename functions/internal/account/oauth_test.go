@@ -16,6 +16,7 @@ import (
 	"github.com/tidings-im/tidings/functions/internal/user"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // people can sign in at the real provider.
@@ -285,7 +286,7 @@ func (anything) Mark(context.Context, string) error              { return nil }
 
 // Whoever is called elsewhere as nobody may be called here is called otherwise.
 func TestNobodyIsGivenAReservedAccountBySigningInFromElsewhere(t *testing.T) {
-	names, err := user.OpenNames(imtest.Env(t, nil))
+	names, err := proc.Build(t.Context(), imtest.Env(t, nil), user.NamesIn)
 	if err != nil {
 		t.Fatal(err)
 	}

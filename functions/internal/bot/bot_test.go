@@ -61,7 +61,7 @@ func (s *stable) Allow(context.Context, string) error { return nil }
 
 func (s *stable) AllowFrom(context.Context, string) error { return nil }
 
-func (s *stable) Mark(context.Context, string) error { return nil }
+func (s *stable) MarkBot(context.Context, string, string) error { return nil }
 
 func (s *stable) ForgetBot(_ context.Context, owner, bot string) ([]string, bool, error) {
 	if s.attempts++; s.attempts == 1 {

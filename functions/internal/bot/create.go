@@ -42,8 +42,8 @@ func (created) ShownOnce() {}
 func (c created) AuditedAs() im.Caller { return im.Caller{User: c.Bot.ID} }
 
 type marker interface {
-	// Mark notes that an account is new.
-	Mark(ctx context.Context, user string) error
+	// MarkBot notes that a bot of an owner is new.
+	MarkBot(ctx context.Context, bot, owner string) error
 }
 
 type creator struct {
@@ -69,7 +69,7 @@ func (c *creator) call(ctx context.Context, who im.Caller, in createRequest) (cr
 	s, now := newSecret(), im.Now()
 	b := im.Bot{ID: im.NewID(), Account: in.Account, Name: in.Name, Bio: in.Bio, Created: now}
 	t := im.BotToken{ID: im.NewID(), Bot: b.ID, Name: "first", Scopes: scopes, Created: now}
-	if err := c.newcomers.Mark(ctx, b.ID); err != nil {
+	if err := c.newcomers.MarkBot(ctx, b.ID, who.User); err != nil {
 		return created{}, fmt.Errorf("creating a bot: %w", err)
 	}
 	if err := c.bots.CreateBot(ctx, who.User, b, t, s.hash, c.most); err != nil {

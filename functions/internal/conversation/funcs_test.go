@@ -91,11 +91,11 @@ func open(t testing.TB, env *proc.Env) site {
 	must(err)
 	cache, err := redis.Open(t.Context(), env)
 	must(err)
-	box, err := outbox.Open(t.Context(), env)
+	change, err := proc.Build(t.Context(), env, outbox.ChangesIn[tx])
 	must(err)
 	members := cache.NewMembers(db)
-	m := &marker{change: changes(box), inbox: store, relations: db, members: members, most: 50}
-	return site{store, list(store, db), update(changes(box), store, members), m.read}
+	m := &marker{change: change, inbox: store, relations: db, members: members, most: 50}
+	return site{store, list(store, db), update(change, store, members), m.read}
 }
 
 func services(t testing.TB) map[string]string {

@@ -8,8 +8,10 @@ package file
 import (
 	"time"
 
+	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
@@ -63,12 +65,17 @@ var Get = fn.API("file-get", im.FilesRead, func(o *fn.Opener) fn.Handler {
 var SetAvatar = fn.API("avatar-set", fn.People, func(o *fn.Opener) fn.Handler {
 	a := &avatarSetter{
 		files: postgres.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
-		slots: make(chan struct{}, max(o.Int(settingChecks, 1), 0)),
+		slots: make(chan struct{}, o.Int(settingChecks, 1)),
 	}
 	return fn.CallAs(redis.GateIn(o), a.call)
 })
 
 // Sweep removes what nobody has a use for.
 var Sweep = fn.Every("file-sweep", 10*time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed((&sweeper{rows: postgres.In(o), store: s3.In(o), metrics: proc.OpenEnv(o, openMetrics)}).sweep)
+	s := &sweeper{
+		rows: postgres.In(o), store: s3.In(o), old: archive.In(o),
+		comes:   proc.OpenEnv(o, redis.Replaceable) + proc.OpenEnv(o, kafka.Replayable),
+		metrics: proc.OpenEnv(o, openMetrics),
+	}
+	return fn.Timed(s.sweep)
 })

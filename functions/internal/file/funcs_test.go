@@ -79,6 +79,8 @@ func TestFunctionsSayWhichSettingIsWrong(t *testing.T) {
 			wrong["FILE_LINK_TTL"], wrong["FILE_UPLOAD_LINK_TTL"] = "0", "0"
 		case SetAvatar.Name:
 			wrong["FILE_CHECKS"], wrong["FILES_PER_HOUR"] = "0", "0"
+		case Sweep.Name:
+			wrong["FUNCTION_URL"], wrong["KAFKA_RETENTION_MESSAGES"], wrong["PLACE_WINDOW"] = "nowhere", "long", "0"
 		}
 		for name, value := range wrong {
 			vars := down(t)

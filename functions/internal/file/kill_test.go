@@ -21,6 +21,7 @@ import (
 type mortal struct {
 	db    *postgres.DB
 	store *s3.Store
+	old   archiver
 	left  int
 	after bool
 }
@@ -110,6 +111,22 @@ func (m *mortal) SetAvatar(ctx context.Context, key, url, user string) (im.Self,
 func (m *mortal) ExpireFiles(ctx context.Context, age time.Duration, limit int) (int, error) {
 	return step(m, func() (int, error) { return m.db.ExpireFiles(ctx, age, limit) })
 }
+func (m *mortal) UnseenGrants(ctx context.Context, after string, before im.Time, limit int) (unseen []im.FileGrant, last string, looked int, err error) {
+	unseen, err = step(m, func() (unseen []im.FileGrant, err error) {
+		unseen, last, looked, err = m.db.UnseenGrants(ctx, after, before, limit)
+		return unseen, err
+	})
+	return unseen, last, looked, err
+}
+func (m *mortal) StoredGrants(ctx context.Context, grants []im.FileGrant) error {
+	return do(m, func() error { return m.db.StoredGrants(ctx, grants) })
+}
+func (m *mortal) RevokeFile(ctx context.Context, g im.FileGrant) error {
+	return do(m, func() error { return m.db.RevokeFile(ctx, g) })
+}
+func (m *mortal) Archived(ctx context.Context, at im.Time) (bool, error) {
+	return step(m, func() (bool, error) { return m.db.Archived(ctx, at) })
+}
 func (m *mortal) RemovedFiles(ctx context.Context, after string, limit int) ([]im.StoredFile, error) {
 	return step(m, func() ([]im.StoredFile, error) { return m.db.RemovedFiles(ctx, after, limit) })
 }
@@ -160,6 +177,10 @@ const immortal = 1 << 30
 
 func (s *system) process(left int, after bool) *mortal {
 	return &mortal{db: s.db, store: s.store, left: left, after: after}
+}
+
+func (m *mortal) sweeper() *sweeper {
+	return &sweeper{rows: m, store: m, old: m.old, comes: comes, metrics: newMetrics()}
 }
 
 func (m *mortal) completer() *completer {
@@ -274,7 +295,7 @@ func TestFilesAreCounted(t *testing.T) {
 func sweepAll(t *testing.T, s *system) {
 	t.Helper()
 	m := s.process(immortal, false)
-	if err := (&sweeper{rows: m, store: m, metrics: newMetrics()}).sweep(t.Context()); err != nil {
+	if err := m.sweeper().sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -316,7 +337,7 @@ func TestSweepingLeavesWhatIsNeededAndNothingElseWhereverItDies(t *testing.T) {
 		}
 	}
 	litter()
-	s.killed(t, func(m *mortal) error { return (&sweeper{rows: m, store: m, metrics: newMetrics()}).sweep(ctx) }, func() {
+	s.killed(t, func(m *mortal) error { return m.sweeper().sweep(ctx) }, func() {
 		sweepAll(t, s)
 		for _, f := range []im.File{sent, picture} {
 			if have, err := s.get(bob, f.ID); err != nil {

@@ -16,7 +16,7 @@ type metrics struct {
 func newMetrics() *metrics {
 	return &metrics{
 		files: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidings_files_total", Help: "Files, by what became of them: created, completed, refused for what arrived, swept.",
+			Name: "tidings_files_total", Help: "Files, by what became of them: created, completed, refused for what arrived, swept, ungranted.",
 		}, []string{"outcome"}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidings_file_bytes_total", Help: "Bytes of files that were completed.",
@@ -32,6 +32,6 @@ func openMetrics(env *proc.Env) (*metrics, error) {
 	})
 }
 
-// count counts what became of a file: "created", "completed", "refused" or
-// "swept". What is done by two calls at once may be counted twice.
+// count counts what became of a file: "created", "completed", "refused", "swept"
+// or "ungranted", because a message never came. What is done by two calls at once may be counted twice.
 func (m *metrics) count(outcome string) { m.files.WithLabelValues(outcome).Inc() }

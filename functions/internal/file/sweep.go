@@ -33,6 +33,15 @@ type sweepStore interface {
 	RemovedFiles(ctx context.Context, after string, limit int) ([]im.StoredFile, error)
 	// ForgetFile deletes the row of a file that was removed.
 	ForgetFile(ctx context.Context, id string) error
+	// UnseenGrants returns which of at most limit grants, of messages after one
+	// and before a time, history has no message of, and how far it looked.
+	UnseenGrants(ctx context.Context, after string, before im.Time, limit int) (unseen []im.FileGrant, last string, looked int, err error)
+	// StoredGrants notes that the messages of grants were found.
+	StoredGrants(ctx context.Context, grants []im.FileGrant) error
+	// RevokeFile takes a grant back.
+	RevokeFile(ctx context.Context, g im.FileGrant) error
+	// Archived reports whether the messages of a time have left history.
+	Archived(ctx context.Context, at im.Time) (bool, error)
 	// FilesOf returns those of files that there are, in whatever state.
 	FilesOf(ctx context.Context, ids []string) (map[string]im.StoredFile, error)
 
@@ -68,12 +77,14 @@ type sweepBucket interface {
 type sweeper struct {
 	rows    sweepStore
 	store   sweepBucket
+	old     archiver
+	comes   time.Duration // for how long after its time a message can come to history
 	metrics *metrics
 }
 
 // sweep removes what nobody has a use for: files that were not completed in
 // time, that are in no message for a day, whose owner is gone before they were
-// sent; pictures that are nobody's any more; and what is in the store without a
+// sent; what was granted by messages that never came; pictures that are nobody's any more; and what is in the store without a
 // row, of which it looks through a part each time. It goes on with the rest if
 // one of these fails. It may be done twice at once, and be cut off at any step:
 // a row goes after all that it stands for.
@@ -86,6 +97,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		doing("looking through what was sent", s.strays(ctx, uploads, s.ofNoPending)),
 		doing("looking through files", s.strays(ctx, files, s.ofNoFile)),
 		doing("looking through avatars", s.strays(ctx, avatars, s.ofNobody)),
+		doing("looking for messages that carry files", s.grants(ctx)),
 	)
 }
 

@@ -27,10 +27,14 @@ var Request = fn.API("friend-request", im.FriendsWrite, func(o *fn.Opener) fn.Ha
 	return fn.CallAs(redis.GateIn(o), r.request)
 })
 
+// hundred is what a page of a hundred users takes, each with texts as long as
+// they may be, as it is read and as JSON.
+const hundred = 2 << 20
+
 // Requests lists what waits for an answer, of the caller or by the caller.
 var Requests = fn.API("friend-requests", im.FriendsRead, func(o *fn.Opener) fn.Handler {
 	return fn.CallAs(redis.GateIn(o), requests(postgres.In(o), o.Duration(settingLife), im.Now))
-})
+}).Holds(hundred)
 
 // Respond answers who has asked the caller.
 var Respond = fn.API("friend-respond", im.FriendsWrite, func(o *fn.Opener) fn.Handler {
@@ -61,4 +65,4 @@ var Block = fn.API("block-set", im.FriendsWrite, func(o *fn.Opener) fn.Handler {
 // Blocks lists whom the caller has blocked.
 var Blocks = fn.API("block-list", im.FriendsRead, func(o *fn.Opener) fn.Handler {
 	return fn.CallAs(redis.GateIn(o), blocks(postgres.In(o)))
-})
+}).Holds(hundred)

@@ -19,6 +19,10 @@ import (
 
 var settingGroups = proc.Setting{Name: "MAX_GROUPS_PER_USER", Default: "1000", Doc: "most groups that a user is in, their own among them; who is added to several at once may be in a few more"}
 
+// hundred is what a page of a hundred groups or users takes, each with texts as
+// long as they may be, as it is read and as JSON.
+const hundred = 2 << 20
+
 // Create makes a group of the caller and others.
 var Create = fn.API("group-create", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
 	return changes(o, redis.GroupChanges, (&creator{changing(o), invitesIn(o), im.Now}).call)
@@ -27,7 +31,7 @@ var Create = fn.API("group-create", im.GroupsWrite, func(o *fn.Opener) fn.Handle
 // List returns the groups of the caller.
 var List = fn.API("group-list", im.GroupsRead, func(o *fn.Opener) fn.Handler {
 	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
-})
+}).Holds(hundred)
 
 // Get returns a group.
 var Get = fn.API("group-get", im.GroupsRead, func(o *fn.Opener) fn.Handler {
@@ -67,7 +71,7 @@ var Leave = fn.API("group-leave", im.GroupsWrite, func(o *fn.Opener) fn.Handler 
 // Role says what a member is in a group.
 var Role = fn.API("group-role", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
 	return changes(o, redis.GroupChanges, role(changing(o)))
-}).Audits(audit.PermissionsChanged)
+}).Asks(fn.FreshTo("role", string(im.RoleOwner))).Audits(audit.PermissionsChanged) // whom a group was handed to keeps it
 
 // Mute keeps a member of a group, or all, from speaking.
 var Mute = fn.API("group-mute", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
@@ -82,7 +86,7 @@ var Ban = fn.API("group-ban", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
 // Bans returns who is banned from a group.
 var Bans = fn.API("group-bans", im.GroupsRead, func(o *fn.Opener) fn.Handler {
 	return fn.CallAs(redis.GateIn(o), bans(postgres.In(o)))
-}).AuditsRefusals()
+}).Holds(hundred).AuditsRefusals()
 
 // Unban lifts that.
 var Unban = fn.API("group-unban", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
@@ -97,7 +101,7 @@ var JoinRequest = fn.API("group-join-request", im.GroupsWrite, func(o *fn.Opener
 // JoinRequests returns who asks to join a group.
 var JoinRequests = fn.API("group-join-requests", im.GroupsRead, func(o *fn.Opener) fn.Handler {
 	return fn.CallAs(redis.GateIn(o), requests(postgres.In(o)))
-}).AuditsRefusals()
+}).Holds(hundred).AuditsRefusals()
 
 // JoinRespond answers who asks to join a group.
 var JoinRespond = fn.API("group-join-respond", im.GroupsWrite, func(o *fn.Opener) fn.Handler {

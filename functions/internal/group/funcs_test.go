@@ -128,7 +128,7 @@ func (w *town) callUnder(key, user, function string, status int, in map[string]a
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	access, _, err := w.sign.Issue(im.Caller{User: user, Session: "s" + user[1:], Device: "phone", Platform: "ios"})
+	access, _, err := w.sign.Issue(im.Caller{User: user, Session: "s" + user[1:], Device: "phone", Platform: "ios", Proved: im.Now()})
 	if err != nil {
 		w.t.Fatal(err)
 	}

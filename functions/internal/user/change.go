@@ -52,7 +52,7 @@ func changePassword(users passwordChanger, who *Prover, tokens tokens, end *ende
 		if err != nil {
 			return renewed{}, fmt.Errorf("changing a password: %w", gone(err))
 		}
-		hash, err := who.passwords.hash(ctx, knownPrefix+"user "+c.User, in.New)
+		hash, err := who.passwords.hash(ctx, callerPrefix+c.User, in.New)
 		if err != nil {
 			return renewed{}, fmt.Errorf("changing a password: %w", err)
 		}

@@ -5,6 +5,7 @@ package user
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/audit"
@@ -26,7 +27,7 @@ var (
 	settingRefreshTTL = proc.Setting{Name: "REFRESH_TTL", Default: "720h", Doc: "how long a refresh token is good; each use gives a new one"}
 	settingProof      = proc.Setting{Name: "DEVICE_PROOF_TTL", Default: "4320h", Doc: "how long a device that has signed in is known again by the proof that it was given, so that what strangers try does not keep it out"}
 	settingAvatars    = proc.Setting{Name: "AVATAR_HOSTS", Doc: "hosts, with their ports if these are not 443, of which users may name a picture as their avatar, separated by commas: each learns who looks at it; unset, avatars are pictures that were uploaded"}
-	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each; as many for signing in as for registering"}
+	settingHashing    = proc.Setting{Name: "PASSWORD_PARALLEL", Default: "2", Doc: "passwords that a process hashes at a time, 19 MiB and a core each, and no more than fit in its memory; as many for signing in as for registering"}
 	settingHashQueue  = proc.Setting{Name: "PASSWORD_QUEUE", Default: "64", Doc: "passwords that wait to be hashed, of either, half of them of one network at most; more are told to come again"}
 )
 
@@ -144,8 +145,18 @@ func eraserIn(o *fn.Opener) *eraser {
 // queue of its own, so that many who register keep nobody from signing in.
 func hasherIn(o *fn.Opener, purpose string) *hasher {
 	parallel, waiting := o.Int(settingHashing, 1), o.Int(settingHashQueue, 0)
+	memory := proc.OpenEnv(o, (*proc.Env).Budgets)
 	return proc.ShareIn(o, "user.hasher "+purpose, func() (*hasher, func() error, error) {
-		return newHasher(parallel, waiting), nil, nil
+		fit := memory.Reserve(parallel, current.bytes())
+		if fit == 0 {
+			return nil, nil, fmt.Errorf("hashing a password for %s takes %d MiB, which the process has not left: give it more memory", purpose, current.bytes()>>20)
+		}
+		if fit < parallel {
+			o.Env().Log.Warn("hashing fewer passwords at a time than "+settingHashing.Name+" says: more do not fit in the memory of the process", "parallel", fit)
+		}
+		h := newHasher(fit, waiting)
+		h.work = memory.Work
+		return h, nil, nil
 	})
 }
 

@@ -11,11 +11,11 @@ import (
 
 // A line lets a few go on at a time; the others wait for their turn. Networks
 // take turns, so that whoever sends many from one makes its own wait, and so do
-// those who are known and strangers, so that strangers of however many networks
-// let one go on before each who is known. Those who
+// strangers, devices that were let in before, and callers who are signed in: of
+// however many networks or accounts the others are, each class has its turns. Those who
 // wait are bounded, in all and of each network; if there are too many in all, the
-// last of the network that has most makes room for one that has fewer (as
-// FQ-CoDel drops, RFC 8290, 4.1.2), and strangers make room for who is known.
+// last of the network that has most, in the class that has most, makes room for one
+// that has fewer (as FQ-CoDel drops, RFC 8290, 4.1.2).
 type line struct {
 	most, share int // who wait, in all and of a network
 
@@ -30,16 +30,23 @@ type line struct {
 // The classes of those who wait.
 const (
 	strangers = iota
-	acquaintances
+	devices
+	callers
 	classes
 )
 
-// knownPrefix is what the network of somebody begins with who was let in before.
-const knownPrefix = "known "
+// What networks begin with that are none of strangers.
+const (
+	knownPrefix  = "known " // of a device that was let in before
+	callerPrefix = "user "  // a user who is signed in; no network
+)
 
 func classOf(network string) int {
-	if strings.HasPrefix(network, knownPrefix) {
-		return acquaintances
+	switch {
+	case strings.HasPrefix(network, knownPrefix):
+		return devices
+	case strings.HasPrefix(network, callerPrefix):
+		return callers
 	}
 	return strangers
 }
@@ -95,15 +102,26 @@ func (l *line) join(network string) (waiter, error) {
 	return w, nil
 }
 
-// makeRoom sends away the last of the network of which most wait, if it will
-// still have as many as one that has so few and gets one more. For who is known
-// a stranger goes in any case, as long as strangers have half of the line.
+// makeRoom sends away the last of the network of which most wait: in the class of
+// which most wait if that will still have as many as the class of a network that
+// gets one more, or else in its own, likewise.
 func (l *line) makeRoom(network string, few int) bool {
-	if classOf(network) == acquaintances && l.count(strangers) > l.most/2 {
-		return l.sendAway(l.fattest(l.turns[strangers]))
+	mine := classOf(network)
+	if largest := l.largest(); l.count(largest) > l.count(mine)+1 {
+		return l.sendAway(l.fattest(l.turns[largest]))
 	}
-	fat := l.fattest(slices.Concat(l.turns[:]...))
+	fat := l.fattest(l.turns[mine])
 	return len(l.of[fat]) > few+1 && l.sendAway(fat)
+}
+
+// largest returns the class of which most wait.
+func (l *line) largest() (largest int) {
+	for c := range classes {
+		if l.count(c) > l.count(largest) {
+			largest = c
+		}
+	}
+	return largest
 }
 
 // count returns how many of a class wait.
@@ -157,9 +175,11 @@ func (l *line) giveUp(network string, w waiter) bool {
 func (l *line) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	class := (l.last + 1) % classes
-	if len(l.turns[class]) == 0 {
-		class = l.last
+	class := l.last
+	for range classes {
+		if class = (class + 1) % classes; len(l.turns[class]) > 0 {
+			break
+		}
 	}
 	if len(l.turns[class]) == 0 {
 		l.free++

@@ -103,9 +103,30 @@ func TestP7StrangersOfManyNetworksHoldUpNobodyWhoIsKnown(t *testing.T) {
 		if i, j := slices.Index(c.went, knownPrefix+"owner"), slices.Index(c.went, knownPrefix+"other"); i > 1 || j > 3 || i < 0 || j < 0 {
 			t.Errorf("they went %q", c.went)
 		}
-		strange := slices.DeleteFunc(slices.Clone(c.went), func(n string) bool { return classOf(n) == acquaintances })
+		strange := slices.DeleteFunc(slices.Clone(c.went), func(n string) bool { return classOf(n) == devices })
 		if len(c.went) != 8 || len(strange) != 4 {
 			t.Errorf("they went %q: strangers keep half of the line, and no more", c.went)
+		}
+	})
+}
+
+// Whoever is signed in proves again who they are, and has as many accounts for it
+// as they like.
+func TestP7CallersOfManyAccountsKeepNobodyFromSigningIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 9)
+		for i := range 100 {
+			c.come(t.Context(), fmt.Sprint(callerPrefix, i))
+		}
+		c.come(t.Context(), "stranger", knownPrefix+"owner", "other stranger", knownPrefix+"other") // it is full
+		c.goOn()
+		for _, who := range []string{"stranger", "other stranger", knownPrefix + "owner", knownPrefix + "other"} {
+			if i := slices.Index(c.went, who); i < 0 || i > 5 {
+				t.Errorf("%s: they went %q", who, c.went)
+			}
+		}
+		if len(c.went) != 9 {
+			t.Errorf("they went %q", c.went)
 		}
 	})
 }
@@ -137,14 +158,14 @@ func TestP7NoTurnIsLost(t *testing.T) {
 			for range 200 {
 				ctx, cancel := context.WithCancel(context.Background())
 				go cancel()
-				if l.enter(ctx, [classes]string{"", knownPrefix}[i%classes]+fmt.Sprint(i%7)) == nil {
+				if l.enter(ctx, [classes]string{"", knownPrefix, callerPrefix}[i%classes]+fmt.Sprint(i%7)) == nil {
 					l.leave()
 				}
 			}
 		})
 	}
 	all.Wait()
-	if l.free != 2 || l.waiting != 0 || len(l.of)+len(l.turns[strangers])+len(l.turns[acquaintances]) > 0 {
+	if l.free != 2 || l.waiting != 0 || len(l.of)+len(l.turns[strangers])+len(l.turns[devices])+len(l.turns[callers]) > 0 {
 		t.Errorf("%+v", l)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
 // params are those of Argon2id (RFC 9106).
@@ -38,8 +40,12 @@ var b64 = base64.RawStdEncoding.Strict()
 // network, or the user, that they are said to come from.
 type hasher struct {
 	line  *line
-	dummy string // hash of no password
+	dummy string       // hash of no password
+	work  *proc.Budget // lends what a stored hash takes beyond current; nil is no limit
 }
+
+// bytes is the memory that a hash takes.
+func (p params) bytes() int64 { return int64(p.memory) << 10 }
 
 // newHasher returns a hasher of which parallel work and waiting wait at a time.
 func newHasher(parallel, waiting int) *hasher {
@@ -83,6 +89,15 @@ func (h *hasher) sum(ctx context.Context, from, password string, salt []byte, p 
 		return nil, err
 	}
 	defer h.line.leave()
+	if more := p.bytes() - current.bytes(); more > 0 && h.work != nil {
+		if more > h.work.Size() {
+			return nil, fmt.Errorf("a stored password takes %d MiB to hash: give the process more memory", p.bytes()>>20)
+		}
+		if !h.work.TryTake(more) {
+			return nil, errBusy
+		}
+		defer h.work.Give(more)
+	}
 	return argon2.IDKey([]byte(password), salt, p.time, p.memory, p.threads, uint32(n)), nil
 }
 

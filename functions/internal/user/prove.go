@@ -58,7 +58,7 @@ func (p *Prover) check(ctx context.Context, c im.Caller, account, hash, password
 	right := false
 	if im.CheckPassword(password) == nil {
 		var err error
-		if right, err = p.passwords.verify(ctx, knownPrefix+"user "+c.User, hash, password); err != nil {
+		if right, err = p.passwords.verify(ctx, callerPrefix+c.User, hash, password); err != nil {
 			return err
 		}
 	}
