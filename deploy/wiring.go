@@ -112,7 +112,7 @@ var groups = []struct{ name, patterns string }{
 	{"friends", "friend-*,block-*"},
 	{"groups", "group-*"},
 	{"messages", "message-*,conversation-*"},
-	{"files", "file-*,avatar-*"},
+	{"files", "file-create,file-complete,file-get,avatar-*"},
 	{"bots", "bot-*,webhook-create,webhook-list,webhook-update,webhook-delete"},
 	{"away", "notify-away,webhook-deliver,push-key,push-subscribe,push-unsubscribe"},
 	{"archive", "archive-read"},

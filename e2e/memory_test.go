@@ -25,9 +25,11 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/tidings-im/tidings/e2e/system"
+	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/inbox"
+	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
 )
@@ -317,7 +319,12 @@ func flood(url, jwt string) attack {
 }
 
 // Each of these, alone in the memory that its manifest gives it, outlives what
-// those who mean it harm can send it, and serves others afterwards.
+// those who mean it harm can send it, and serves others afterwards. They are what
+// holds most of each kind: pages, a search, hashes (more at a time than fit are
+// asked for), and bodies. Compose's groups share one budget among functions of
+// these kinds; that the largest calls fit in their limits is a test of deploy.
+// What decodes pictures, and what reads the archive, bounds itself and is
+// attacked by the tests of its own.
 func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
 	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
@@ -349,7 +356,7 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 	} {
 		t.Run(tt.function, func(t *testing.T) {
 			port := imtest.FreePort(t)
-			c := encage(t, tt.function, limits[tt.function], program, vars, "FUNCTIONS", tt.function, "PORT", fmt.Sprint(port))
+			c := encage(t, tt.function, limits[tt.function], program, vars, "FUNCTIONS", tt.function, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
 			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 			c.ready()
 			url, some := c.url+"/"+tt.function, ""
@@ -446,4 +453,73 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 			t.Fatal("and afterwards nobody else is served")
 		}
 	}
+}
+
+// A connector that has far more to hand on than it may hold, to functions that
+// take their time over each request, outlives that in the memory that compose
+// gives it.
+func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
+	const messages = 1500 // of each topic, 96 MiB
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	system.Prepare(t, vars)
+	producer, err := kafka.Open(t.Context(), imtest.Env(t, vars))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := json.Marshal(map[string]string{"text": strings.Repeat("<", 64<<10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{event.TopicMessages, event.TopicDeliveries} {
+		for i := 0; i < messages; i += 10 {
+			var events []event.Event
+			for n := i; n < i+10; n++ {
+				events = append(events, event.Event{ID: fmt.Sprint(topic, n), Type: event.MessageAccepted, Source: "test", PartitionKey: fmt.Sprint(n), Data: large})
+			}
+			if err := producer.Publish(t.Context(), topic, events); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var posted atomic.Int64
+	functions := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		posted.Add(n)
+		select {
+		case <-time.After(2 * time.Second):
+			w.WriteHeader(http.StatusNoContent)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(functions.Close)
+	port := imtest.FreePort(t)
+	c := encage(t, "connector", composed(t, "connector"), system.Binary(t, "connector"), vars,
+		"FUNCTION_URL", functions.URL+"/{function}", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", port))
+	c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+	c.ready()
+	// More than the window has been held by then, and as much as it may be.
+	imtest.Eventually(t, "the connector goes on", func() error {
+		if n := posted.Load(); n < 64<<20 {
+			return fmt.Errorf("%d MiB were posted", n>>20)
+		}
+		return nil
+	})
+	c.survived()
+}
+
+// composed returns the memory that compose gives a part.
+func composed(t *testing.T, part string) int64 {
+	t.Helper()
+	b, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, of, _ := strings.Cut(string(b), "\n  "+part+":\n")
+	_, limit, _ := strings.Cut(of, "\n    mem_limit: ")
+	limit, _, _ = strings.Cut(limit, "M")
+	mi, err := strconv.ParseInt(limit, 10, 64)
+	if err != nil {
+		t.Fatalf("the memory of %s: %v", part, err)
+	}
+	return mi << 20
 }

@@ -30,6 +30,7 @@ import (
 const (
 	source = "/shared/outbox"
 
+	withdrawPause = 50 * time.Millisecond
 	publishTime   = 2 * time.Second // that it may take to publish notices, and to take them out
 	maxNotice     = 768 << 10       // bytes of its event: Kafka and inboxes take more
 	maxRecipients = im.MaxGroup + 100
@@ -116,7 +117,7 @@ func (o *Outbox) Change(ctx context.Context, f func(context.Context, *postgres.T
 	ctx = context.WithoutCancel(ctx)
 	again, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
-	if err := o.withdraw(again, stale); err != nil {
+	if err := o.withdrawAgain(again, stale); err != nil {
 		o.log.WarnContext(ctx, "a cache was told of a change before it only", "err", err)
 	}
 	errs, err := o.publish(ctx, pending, events)
@@ -141,6 +142,23 @@ func (o *Outbox) withdraw(ctx context.Context, stale []im.Stale) error {
 		return nil
 	}
 	return o.caches.Withdraw(ctx, stale)
+}
+
+// withdrawAgain withdraws once a change is made, for as long as there is time: a
+// Redis that has lost its memory since it was told before may have filled up
+// again, with what was the case until then.
+func (o *Outbox) withdrawAgain(ctx context.Context, stale []im.Stale) error {
+	for {
+		err := o.withdraw(ctx, stale)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(withdrawPause):
+		}
+	}
 }
 
 // charge has those who make a change pay for the notices to groups, by their

@@ -192,22 +192,37 @@ func TestAChange(t *testing.T) {
 	}
 }
 
-func TestACacheThatIsToldOnlyOnceDoesNotUndoAChange(t *testing.T) {
-	w := &world{stale: []im.Stale{{Group: "g", Version: 2}}, notices: []im.Notice{notice(im.GroupJoined)}}
-	o := w.outbox()
-	o.caches = failsSecond{w, new(int)}
-	if err := o.Change(t.Context(), func(context.Context, *postgres.Tx) error { return nil }); err != nil || len(w.log) != 1 {
-		t.Errorf("%v, %d events", err, len(w.log))
+func TestACacheIsToldOfAChangeThatIsMadeUntilItHearsIt(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fails func(n int) bool
+		told  func(n int) bool
+	}{
+		{"it hears the second time", func(n int) bool { return n == 2 }, func(n int) bool { return n == 3 }},
+		{"it does not hear any more, and the change is not undone", func(n int) bool { return n >= 2 }, func(n int) bool { return n > 3 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{stale: []im.Stale{{Group: "g", Version: 2}}, notices: []im.Notice{notice(im.GroupJoined)}}
+				o, n := w.outbox(), 0
+				o.caches = failsAt{w, &n, tt.fails}
+				if err := o.Change(t.Context(), func(context.Context, *postgres.Tx) error { return nil }); err != nil || len(w.log) != 1 || !tt.told(n) {
+					t.Errorf("%v, %d events, told %d times", err, len(w.log), n)
+				}
+			})
+		})
 	}
 }
 
-type failsSecond struct {
+// failsAt does not hear some of the times that it is told.
+type failsAt struct {
 	*world
-	n *int
+	n     *int
+	fails func(n int) bool
 }
 
-func (f failsSecond) Withdraw(context.Context, []im.Stale) error {
-	if *f.n++; *f.n == 2 {
+func (f failsAt) Withdraw(context.Context, []im.Stale) error {
+	if *f.n++; f.fails(*f.n) {
 		return im.Errorf(im.Unavailable, "it is down")
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -366,16 +367,15 @@ func (s *subject) ready() {
 // until polls until there is nothing wrong.
 func (s *subject) until(what string, wrong func() string) {
 	s.t.Helper()
-	last := ""
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if last = wrong(); last == "" {
-			return
+	imtest.Eventually(s.t, what, func() error {
+		if w := wrong(); w != "" {
+			return errors.New(w)
 		}
-	}
-	s.t.Fatalf("waited in vain until %s: %s", what, last)
+		return nil
+	})
 }
 
-var client = &http.Client{Timeout: 25 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func (s *subject) post(method string, body []byte, header ...string) (int, string) {
 	s.t.Helper()
@@ -525,7 +525,7 @@ func (s *subject) once() {
 var anybody = []string{"user-register", "user-login", "token-refresh", "password-forgot", "password-reset", "oauth-start", "oauth-callback", "bot-login"}
 
 // Functions that this test calls with a password or a code that is none.
-var unproved = []string{"password-change", "user-delete", "email-verify", "email-confirm", "password-reset", "oauth-callback", "totp-setup", "totp-confirm", "totp-delete"}
+var unproved = []string{"password-change", "user-delete", "session-prove", "email-verify", "email-confirm", "password-reset", "oauth-callback", "totp-setup", "totp-confirm", "totp-delete"}
 
 // input returns what a public function is called with so that it has to look
 // into a store to answer.
@@ -547,6 +547,7 @@ func (s *subject) input() request {
 		"password-change":     {"old": "not this one", "new": "another horse battery"},
 		"session-revoke":      {"session": im.NewID()},
 		"user-delete":         {"password": "not this one"},
+		"session-prove":       {"password": "not this one"},
 		"presence-get":        {"users": bob},
 		"friend-request":      {"user": bob},
 		"friend-requests":     {"direction": "incoming"},
@@ -663,12 +664,21 @@ func (s *subject) refusals() {
 		{"a structured event that is none", `{"specversion":`, []string{"Content-Type", event.Structured}, http.StatusUnprocessableEntity},
 		{"a batch that is none", `{}`, []string{"Content-Type", event.Batch}, http.StatusUnprocessableEntity},
 		{"a binary event without a type", "{}", []string{"Content-Type", event.JSON, "Ce-Id", "1", "Ce-Source", "x", "Ce-Specversion", "1.0"}, http.StatusUnprocessableEntity},
-		{"a body that is too large", strings.Repeat(" ", 5<<20), []string{"Content-Type", event.Structured}, http.StatusUnprocessableEntity},
+		{tooLarge, strings.Repeat(" ", 5<<20), []string{"Content-Type", event.Structured}, http.StatusUnprocessableEntity},
 	} {
-		status, body := s.post("POST", []byte(tt.body), tt.header...)
+		header := tt.header
+		if s.Public && !slices.Contains(anybody, s.Name) { // without a token nothing else is looked at
+			header = append(header, "Authorization", "Bearer "+s.by.Access)
+		}
+		status, body := s.post("POST", []byte(tt.body), header...)
+		if status == 0 && tt.name == tooLarge { // the rest of it is not read, and queue-proxy may be cut off before it has an answer
+			continue
+		}
 		s.want(tt.name, tt.want, status, body)
 	}
 }
+
+const tooLarge = "a body that is too large"
 
 // asks makes a call that needs a store, and returns the answer.
 func (s *subject) asks() (int, string) {
@@ -731,7 +741,7 @@ func (s *subject) stop() {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(imtest.Patience(s.t)))
 	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", host, header, len(body))
 	in := bufio.NewReader(conn)
 	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") { // the function has begun to read the body
