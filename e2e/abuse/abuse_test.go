@@ -1,4 +1,4 @@
-package e2e
+package abuse_test
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func TestP7AHostileUserHarmsOnlyThemselves(t *testing.T) {
 	}
 	database := imtest.Postgres(t)
 	site := &abuse.Site{AddressHeader: addressHeader}
-	site.URL = oneProcess(t, noop.NewTracerProvider().Tracer(""), forPeople(t, "POSTGRES_URL", database)...)
+	site.URL = system.OneProcess(t, noop.NewTracerProvider().Tracer(""), forPeople(t, "POSTGRES_URL", database)...)
 	site.Crowd = func(ctx context.Context) (abuse.Crowd, error) { return largeGroup(ctx, site, database, crowdMembers) }
 	for _, a := range abuse.All {
 		t.Run(a.Name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package e2e
+package abuse_test
 
 import (
 	"bytes"
@@ -162,7 +162,7 @@ func (c *cage) kills() (n int) {
 // limitsOf returns the memory that stack.yml gives each function.
 func limitsOf(t *testing.T) map[string]int64 {
 	t.Helper()
-	b, err := os.ReadFile("../stack.yml")
+	b, err := os.ReadFile("../../stack.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -510,7 +510,7 @@ func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 // composed returns the memory that compose gives a part.
 func composed(t *testing.T, part string) int64 {
 	t.Helper()
-	b, err := os.ReadFile("../docker-compose.yml")
+	b, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
