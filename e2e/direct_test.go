@@ -31,7 +31,7 @@ type direct struct {
 
 func mountAll(t *testing.T, more ...string) *direct {
 	t.Helper()
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}

@@ -326,7 +326,7 @@ func flood(url, jwt string) attack {
 // What decodes pictures, and what reads the archive, bounds itself and is
 // attacked by the tests of its own.
 func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
 	for _, free := range []string{"CALLS_PER_SECOND", "CALLS_BURST", "MESSAGE_SEARCHES_PER_MINUTE", "SIGN_INS_PER_MINUTE"} {
 		vars[free] = "1000000"
@@ -460,7 +460,7 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 // gives it.
 func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 	const messages = 1500 // of each topic, 96 MiB
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	system.Prepare(t, vars)
 	producer, err := kafka.Open(t.Context(), imtest.Env(t, vars))
 	if err != nil {
