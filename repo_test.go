@@ -69,7 +69,7 @@ var layers = []struct {
 	{"observe/*", nil},
 	{"bench", []string{"bench/*", "client", "shared/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
-	{"e2e/*", []string{"client", "functions", "shared/*"}},
+	{"e2e/*", []string{"client", "connector/relay", "functions", "gateway/server", "shared/*"}},
 	{"e2e", []string{"e2e/*", "bench/abuse", "client", "shared/*"}},
 }
 

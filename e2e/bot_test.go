@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -159,7 +160,7 @@ func TestP6WhoNamesAURLReachesNothingInside(t *testing.T) {
 }
 
 func TestP6AWebhookTellsOfWhatItsBotMayReadAlone(t *testing.T) {
-	d := &door{t, oneProcess(t, noop.NewTracerProvider().Tracer(""), "WEBHOOK_PRIVATE", "true")}
+	d := &door{t, system.OneProcess(t, noop.NewTracerProvider().Tracer(""), "WEBHOOK_PRIVATE", "true")}
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	bot := ann.makes("hook-bot", "messages:read", "messages:write")
 	in := receive(t, nil)

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +16,8 @@ import (
 	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/shared/event"
-	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/token"
 )
 
@@ -34,28 +31,12 @@ type direct struct {
 
 func mountAll(t *testing.T, more ...string) *direct {
 	t.Helper()
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}
 	system.Prepare(t, vars)
-	return &direct{t, mount(t, imtest.Env(t, vars), vars), vars}
-}
-
-// mount serves all functions at one URL, which they know as the one where
-// functions are, and returns it.
-func mount(t *testing.T, env *proc.Env, vars map[string]string) (url string) {
-	t.Helper()
-	srv := httptest.NewUnstartedServer(nil)
-	vars["FUNCTION_URL"] = "http://" + srv.Listener.Addr().String() + "/{function}"
-	h, err := fn.Mount(t.Context(), env, functions.All...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Config.Handler = h
-	srv.Start()
-	t.Cleanup(srv.Close)
-	return srv.URL
+	return &direct{t, system.Mount(t, imtest.Env(t, vars), vars), vars}
 }
 
 // call posts JSON to a function and returns the status and the body.

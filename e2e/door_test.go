@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
@@ -24,7 +25,7 @@ type door struct {
 // openDoor runs all of Tidings in this process.
 func openDoor(t *testing.T) *door {
 	t.Helper()
-	return &door{t, oneProcess(t, noop.NewTracerProvider().Tracer(""))}
+	return &door{t, system.OneProcess(t, noop.NewTracerProvider().Tracer(""))}
 }
 
 // A visitor is somebody who is signed in.

@@ -14,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
@@ -59,7 +60,7 @@ func TestTheBotOfTheManualAnswers(t *testing.T) {
 
 // answers runs a bot, which is to answer what it is told, and nothing else.
 func answers(t *testing.T, program string, args ...string) {
-	d := &door{t, oneProcess(t, noop.NewTracerProvider().Tracer(""), "WEBHOOK_PRIVATE", "true")}
+	d := &door{t, system.OneProcess(t, noop.NewTracerProvider().Tracer(""), "WEBHOOK_PRIVATE", "true")}
 	ann, bob := d.signUp("ann"), d.signUp("bob")
 	var made struct {
 		Bot   im.Bot

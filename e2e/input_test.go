@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tidings-im/tidings/client"
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -66,7 +67,7 @@ func (s socket) say(b string) {
 
 // Bad input gets a clear answer, and the connection goes on.
 func TestBadInputIsAnsweredAndLosesNothing(t *testing.T) {
-	url := oneProcess(t, noop.NewTracerProvider().Tracer(""))
+	url := system.OneProcess(t, noop.NewTracerProvider().Tracer(""))
 	api := &client.API{URL: url}
 	signUp := func(account string) client.Tokens {
 		t.Helper()

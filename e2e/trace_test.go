@@ -8,6 +8,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/imtest"
 )
 
@@ -17,7 +18,7 @@ func TestOneTraceSpansTheWayOfAMessage(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.AlwaysSample())).Tracer("e2e")
 
-	url := oneProcess(t, tracer)
+	url := system.OneProcess(t, tracer)
 	d := &door{t, url}
 	ann, bob := d.signUp("ann").on("phone"), d.signUp("bob").on("phone")
 	if _, err := ann.client.Send(t.Context(), "u:"+bob.ID, "hello"); err != nil {

@@ -86,6 +86,9 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
+// Database returns the URL of a database of the test's own, which has its tables.
+func Database(t testing.TB) string { return imtest.Migrated(t, postgres.Migrate) }
+
 // Settings returns secrets and limits for a system on these services.
 func Settings(t *testing.T, brokers, postgresURL, redisURL string) map[string]string {
 	t.Helper()

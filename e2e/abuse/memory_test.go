@@ -1,4 +1,4 @@
-package e2e
+package abuse_test
 
 import (
 	"bytes"
@@ -162,7 +162,7 @@ func (c *cage) kills() (n int) {
 // limitsOf returns the memory that stack.yml gives each function.
 func limitsOf(t *testing.T) map[string]int64 {
 	t.Helper()
-	b, err := os.ReadFile("../stack.yml")
+	b, err := os.ReadFile("../../stack.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func flood(url, jwt string) attack {
 // What decodes pictures, and what reads the archive, bounds itself and is
 // attacked by the tests of its own.
 func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
 	for _, free := range []string{"CALLS_PER_SECOND", "CALLS_BURST", "MESSAGE_SEARCHES_PER_MINUTE", "SIGN_INS_PER_MINUTE"} {
 		vars[free] = "1000000"
@@ -460,7 +460,7 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 // gives it.
 func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 	const messages = 1500 // of each topic, 96 MiB
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	system.Prepare(t, vars)
 	producer, err := kafka.Open(t.Context(), imtest.Env(t, vars))
 	if err != nil {
@@ -510,7 +510,7 @@ func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 // composed returns the memory that compose gives a part.
 func composed(t *testing.T, part string) int64 {
 	t.Helper()
-	b, err := os.ReadFile("../docker-compose.yml")
+	b, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
 	}

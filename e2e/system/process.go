@@ -1,31 +1,34 @@
-package e2e
+package system
 
 import (
 	"context"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidings-im/tidings/connector/relay"
-	"github.com/tidings-im/tidings/e2e/system"
+	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/gateway/server"
+	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/proc"
 )
 
-// oneProcess runs all parts in this process and returns the public URL.
-func oneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
+// OneProcess runs all parts in this process and returns the public URL.
+func OneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
 	t.Helper()
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), imtest.Postgres(t), imtest.Redis(t))
+	vars := Settings(t, strings.Join(imtest.Kafka(t), ","), Database(t), imtest.Redis(t))
 	vars["GATEWAY_ADDR"], vars["GATEWAY_INTERNAL_ADDR"] = "127.0.0.1:0", "127.0.0.1:0"
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}
-	system.Prepare(t, vars)
+	Prepare(t, vars)
 
 	env := imtest.Env(t, vars)
 	env.Tracer = tracer
-	mount(t, env, vars)
+	Mount(t, env, vars)
 
 	gatewayEnv, relayEnv := imtest.Env(t, vars), imtest.Env(t, vars)
 	gatewayEnv.Tracer, relayEnv.Tracer = tracer, tracer
@@ -47,4 +50,20 @@ func oneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
 		}
 	})
 	return gw.URL
+}
+
+// Mount serves all functions at one URL, which they know as the one where
+// functions are, and returns it.
+func Mount(t *testing.T, env *proc.Env, vars map[string]string) (url string) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(nil)
+	vars["FUNCTION_URL"] = "http://" + srv.Listener.Addr().String() + "/{function}"
+	h, err := fn.Mount(t.Context(), env, functions.All...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = h
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv.URL
 }

@@ -1,4 +1,4 @@
-package e2e
+package abuse_test
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"github.com/tidings-im/tidings/bench/abuse"
 	"github.com/tidings-im/tidings/e2e/system"
 	"github.com/tidings-im/tidings/shared/im"
-	"github.com/tidings-im/tidings/shared/imtest"
 )
 
 const (
@@ -34,9 +33,9 @@ func TestP7AHostileUserHarmsOnlyThemselves(t *testing.T) {
 		}
 		during = time.Duration(n) * time.Second
 	}
-	database := imtest.Postgres(t)
+	database := system.Database(t)
 	site := &abuse.Site{AddressHeader: addressHeader}
-	site.URL = oneProcess(t, noop.NewTracerProvider().Tracer(""), forPeople(t, "POSTGRES_URL", database)...)
+	site.URL = system.OneProcess(t, noop.NewTracerProvider().Tracer(""), forPeople(t, "POSTGRES_URL", database)...)
 	site.Crowd = func(ctx context.Context) (abuse.Crowd, error) { return largeGroup(ctx, site, database, crowdMembers) }
 	for _, a := range abuse.All {
 		t.Run(a.Name, func(t *testing.T) {
