@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check deploy fuzz bench ci
+
+help: ## lists these
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: ## runs everything on this machine
+	go run ./local
+
+test: ## runs all tests
+	go test ./... ./local/...
+
+check: ## formats, vets, and asks staticcheck
+	test -z "$$(gofmt -l .)"
+	go vet ./... ./local/...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... ./local/...
+
+deploy: ## makes stack.yml, knative/, openfaas/ and docker-compose.yml
+	go run ./deploy
+
+fuzz: ## feeds rubbish to the parser of frames for a minute
+	go test -run='^$$' -fuzz='^FuzzParse$$' -fuzztime=1m ./shared/frame
+
+bench: ## runs each benchmark shortly against a system of its own
+	.ci/bench-quick
+
+ci: ## runs what has to pass before a change lands
+	.ci/run
