@@ -121,13 +121,34 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := boundKernel(c); err != nil {
+		c.Close()
+		return nil, nil, err
+	}
 	h.wire = &wire{Conn: c}
 	return h.wire, rw, nil
 }
 
+const (
+	kernelBuffer = 32 << 10   // bytes; Linux doubles them, for what it keeps beside
+	piece        = corkBuffer // bytes that have writeWait to go
+)
+
+// boundKernel has the kernel take no more for a client than a slow line brings
+// within writeWait. By itself it takes megabytes, and lets nobody write until a
+// third of them has gone: so what waits would be there and not in the queue,
+// which knows what may be dropped, and a line of 10 KiB/s would be taken for
+// one that is broken.
+func boundKernel(c net.Conn) error {
+	if c, ok := c.(*net.TCPConn); ok {
+		return c.SetWriteBuffer(kernelBuffer)
+	}
+	return nil
+}
+
 // wire is a network connection whose writes are gathered while it is corked,
-// so that many small frames go out in one system call. Each write to the
-// network has writeWait to succeed, and all of them together what hurry says.
+// so that many small frames go out in one system call. Each piece that is written
+// to the network has writeWait to go, and all of them together what hurry says.
 type wire struct {
 	net.Conn
 	mu     sync.Mutex
@@ -202,7 +223,16 @@ func (w *wire) flush() error {
 	return err
 }
 
-func (w *wire) write(p []byte) (int, error) {
+func (w *wire) write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		var m int
+		m, err = w.writePiece(p[:min(len(p), piece)])
+		n, p = n+m, p[m:]
+	}
+	return n, err
+}
+
+func (w *wire) writePiece(p []byte) (int, error) {
 	w.deadline.Lock()
 	by := time.Now().Add(writeWait)
 	if !w.last.IsZero() && w.last.Before(by) {

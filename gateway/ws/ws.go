@@ -111,7 +111,7 @@ const (
 	sendWait    = 5 * time.Second  // for room in a lane
 	postTimeout = 5 * time.Second  // for the answer to a batch
 	headWait    = 3 * time.Second  // for the head that a welcome tells
-	writeWait   = 10 * time.Second // for a client to take what is written
+	writeWait   = 30 * time.Second // for a client to take a piece of what is written: a slow line is no dead one, and what waits meanwhile is bounded
 	readWait    = 30 * time.Second // for a frame to come to its end
 	closeWait   = 2 * time.Second  // for a client to answer a close
 	redisWait   = time.Second      // for what is asked while a client connects
