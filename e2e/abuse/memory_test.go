@@ -321,8 +321,8 @@ func flood(url, jwt string) attack {
 // Each of these, alone in the memory that its manifest gives it, outlives what
 // those who mean it harm can send it, and serves others afterwards. They are what
 // holds most of each kind: pages, a search, hashes (more at a time than fit are
-// asked for), and bodies. Compose's groups share one budget among functions of
-// these kinds; that the largest calls fit in their limits is a test of deploy.
+// asked for), and bodies. That the largest calls of the others fit in their limits
+// is a test of deploy.
 // What decodes pictures, and what reads the archive, bounds itself and is
 // attacked by the tests of its own.
 func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
@@ -452,6 +452,54 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 		if time.Now().After(deadline) {
 			t.Fatal("and afterwards nobody else is served")
 		}
+	}
+}
+
+// Functions that share a process share its budget: one of compose's groups
+// outlives what each of them is sent at the same time in the memory that compose
+// gives it.
+func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
+	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
+	system.Prepare(t, vars)
+	people := assemble(t, vars)
+	program := system.Binary(t, "functions/all-in-one")
+
+	for _, tt := range []struct {
+		group, functions string
+		bodies           map[string]func(i int) string
+	}{
+		{"messages", "message-*,conversation-*", map[string]func(int) string{
+			"message-history": func(i int) string {
+				return fmt.Sprintf(`{"conversation":%q,"limit":200}`, people.conversation(i%attackers))
+			},
+			"message-sync":      func(int) string { return `{"after":0,"limit":1000}` },
+			"message-search":    func(int) string { return `{"q":"gigantism elephants"}` },
+			"conversation-list": func(int) string { return `{"limit":100}` },
+		}},
+		{"users", "user-*,token-*,session-*,password-*,presence-*", map[string]func(int) string{
+			"user-login": func(i int) string {
+				return fmt.Sprintf(`{"account":"nobody%d","password":%q,"device":"d","platform":"web"}`, i, strings.Repeat("x", 64))
+			},
+			"user-get":     func(i int) string { return fmt.Sprintf(`{"id":%q}`, people.users[i%attackers]) },
+			"session-list": func(int) string { return `{}` },
+		}},
+	} {
+		t.Run(tt.group, func(t *testing.T) {
+			port := imtest.FreePort(t)
+			c := encage(t, tt.group, composed(t, tt.group), program, vars, "FUNCTIONS", tt.functions, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
+			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+			c.ready()
+			var attacks []attack
+			for function, body := range tt.bodies {
+				url := c.url + "/" + function
+				attacks = append(attacks, attack{attackers, func(ctx context.Context, i int) int {
+					return call(ctx, url, people.tokens[i%attackers], "application/json", strings.NewReader(body(i)))
+				}}, flood(url, people.tokens[0]))
+			}
+			during(t, 5*time.Second, attacks...)
+			c.survived()
+		})
 	}
 }
 
