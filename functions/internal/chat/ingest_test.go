@@ -39,8 +39,10 @@ var down = &im.Error{Kind: im.Unavailable, Msg: "it is down", Err: errors.New("d
 type town struct {
 	relationsErr, membersErr error
 	newErr                   error // of who writes to strangers
-	reached, met             []string
 	asked                    atomic.Int64
+
+	mu           sync.Mutex
+	reached, met []string
 }
 
 func (w *town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Relation, error) {
@@ -58,11 +60,15 @@ func (w *town) Relations(_ context.Context, pairs []im.Pair) (map[im.Pair]im.Rel
 }
 
 func (w *town) Reach(_ context.Context, from string, strangers ...string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.reached = append(w.reached, from+" "+strings.Join(strangers, " "))
 	return w.newErr
 }
 
 func (w *town) Met(_ context.Context, user, from string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.met = append(w.met, user+" "+from)
 	return nil
 }
@@ -90,6 +96,7 @@ func (w *town) Of(_ context.Context, groups []string) (map[string]im.Members, er
 
 // desk gives places, one microsecond after another.
 type desk struct {
+	mu    sync.Mutex
 	last  im.Time
 	given map[string]im.PlaceResult
 	fails map[im.Conversation]error
@@ -97,6 +104,8 @@ type desk struct {
 }
 
 func (d *desk) Place(_ context.Context, reqs []im.PlaceRequest) []im.PlaceResult {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.calls = append(d.calls, reqs)
 	out := make([]im.PlaceResult, len(reqs))
 	for i, r := range reqs {
@@ -121,6 +130,7 @@ func (d *desk) Place(_ context.Context, reqs []im.PlaceRequest) []im.PlaceResult
 
 // book is a log in memory.
 type book struct {
+	mu      sync.Mutex
 	written []event.Event
 	fails   func(event.Event) error
 	before  func() // called when something is to be written
@@ -130,6 +140,8 @@ func (b *book) Enqueue(_ context.Context, topic string, events []event.Event) fu
 	if b.before != nil {
 		b.before()
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	errs := make([]error, len(events))
 	for i, e := range events {
 		if topic != event.TopicMessages {
