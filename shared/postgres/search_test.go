@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/words"
@@ -282,6 +284,19 @@ func TestSearchingReadsIndexes(t *testing.T) {
 	if _, err := db.pool.Exec(t.Context(), `ANALYZE`); err != nil {
 		t.Fatal(err)
 	}
+	// At the beginning of a month its partition has so few rows that walking is right.
+	few := make(map[string]bool)
+	rows, err := db.pool.Query(t.Context(), `SELECT relname FROM pg_class WHERE relname LIKE 'messages\_%' AND reltuples < 3000`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		few[name] = true
+	}
 	const user, group = "user000000000010", "grup000000000010"
 	before := scans(t, db)
 	for range 10 {
@@ -324,7 +339,7 @@ func TestSearchingReadsIndexes(t *testing.T) {
 			}
 			after := scans(t, db)
 			for table, n := range after {
-				if n != before[table] && table != "walks" { // of a few rows
+				if n != before[table] && table != "walks" && !few[table] { // of a few rows
 					t.Errorf("%s walks through %s", name, table)
 				}
 			}
