@@ -14,7 +14,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/tidings-im/tidings/e2e/system"
+	"github.com/tidings-im/tidings/functions"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
@@ -500,6 +503,58 @@ func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
 			during(t, 5*time.Second, attacks...)
 			c.survived()
 		})
+	}
+}
+
+// Every deployable of compose that serves functions outlives bodies that nobody
+// has asked for, sent to each of its functions at the same time.
+func TestP7EveryGroupOfComposeSurvivesAFloodWithinItsMemory(t *testing.T) {
+	b, err := os.ReadFile("../../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compose struct {
+		Services map[string]struct {
+			Environment map[string]any
+		}
+	}
+	if err := yaml.UnmarshalWithOptions(b, &compose, yaml.AllowDuplicateMapKey()); err != nil { // what is merged in is overridden
+		t.Fatal(err)
+	}
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
+	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
+	system.Prepare(t, vars)
+	program := system.Binary(t, "functions/all-in-one")
+	groups := 0
+	for name, service := range compose.Services {
+		patterns, _ := service.Environment["FUNCTIONS"].(string)
+		if patterns == "" {
+			continue
+		}
+		groups++
+		t.Run(name, func(t *testing.T) {
+			port := imtest.FreePort(t)
+			c := encage(t, name, composed(t, name), program, vars, "FUNCTIONS", patterns, "PORT", fmt.Sprint(port))
+			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+			c.ready()
+			var attacks []attack
+			for _, f := range functions.All {
+				if !slices.ContainsFunc(strings.Split(patterns, ","), func(p string) bool { ok, _ := path.Match(p, f.Name); return ok }) {
+					continue
+				}
+				a := flood(c.url+"/"+f.Name, "")
+				a.many = 20
+				attacks = append(attacks, a)
+			}
+			if len(attacks) == 0 {
+				t.Fatalf("%s serves nothing by %q", name, patterns)
+			}
+			during(t, 2*time.Second, attacks...)
+			c.survived()
+		})
+	}
+	if groups < 14 {
+		t.Errorf("%d groups were found", groups)
 	}
 }
 
