@@ -67,9 +67,16 @@ func (f Func) AuditsRefusals() Func { return f.Audits(refusalsOnly) }
 // KeyringIn returns the seal keys of the process, as Keyring does.
 func KeyringIn(o *Opener) *event.Keyring { return proc.OpenEnv(o, Keyring) }
 
-// PosterIn returns a Poster, as OpenPoster does.
+// PosterIn returns a Poster, as OpenPoster does, which is closed when the
+// process ends.
 func PosterIn(o *Opener, timeout time.Duration) *Poster {
-	return proc.OpenEnv(o, func(env *proc.Env) (*Poster, error) { return OpenPoster(env, timeout) })
+	return proc.OpenEnv(o, func(env *proc.Env) (*Poster, error) {
+		p, err := OpenPoster(env, timeout)
+		if err == nil {
+			env.OnClose(p.Close)
+		}
+		return p, err
+	})
 }
 
 // URLsIn returns where functions answer, as OpenURLs does.

@@ -134,6 +134,6 @@ func wakeIn(o *fn.Opener) wake {
 		tick := func(ctx context.Context) error {
 			return poster.Tick(ctx, SendMails.Name, urls.Of(SendMails.Name))
 		}
-		return newWake(tick, o.Env().Log), poster.Close, nil
+		return newWake(tick, o.Env().Log), nil, nil
 	})
 }

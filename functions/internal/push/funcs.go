@@ -56,7 +56,7 @@ func deliveryIn(o *fn.Opener) *delivery {
 			pushed:  newPushed(),
 			circuit: newCircuit(),
 		}
-		return d, poster.Close, o.Env().Metrics.Register(d.pushed)
+		return d, nil, o.Env().Metrics.Register(d.pushed)
 	})
 }
 

@@ -170,7 +170,6 @@ func tokensIn(o *fn.Opener) tokens {
 
 func enderIn(o *fn.Opener) *ender {
 	cache, poster := redis.In(o), fn.PosterIn(o, endTimeout)
-	o.Env().OnClose(poster.Close)
 	return &ender{
 		marks:    cache,
 		told:     postgres.In(o),
