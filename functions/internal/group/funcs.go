@@ -112,21 +112,7 @@ var JoinRespond = fn.API("group-join-respond", im.GroupsWrite, func(o *fn.Opener
 // does to one's own membership is counted by itself (GroupJoins), so that nobody
 // stays in a group for having changed others.
 func changes[In, Out any](o *fn.Opener, of redis.Limited, f func(context.Context, im.Caller, In) (Out, error)) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), limited(redis.LimitIn(o, of), f))
-}
-
-type counter interface {
-	// Allow counts that a user does it once more. Overloaded: that is too often.
-	Allow(ctx context.Context, user string) error
-}
-
-func limited[In, Out any](often counter, f func(context.Context, im.Caller, In) (Out, error)) func(context.Context, im.Caller, In) (Out, error) {
-	return func(ctx context.Context, c im.Caller, in In) (out Out, err error) {
-		if err := often.Allow(ctx, c.User); err != nil {
-			return out, err
-		}
-		return f(ctx, c, in)
-	}
+	return fn.CallAs(redis.GateIn(o), fn.Limited(redis.LimitIn(o, of), f))
 }
 
 func changing(o *fn.Opener) changer { return outbox.ChangesIn[tx](o) }

@@ -5,6 +5,8 @@
 package message
 
 import (
+	"context"
+
 	"github.com/tidings-im/tidings/shared/archive"
 	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -29,13 +31,13 @@ var Recall = fn.API("message-recall", im.MessagesWrite, func(o *fn.Opener) fn.Ha
 // Edit gives a message of the caller's another text.
 var Edit = fn.API("message-edit", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
 	f := edit(changes(o), direct.Policy(o.Settings), o.Duration(settingEdit))
-	return fn.CallAs(redis.GateIn(o), limited(redis.LimitIn(o, redis.Reactions), f))
+	return fn.CallAs(redis.GateIn(o), limited(o, f))
 })
 
 // React puts an emoji of the caller on a message, or takes it off.
 var React = fn.API("message-react", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
 	f := react(changes(o), direct.Policy(o.Settings))
-	return fn.CallAs(redis.GateIn(o), limited(redis.LimitIn(o, redis.Reactions), f))
+	return fn.CallAs(redis.GateIn(o), limited(o, f))
 })
 
 // Delete deletes messages for the caller alone.
@@ -46,4 +48,10 @@ var Delete = fn.API("message-delete", im.MessagesWrite, func(o *fn.Opener) fn.Ha
 // changes makes changes of messages, those in the archive among them.
 func changes(o *fn.Opener) changer {
 	return withArchive(outbox.ChangesIn[archivedTx](o), postgres.In(o), archive.In(o))
+}
+
+// limited is f for who does not do it too often: each time is an entry in the
+// inbox of everybody who has the message, which nobody sees.
+func limited[In, Out any](o *fn.Opener, f func(context.Context, im.Caller, In) (Out, error)) func(context.Context, im.Caller, In) (Out, error) {
+	return fn.Limited(redis.LimitIn(o, redis.Reactions), f)
 }

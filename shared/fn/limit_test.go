@@ -1,10 +1,11 @@
-package message
+package fn_test
 
 import (
 	"context"
 	"errors"
 	"testing"
 
+	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -17,9 +18,10 @@ func (t times) Allow(_ context.Context, user string) error {
 	return nil
 }
 
-func TestP7ReactionsAndEditsAreLimitedByUser(t *testing.T) {
+func TestP7WhatIsLimitedIsLimitedByUser(t *testing.T) {
+	const ann, bob, eve = "ann", "bob", "eve"
 	done := 0
-	f := limited(times{ann: 2, bob: 1}, func(context.Context, im.Caller, struct{}) (int, error) { done++; return done, nil })
+	f := fn.Limited(times{ann: 2, bob: 1}, func(context.Context, im.Caller, struct{}) (int, error) { done++; return done, nil })
 	for i, tt := range []struct {
 		user string
 		want error
