@@ -70,9 +70,11 @@ func TestLinesOfProseAreNoLongerThanAnEditorShows(t *testing.T) {
 }
 
 var (
-	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	heading = regexp.MustCompile(`^#+ +(.*)$`)
-	notSlug = regexp.MustCompile(`[^\p{L}\p{N}\p{M}_\- ]`)
+	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	linked   = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	heading  = regexp.MustCompile(`^#+ +(.*)$`)
+	codeSpan = regexp.MustCompile("`[^`]*`")
+	notSlug  = regexp.MustCompile(`[^\p{L}\p{N}\p{M}_\- ]`)
 )
 
 // anchors returns what the headings of a page are linked by, as GitHub makes it.
@@ -83,7 +85,7 @@ func anchors(page string) map[string]bool {
 		if m == nil {
 			return
 		}
-		text := regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`).ReplaceAllString(m[1], "$1")
+		text := linked.ReplaceAllString(m[1], "$1")
 		slug := strings.ReplaceAll(notSlug.ReplaceAllString(cases.Lower(language.Und).String(text), ""), " ", "-")
 		for i, at := 1, slug; ; i++ {
 			if !found[at] {
@@ -101,7 +103,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	links := 0
 	for path, page := range all {
 		prose(page, func(n int, line string) {
-			for _, m := range link.FindAllStringSubmatch(regexp.MustCompile("`[^`]*`").ReplaceAllString(line, ""), -1) {
+			for _, m := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(line, ""), -1) {
 				to, anchor, _ := strings.Cut(m[1], "#")
 				if strings.Contains(to, ":") { // elsewhere
 					continue
