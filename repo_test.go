@@ -55,15 +55,13 @@ var layers = []struct {
 	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
 	{"client", []string{"shared/im", "shared/answer", "shared/frame"}},
 	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka"}},
-	{"connector", []string{"connector/*", "shared/proc"}},
 	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis"}},
-	{"gateway", []string{"gateway/*", "shared/proc"}},
-	{"functions/internal/bot", []string{"functions/internal/user", "shared/*"}},     // whose sessions end as everybody's
-	{"functions/internal/account", []string{"functions/internal/user", "shared/*"}}, // who signs in otherwise is signed in by it
-	{"functions/internal/*", []string{"shared/*"}},
-	{"functions/*", []string{"functions", "functions/internal/*", "shared/fn"}},
-	{"functions", []string{"functions/internal/*", "shared/fn"}},
+	{"functions/bot", []string{"functions/user", "shared/*"}},     // whose sessions end as everybody's
+	{"functions/account", []string{"functions/user", "shared/*"}}, // who signs in otherwise is signed in by it
+	{"functions/*", []string{"shared/*"}},
+	{"functions", []string{"functions/*", "shared/fn"}},
 	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/s3", "shared/coldstore", "shared/proc", "shared/token", "shared/webpush"}},
+	{"cmd/tidings", []string{"connector/relay", "functions", "gateway/server", "migrate", "shared/fn", "shared/proc"}},
 	{"deploy", []string{"functions", "gateway/server", "connector/relay", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},
@@ -143,9 +141,9 @@ func TestLayersForbid(t *testing.T) {
 	for _, tt := range []struct{ pkg, imp string }{
 		{"shared/postgres", "shared/redis"},
 		{"shared/im", "shared/event"},
-		{"functions/internal/chat", "functions/internal/inbox"},
-		{"functions/chat-ingest", "shared/kafka"},
-		{"gateway/ws", "functions/internal/chat"},
+		{"functions/chat", "functions/inbox"},
+		{"cmd/tidings", "shared/kafka"},
+		{"gateway/ws", "functions/chat"},
 		{"gateway/ws", "shared/postgres"},
 		{"connector/relay", "functions"},
 		{"client", "shared/fn"},
@@ -179,25 +177,58 @@ func TestTheProductLinksNoEmbeddedServer(t *testing.T) {
 	}
 }
 
-// Every folder of functions is a function that is in functions.All, and the
-// other way round.
-func TestEveryFunctionHasAFolder(t *testing.T) {
+// Every function that an area declares is in functions.All, and the other way
+// round; a folder under functions is an area.
+func TestEveryFunctionIsInTheList(t *testing.T) {
+	areas, err := filepath.Glob("functions/*/funcs.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	entries, err := os.ReadDir("functions")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var folders, names []string
-	for _, e := range entries {
-		if e.IsDir() && e.Name() != "internal" && e.Name() != "all-in-one" {
-			folders = append(folders, e.Name())
+	folders := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() })
+	if len(folders) != len(areas) {
+		t.Errorf("%d folders are under functions, and %d areas", len(folders), len(areas))
+	}
+	var declared, listed []string // as <area>.<variable>
+	for _, file := range areas {
+		area := filepath.Base(filepath.Dir(file))
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range parsed.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range g.Specs {
+				for _, name := range spec.(*ast.ValueSpec).Names {
+					if name.IsExported() {
+						declared = append(declared, area+"."+name.Name)
+					}
+				}
+			}
 		}
 	}
-	for _, f := range functions.All {
-		names = append(names, f.Name)
+	parsed, err := parser.ParseFile(token.NewFileSet(), "functions/functions.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	slices.Sort(names)
-	if !slices.Equal(folders, names) {
-		t.Errorf("folders %q\nfunctions.All %q", folders, names)
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if area := s.X.(*ast.Ident).Name; area != "fn" {
+				listed = append(listed, area+"."+s.Sel.Name)
+			}
+		}
+		return true
+	})
+	slices.Sort(declared)
+	slices.Sort(listed)
+	if !slices.Equal(declared, listed) || len(listed) != len(functions.All) {
+		t.Errorf("areas declare %q\nfunctions.All has %q", declared, listed)
 	}
 }
 
@@ -234,7 +265,7 @@ func TestEveryPublicFunctionIsInTheContract(t *testing.T) {
 // In an area only funcs.go names the adapters; what a verb does is written
 // against interfaces of its own.
 func TestVerbsNameNoAdapter(t *testing.T) {
-	files, err := filepath.Glob("functions/internal/*/*.go")
+	files, err := filepath.Glob("functions/*/*.go")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no files of functions", err)
 	}

@@ -17,7 +17,10 @@ type group struct {
 // MaxReplicas is what the Community Edition allows.
 func (g group) MaxReplicas() int { return min(g.Scale.Max, 5) }
 
-// Patterns returns what the setting FUNCTIONS of the deployable is.
+// Shared reports whether functions share the deployable: they do.
+func (g group) Shared() bool { return true }
+
+// Patterns returns by what the functions of the deployable are chosen.
 func (g group) Patterns() string {
 	for _, known := range groups {
 		if known.name == g.Name {

@@ -31,8 +31,11 @@ func (f function) Topics() []string {
 // MaxReplicas is the most replicas of f.
 func (f function) MaxReplicas() int { return f.Scale.Max }
 
-// Patterns is the setting FUNCTIONS of its deployable: none, it is one alone.
-func (f function) Patterns() string { return "" }
+// Patterns is what its deployable serves: itself.
+func (f function) Patterns() string { return f.Name }
+
+// Shared reports whether others share its deployable: nobody does.
+func (f function) Shared() bool { return false }
 
 // A scale is how many of a function run.
 type scale struct {

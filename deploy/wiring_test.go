@@ -179,7 +179,7 @@ func TestWhoeverMakesAClientSaysWhatItUses(t *testing.T) {
 		"shared/webpush": "sends by the client of webhook",
 	}
 	found := 0
-	for _, root := range []string{"../shared", "../functions/internal"} {
+	for _, root := range []string{"../shared", "../functions"} {
 		makers, sayers := make(map[string]string), make(map[string]bool)
 		err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {

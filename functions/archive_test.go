@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidings-im/tidings/functions/internal/archive"
-	"github.com/tidings-im/tidings/functions/internal/history"
-	"github.com/tidings-im/tidings/functions/internal/message"
+	"github.com/tidings-im/tidings/functions/archive"
+	"github.com/tidings-im/tidings/functions/history"
+	"github.com/tidings-im/tidings/functions/message"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"

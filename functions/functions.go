@@ -1,29 +1,29 @@
-// Package functions is the list of them.
+// Package functions is the table of contents: every function, by area.
 package functions
 
 import (
-	"github.com/tidings-im/tidings/functions/internal/account"
-	"github.com/tidings-im/tidings/functions/internal/archive"
-	"github.com/tidings-im/tidings/functions/internal/away"
-	"github.com/tidings-im/tidings/functions/internal/bot"
-	"github.com/tidings-im/tidings/functions/internal/chat"
-	"github.com/tidings-im/tidings/functions/internal/conversation"
-	"github.com/tidings-im/tidings/functions/internal/file"
-	"github.com/tidings-im/tidings/functions/internal/friend"
-	"github.com/tidings-im/tidings/functions/internal/group"
-	"github.com/tidings-im/tidings/functions/internal/history"
-	"github.com/tidings-im/tidings/functions/internal/inbox"
-	"github.com/tidings-im/tidings/functions/internal/message"
-	"github.com/tidings-im/tidings/functions/internal/outbox"
-	"github.com/tidings-im/tidings/functions/internal/presence"
-	"github.com/tidings-im/tidings/functions/internal/push"
-	"github.com/tidings-im/tidings/functions/internal/search"
-	"github.com/tidings-im/tidings/functions/internal/user"
-	"github.com/tidings-im/tidings/functions/internal/webhook"
+	"github.com/tidings-im/tidings/functions/account"
+	"github.com/tidings-im/tidings/functions/archive"
+	"github.com/tidings-im/tidings/functions/away"
+	"github.com/tidings-im/tidings/functions/bot"
+	"github.com/tidings-im/tidings/functions/chat"
+	"github.com/tidings-im/tidings/functions/conversation"
+	"github.com/tidings-im/tidings/functions/file"
+	"github.com/tidings-im/tidings/functions/friend"
+	"github.com/tidings-im/tidings/functions/group"
+	"github.com/tidings-im/tidings/functions/history"
+	"github.com/tidings-im/tidings/functions/inbox"
+	"github.com/tidings-im/tidings/functions/message"
+	"github.com/tidings-im/tidings/functions/outbox"
+	"github.com/tidings-im/tidings/functions/presence"
+	"github.com/tidings-im/tidings/functions/push"
+	"github.com/tidings-im/tidings/functions/search"
+	"github.com/tidings-im/tidings/functions/user"
+	"github.com/tidings-im/tidings/functions/webhook"
 	"github.com/tidings-im/tidings/shared/fn"
 )
 
-// All is every function, as a folder beside this file has it.
+// All is every function.
 var All = []fn.Func{
 	// the way of a message
 	chat.Ingest,

@@ -493,6 +493,7 @@ func TestPrometheusAsksEveryService(t *testing.T) {
 	var compose struct {
 		Services map[string]struct {
 			Image       string
+			Command     []string
 			Profiles    []string
 			Environment map[string]string
 			Volumes     []any
@@ -505,11 +506,10 @@ func TestPrometheusAsksEveryService(t *testing.T) {
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.AllowDuplicateMapKey()).Decode(&compose); err != nil { // what is merged in is there twice
 		t.Fatal(err)
 	}
-	ours := regexp.MustCompile(`/(gateway|connector|all-in-one):`)
 	want := make(map[string]string) // service → job
 	for name, s := range compose.Services {
-		if m := ours.FindStringSubmatch(s.Image); m != nil {
-			want[name] = strings.Replace(m[1], "all-in-one", "functions", 1)
+		if strings.Contains(s.Image, "/tidings:") && slices.Contains([]string{"gateway", "connector", "functions"}, s.Command[0]) {
+			want[name] = s.Command[0]
 			if s.Environment["METRICS_ADDR"] != ":9090" {
 				t.Errorf("%s serves metrics at %q", name, s.Environment["METRICS_ADDR"])
 			}

@@ -50,7 +50,7 @@ type cage struct {
 
 // encage starts a program in a control group of its own. Where none may be made
 // it is told its limit, and held to it by what it used.
-func encage(t *testing.T, name string, limit int64, path string, vars map[string]string, more ...string) *cage {
+func encage(t *testing.T, name string, limit int64, command []string, vars map[string]string, more ...string) *cage {
 	t.Helper()
 	c := &cage{t: t, name: name, limit: limit}
 	c.group = controlGroup(t, limit)
@@ -69,7 +69,8 @@ func encage(t *testing.T, name string, limit int64, path string, vars map[string
 	if c.group != "" {
 		join = filepath.Join(c.group, "cgroup.procs")
 	}
-	c.process = imtest.Run(t, env, "/bin/sh", "-c", `echo $$ > "$0" && exec "$1"`, join, path)
+	args := append([]string{"-c", `echo $$ > "$0" && exec "$@"`, join, system.Binary(t)}, command...)
+	c.process = imtest.Run(t, env, "/bin/sh", args...)
 	return c
 }
 
@@ -337,7 +338,6 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 	system.Prepare(t, vars)
 	people := assemble(t, vars)
 	limits := limitsOf(t)
-	program := system.Binary(t, "functions/all-in-one")
 	const span = 5 * time.Second
 
 	for _, tt := range []struct {
@@ -359,7 +359,7 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 	} {
 		t.Run(tt.function, func(t *testing.T) {
 			port := imtest.FreePort(t)
-			c := encage(t, tt.function, limits[tt.function], program, vars, "FUNCTIONS", tt.function, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
+			c := encage(t, tt.function, limits[tt.function], []string{"function", tt.function}, vars, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
 			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 			c.ready()
 			url, some := c.url+"/"+tt.function, ""
@@ -400,7 +400,7 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 	}))
 	t.Cleanup(functions.Close)
 	addr := fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t))
-	c := encage(t, "gateway", 256<<20, system.Binary(t, "gateway"), vars, "FUNCTION_URL", functions.URL+"/{function}",
+	c := encage(t, "gateway", 256<<20, []string{"gateway"}, vars, "FUNCTION_URL", functions.URL+"/{function}",
 		"GATEWAY_ADDR", addr, "GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)), "CLIENT_ADDRESS_HEADER", "X-Forwarded-For")
 	c.url = "http://" + addr
 	c.ready()
@@ -466,7 +466,6 @@ func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
 	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
 	system.Prepare(t, vars)
 	people := assemble(t, vars)
-	program := system.Binary(t, "functions/all-in-one")
 
 	for _, tt := range []struct {
 		group, functions string
@@ -490,7 +489,7 @@ func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
 	} {
 		t.Run(tt.group, func(t *testing.T) {
 			port := imtest.FreePort(t)
-			c := encage(t, tt.group, composed(t, tt.group), program, vars, "FUNCTIONS", tt.functions, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
+			c := encage(t, tt.group, composed(t, tt.group), []string{"functions", tt.functions}, vars, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
 			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 			c.ready()
 			var attacks []attack
@@ -515,7 +514,7 @@ func TestP7EveryGroupOfComposeSurvivesAFloodWithinItsMemory(t *testing.T) {
 	}
 	var compose struct {
 		Services map[string]struct {
-			Environment map[string]any
+			Command []string
 		}
 	}
 	if err := yaml.UnmarshalWithOptions(b, &compose, yaml.AllowDuplicateMapKey()); err != nil { // what is merged in is overridden
@@ -524,17 +523,16 @@ func TestP7EveryGroupOfComposeSurvivesAFloodWithinItsMemory(t *testing.T) {
 	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
 	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
 	system.Prepare(t, vars)
-	program := system.Binary(t, "functions/all-in-one")
 	groups := 0
 	for name, service := range compose.Services {
-		patterns, _ := service.Environment["FUNCTIONS"].(string)
-		if patterns == "" {
+		if len(service.Command) != 2 || service.Command[0] != "functions" {
 			continue
 		}
+		patterns := service.Command[1]
 		groups++
 		t.Run(name, func(t *testing.T) {
 			port := imtest.FreePort(t)
-			c := encage(t, name, composed(t, name), program, vars, "FUNCTIONS", patterns, "PORT", fmt.Sprint(port))
+			c := encage(t, name, composed(t, name), service.Command, vars, "PORT", fmt.Sprint(port))
 			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 			c.ready()
 			var attacks []attack
@@ -596,7 +594,7 @@ func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 	}))
 	t.Cleanup(functions.Close)
 	port := imtest.FreePort(t)
-	c := encage(t, "connector", composed(t, "connector"), system.Binary(t, "connector"), vars,
+	c := encage(t, "connector", composed(t, "connector"), []string{"connector"}, vars,
 		"FUNCTION_URL", functions.URL+"/{function}", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", port))
 	c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	c.ready()

@@ -21,7 +21,7 @@ type fault struct {
 
 func faults(t *testing.T, s *system.System) []fault {
 	var all []fault
-	for _, part := range []string{"gateway-1", "gateway-2", "chat-ingest", "persist-history", "persist-inbox", "push-fanout", "connector", "all-in-one"} {
+	for _, part := range []string{"gateway-1", "gateway-2", "chat-ingest", "persist-history", "persist-inbox", "push-fanout", "connector", "functions"} {
 		p := s.Parts[part]
 		all = append(all, fault{part + " is killed", func(*system.System) { p.Kill() }, func(*system.System) { p.Restart() }, time.Second})
 	}

@@ -44,33 +44,32 @@ type System struct {
 	platform *platform
 }
 
-// The functions that run as processes of their own; the rest share all-in-one.
+// The functions that run as processes of their own; the rest share one.
 var alone = []string{"chat-ingest", "persist-history", "persist-inbox", "push-fanout"}
 
-// The binaries of parts are built once for all tests of a package.
+// The program is built once for all tests of a package.
 var (
-	buildMu sync.Mutex
-	built   = make(map[string]string)
-	out     string // the folder where they are, set by Main
+	building sync.Mutex
+	built    string
+	out      string // the folder where it is, set by Main
 )
 
-// Binary returns the path of the program of a package, built once.
-func Binary(t *testing.T, pkg string) string {
+// Binary returns the path of the program cmd/tidings.
+func Binary(t *testing.T) string {
 	t.Helper()
-	buildMu.Lock()
-	defer buildMu.Unlock()
+	building.Lock()
+	defer building.Unlock()
 	if out == "" {
 		t.Fatal("TestMain has to run the tests by system.Main")
 	}
-	if built[pkg] == "" {
-		from := imtest.Build(t, pkg)
-		to := out + "/" + strings.ReplaceAll(pkg, "/", "-")
-		if err := os.Rename(from, to); err != nil {
+	if built == "" {
+		to := out + "/tidings"
+		if err := os.Rename(imtest.Build(t, "cmd/tidings"), to); err != nil {
 			t.Fatal(err)
 		}
-		built[pkg] = to
+		built = to
 	}
-	return built[pkg]
+	return built
 }
 
 // Main runs the tests of a package that starts systems and returns the status
@@ -192,16 +191,16 @@ func Start(t *testing.T, more ...string) *System {
 	for _, f := range functions.All {
 		s.platform.route(f.Name, fmt.Sprintf("http://127.0.0.1:%d/%s", rest, f.Name))
 	}
-	s.run("all-in-one", "functions/all-in-one", "PORT", fmt.Sprint(rest))
+	s.run("functions", []string{"functions"}, "PORT", fmt.Sprint(rest))
 	for _, name := range alone {
 		port := imtest.FreePort(t)
 		s.platform.route(name, fmt.Sprintf("http://127.0.0.1:%d/%s", port, name))
-		s.run(name, "functions/"+name, "PORT", fmt.Sprint(port))
+		s.run(name, []string{"function", name}, "PORT", fmt.Sprint(port))
 	}
-	s.run("connector", "connector", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)))
+	s.run("connector", []string{"connector"}, "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)))
 	for i := range 2 {
 		public, internal := imtest.FreePort(t), imtest.FreePort(t)
-		s.run(fmt.Sprintf("gateway-%d", i+1), "gateway",
+		s.run(fmt.Sprintf("gateway-%d", i+1), []string{"gateway"},
 			"GATEWAY_ADDR", fmt.Sprintf("127.0.0.1:%d", public),
 			"GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", internal),
 			"GATEWAY_INTERNAL_URL", fmt.Sprintf("http://127.0.0.1:%d", internal))
@@ -223,7 +222,7 @@ func (s *System) Env() *proc.Env {
 }
 
 // run starts a part with the common settings and these.
-func (s *System) run(name, pkg string, vars ...string) {
+func (s *System) run(name string, args []string, vars ...string) {
 	s.t.Helper()
 	all := maps.Clone(s.vars)
 	for i := 0; i < len(vars); i += 2 {
@@ -233,7 +232,7 @@ func (s *System) run(name, pkg string, vars ...string) {
 	for k, v := range all {
 		env = append(env, k+"="+v)
 	}
-	s.Parts[name] = imtest.Run(s.t, env, Binary(s.t, pkg))
+	s.Parts[name] = imtest.Run(s.t, env, Binary(s.t), args...)
 }
 
 func get(url string) error {

@@ -23,7 +23,7 @@ func TestP7AnIdleConnectionCostsLittle(t *testing.T) {
 	for k, v := range s.vars {
 		env = append(env, k+"="+v)
 	}
-	p := imtest.Run(t, env, imtest.Build(t, "gateway"))
+	p := imtest.Run(t, env, imtest.Build(t, "cmd/tidings"), "gateway")
 	g := &gate{Server: &Server{URL: "http://" + s.vars["GATEWAY_ADDR"]}}
 	imtest.Eventually(t, "the gateway is ready", func() error {
 		resp, err := http.Get(g.URL + "/readyz")

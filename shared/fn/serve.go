@@ -49,37 +49,24 @@ func Keyring(env *proc.Env) (*event.Keyring, error) {
 	})
 }
 
-// Main runs the functions as one program and does not return until the
-// program is told to stop. One function answers at /; several, each at its name.
-func Main(funcs ...Func) {
-	name := "all-in-one"
-	if len(funcs) == 1 {
-		name = funcs[0].Name
+// Serve answers calls of the functions at PORT until ctx is done. One function
+// answers at /, too.
+func Serve(ctx context.Context, env *proc.Env, funcs ...Func) error {
+	set := env.Settings()
+	port := set.Int(settingPort, 0)
+	if err := set.Err(); err != nil {
+		return err
 	}
-	proc.Main(name, func(ctx context.Context, env *proc.Env) error {
-		set := env.Settings()
-		port, names := set.Int(settingPort, 0), []string(nil)
-		if len(funcs) > 1 {
-			names = set.List(settingServed)
-		}
-		if err := set.Err(); err != nil {
-			return err
-		}
-		served, err := Select(funcs, names)
-		if err != nil {
-			return err
-		}
-		h, err := Mount(ctx, env, served...)
-		if err != nil {
-			return err
-		}
-		ln, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-		if err != nil {
-			return err
-		}
-		env.Log.Info("serving", "address", ln.Addr().String())
-		return env.Serve(ctx, ln, h)
-	})
+	h, err := Mount(ctx, env, funcs...)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return err
+	}
+	env.Log.Info("serving", "address", ln.Addr().String())
+	return env.Serve(ctx, ln, h)
 }
 
 // Mount builds the functions and returns them behind one http.Handler, with

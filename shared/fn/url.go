@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidings-im/tidings/shared/proc"
 )
@@ -15,7 +16,50 @@ var (
 	settingGroups = proc.Setting{Name: "FUNCTION_GROUPS", Doc: "which functions share a deployable, for {group}, as <group>=<name>,<pattern>;<group>=…, such as users=user-*,token-refresh; the first that fits decides, and who fits none is a group alone"}
 )
 
-var settingServed = proc.Setting{Name: "FUNCTIONS", Doc: "which functions all-in-one serves, by names or patterns such as user-*, separated by commas; unset, all of them"}
+// SettingServed names the setting by which a process without arguments is told
+// which functions it serves.
+const SettingServed = "FUNCTIONS"
+
+var settingServed = proc.Setting{Name: "FUNCTIONS", Doc: "which functions `tidings functions` serves that is given no patterns, by names or patterns such as user-*, separated by commas; unset, all of them"}
+
+// Chosen returns the functions that patterns choose; without any, those that the
+// setting FUNCTIONS does, or all.
+func Chosen(env *proc.Env, funcs []Func, patterns []string) ([]Func, error) {
+	if len(patterns) == 0 {
+		set := env.Settings()
+		patterns = set.List(settingServed)
+		if err := set.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return Select(funcs, patterns)
+}
+
+// Find returns the function of a name.
+func Find(funcs []Func, name string) (Func, bool) {
+	i := slices.IndexFunc(funcs, func(f Func) bool { return f.Name == name })
+	if i < 0 {
+		return Func{}, false
+	}
+	return funcs[i], true
+}
+
+// Timers returns who is called by a clock, and how often, as the setting
+// CONNECTOR_TIMERS says it; none is called less often than most, unless that is 0.
+func Timers(funcs []Func, most time.Duration) string {
+	var list []string
+	for _, f := range funcs {
+		if f.Every == 0 {
+			continue
+		}
+		every := f.Every
+		if most > 0 {
+			every = min(every, most)
+		}
+		list = append(list, f.Name+"="+every.String())
+	}
+	return strings.Join(list, ",")
+}
 
 // Select returns those of funcs that names or patterns choose; all, if there
 // are none. Each has to choose something.
@@ -26,7 +70,7 @@ func Select(funcs []Func, patterns []string) ([]Func, error) {
 	var chosen []Func
 	for _, p := range patterns {
 		if !slices.ContainsFunc(funcs, func(f Func) bool { return fits([]string{p}, f.Name) }) {
-			return nil, fmt.Errorf("setting %s: %q is no function, and no pattern of one", settingServed.Name, p)
+			return nil, fmt.Errorf("%q is no function, and no pattern of one: name functions, or patterns such as user-*", p)
 		}
 	}
 	for _, f := range funcs {

@@ -17,7 +17,7 @@ import (
 
 // Build compiles a program of this checkout and returns where a copy of it is,
 // which nobody compiles anew as long as the test runs. pkg is its folder from the
-// top, such as "gateway". It is linked once for all test processes.
+// top, such as "cmd/tidings". It is linked once for all test processes.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), filepath.Base(pkg))
@@ -109,7 +109,7 @@ func (p *program) build() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making a cache for binaries: %w", err)
 	}
-	p.path = filepath.Join(dir, filepath.Base(p.pkg))
+	p.path = filepath.Join(dir, strings.ReplaceAll(p.pkg, "/", "-"))
 	unlock, err := lock(p.path+".lock", syscall.LOCK_EX)
 	if err != nil {
 		return err

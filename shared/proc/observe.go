@@ -21,9 +21,17 @@ func (e *Env) MetricsHandler() http.Handler {
 	return promhttp.HandlerFor(e.gatherer, promhttp.HandlerOpts{})
 }
 
-// ServeMetrics serves metrics at METRICS_ADDR until ctx is done. It reports
-// whether the address is set, and does not wait.
+// ServeMetrics serves metrics at METRICS_ADDR until ctx is done, which the first
+// part of a process that asks for it decides. It reports whether the address is
+// set, and does not wait.
 func (e *Env) ServeMetrics(ctx context.Context) (bool, error) {
+	return Share(e, "proc.ServeMetrics", func() (bool, func() error, error) {
+		separate, err := e.serveMetrics(ctx)
+		return separate, nil, err
+	})
+}
+
+func (e *Env) serveMetrics(ctx context.Context) (bool, error) {
 	set := e.Settings()
 	addr := set.String(settingMetrics)
 	if addr == "" {

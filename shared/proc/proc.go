@@ -37,6 +37,7 @@ type Env struct {
 	gatherer prometheus.Gatherer
 	group    int64 // bytes that the control group allows; 0 is unknown
 	draining atomic.Bool
+	defaults map[string]string // of settings that the environment does not have
 
 	mu      sync.Mutex
 	shared  map[string]any
@@ -58,6 +59,10 @@ func NewEnv(getenv func(string) string, log *slog.Logger) *Env {
 		shared:   make(map[string]any),
 	}
 }
+
+// Default says what settings are that the environment does not have. It is to be
+// called before anything reads them.
+func (e *Env) Default(settings map[string]string) { e.defaults = settings }
 
 // Share returns the process's one value for key, making it the first time, so
 // that many functions in a process hold one pool between them. open returns
@@ -108,10 +113,8 @@ func (e *Env) Draining() bool { return e.draining.Load() }
 func (e *Env) Drain() { e.draining.Store(true) }
 
 // Main runs a program until it ends or the process is told to stop by SIGINT
-// or SIGTERM, and exits with status 1 if it failed. With the arguments
-// "health <url>" it only reports whether a program answers there.
+// or SIGTERM, and exits with status 1 if it failed.
 func Main(name string, run func(context.Context, *Env) error) {
-	health()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 

@@ -60,6 +60,9 @@ func (s *Settings) String(k Setting) string {
 		v = strings.TrimSpace(string(b))
 	}
 	if v == "" {
+		v = s.env.defaults[k.Name]
+	}
+	if v == "" {
 		v = k.Default
 	}
 	if v == "" && k.Need {

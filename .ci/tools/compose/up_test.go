@@ -55,13 +55,13 @@ func order(p *types.Project) ([]string, error) {
 
 // A system is what docker compose up makes of the file, of processes.
 type system struct {
-	t        *testing.T
-	project  *types.Project
-	keys     string            // the folder that is the volume of that name
-	seen     string            // a folder of what containers see of it, with other addresses
-	binaries map[string]string // by deployable
-	ports    map[string]string // <service>:<port> to host:port of this machine
-	names    *url.URL          // of what stands in for the names of services where groups are part of a URL
+	t       *testing.T
+	project *types.Project
+	keys    string            // the folder that is the volume of that name
+	seen    string            // a folder of what containers see of it, with other addresses
+	binary  string            // of the image
+	ports   map[string]string // <service>:<port> to host:port of this machine
+	names   *url.URL          // of what stands in for the names of services where groups are part of a URL
 
 	mu    sync.Mutex
 	parts map[string]*child.Process
@@ -124,16 +124,13 @@ func (s *system) build() {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	// As the Dockerfile does, of which the packages are in the cache then.
-	args := []string{"build", "-buildvcs=false", "-trimpath", "-tags=grpcnotrace", "-ldflags=-s -w", "-o", dir + "/", "./functions/all-in-one", "./gateway", "./connector", "./migrate"}
+	args := []string{"build", "-buildvcs=false", "-trimpath", "-tags=grpcnotrace", "-ldflags=-s -w", "-o", dir + "/", "./cmd/tidings"}
 	cmd := exec.Command("go", args...)
 	cmd.Dir, cmd.Env = top, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, said)
 	}
-	s.binaries = make(map[string]string)
-	for _, name := range []string{"all-in-one", "gateway", "connector", "migrate"} {
-		s.binaries[name] = filepath.Join(dir, name)
-	}
+	s.binary = filepath.Join(dir, "tidings")
 }
 
 // startStore starts the object store of the file: the program that is in its
@@ -303,7 +300,7 @@ func (s *system) command(name string, args []string) *exec.Cmd {
 		}
 		args[i] = strings.Replace(args[i], "127.0.0.1:8080", s.ports[name+":8080"], 1)
 	}
-	cmd := exec.Command(s.binaries[*s.project.Services[name].Build.Args["DEPLOYABLE"]], args...)
+	cmd := exec.Command(s.binary, args...)
 	cmd.Env = s.environment(name)
 	return cmd
 }

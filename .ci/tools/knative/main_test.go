@@ -97,7 +97,8 @@ func TestMistakesAreFound(t *testing.T) {
 		}, "is looked for at"},
 		{"a root", func(all *objects) { container(all, "user-get").SecurityContext.RunAsNonRoot = nil }, "more rights"},
 		{"the image of another", func(all *objects) { container(all, "user-get").Image = "tidings/user-login:latest" }, "is not its image"},
-		{"the tag of another", func(all *objects) { container(all, "user-get").Image = "tidings/user-get:2" }, "another registry or tag"},
+		{"the arguments of another", func(all *objects) { container(all, "user-get").Args[1] = "user-login" }, "its arguments are"},
+		{"the tag of another", func(all *objects) { container(all, "user-get").Image = "tidings/tidings:2" }, "another registry or tag"},
 		{"a gateway that is killed while it drains", func(all *objects) {
 			n := int64(30)
 			of[appsv1.StatefulSet](all)[0].Spec.Template.Spec.TerminationGracePeriodSeconds = &n

@@ -272,16 +272,24 @@ func (c *checker) rights() {
 	}
 }
 
-// images checks that all are of one registry and one tag, and each is that of
-// its deployable.
+// images checks that all are the one image, of one registry and one tag, and that
+// each is told what it is.
 func (c *checker) images() {
 	var prefix, tag string
 	for _, p := range c.pods() {
 		image := p.container().Image
 		at, colon := strings.LastIndexByte(image, '/'), strings.LastIndexByte(image, ':')
-		if at < 0 || colon < at || image[at+1:colon] != p.owner.GetName() {
+		if at < 0 || colon < at || image[at+1:colon] != "tidings" {
 			c.wrong("%s: %s is not its image", p.owner, image)
 			continue
+		}
+		name := p.owner.GetName()
+		want := []string{"function", name}
+		if slices.Contains([]string{"gateway", "connector", "migrate"}, name) {
+			want = []string{name}
+		}
+		if args := p.container().Args; !slices.Equal(args, want) {
+			c.wrong("%s: its arguments are %q, not %q", p.owner, args, want)
 		}
 		if prefix == "" {
 			prefix, tag = image[:at], image[colon+1:]

@@ -15,12 +15,10 @@ import (
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/openfaas/go-sdk/builder"
-
-	"github.com/tidings-im/tidings/functions"
 )
 
-// built is what the Dockerfile would make of a context: binaries by deployable.
-// They are compiled once for all tests.
+// built is where the program is that the Dockerfile would make of a context. It is
+// compiled once for all tests.
 var built = struct {
 	sync.Once
 	dir string
@@ -37,10 +35,9 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// compile copies what Docker would send of a build context to an empty folder
-// and runs the Dockerfile's own go build there, for some of the deployables:
-// the linker takes a second for each.
-func compile(context string, deployables ...string) (string, error) {
+// compile copies what Docker would send of a build context to an empty folder,
+// runs the Dockerfile's own go build there, and returns where the program is.
+func compile(context string) (string, error) {
 	built.Do(func() {
 		built.err = func() error {
 			var err error
@@ -61,32 +58,15 @@ func compile(context string, deployables ...string) (string, error) {
 			if err != nil {
 				return err
 			}
-			// All is compiled, as packages; these are linked, too.
-			run := exec.Command("go", append([]string{"list", "-export", "-f", ""}, packages...)...)
+			run := exec.Command("go", slices.Concat([]string{"build"}, flags, []string{"-o", built.dir + "/"}, packages)...)
 			run.Dir, run.Env = src, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-trimpath")
 			if said, err := run.CombinedOutput(); err != nil {
 				return fmt.Errorf("%s: %w\n%s", run, err, said)
 			}
-			link := exec.Command("go", append(append([]string{"build"}, flags...), "-o", built.dir+"/")...)
-			for _, d := range deployables {
-				link.Args = append(link.Args, "./"+folder(d))
-			}
-			link.Dir, link.Env = run.Dir, run.Env
-			if said, err := link.CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w\n%s", link, err, said)
-			}
 			return nil
 		}()
 	})
-	return built.dir, built.err
-}
-
-// folder is where a deployable is.
-func folder(deployable string) string {
-	if slices.Contains([]string{"gateway", "connector", "migrate"}, deployable) {
-		return deployable
-	}
-	return "functions/" + deployable
+	return filepath.Join(built.dir, "tidings"), built.err
 }
 
 // goBuild returns the flags and packages of the Dockerfile's go build.
@@ -180,7 +160,7 @@ func TestEveryBuildContextHoldsWhatTheDockerfileBuilds(t *testing.T) {
 					t.Fatalf("%s: %s: %v", file, name, err)
 				}
 			}
-			if _, err := os.Stat(filepath.Join(contexts[of], folder(f.BuildArgs["DEPLOYABLE"]), "main.go")); err != nil {
+			if _, err := os.Stat(filepath.Join(contexts[of], "cmd/tidings/main.go")); err != nil {
 				t.Errorf("%s: %s: %v", file, name, err)
 			}
 		}
@@ -189,49 +169,18 @@ func TestEveryBuildContextHoldsWhatTheDockerfileBuilds(t *testing.T) {
 		if len(contexts) > 1 {
 			t.Errorf("%s: only one context is compiled here", of)
 		}
-		if _, err := compile(context, deployables...); err != nil {
+		if _, err := compile(context); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// deployables are those that are linked: what runs every function, and one
-// function by itself.
-var deployables = []string{"all-in-one", "chat-ingest"}
-
-// binaries returns the folder of what was compiled of a build context.
-func binaries(t *testing.T) string {
+// binary returns the program that was compiled of a build context.
+func binary(t *testing.T) string {
 	t.Helper()
-	dir, err := compile(checkedOut(t), deployables...)
+	path, err := compile(checkedOut(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
-}
-
-func TestEveryDeployableOfTheDockerfileIsBuilt(t *testing.T) {
-	_, packages, err := goBuild(top(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("go", append([]string{"list", "-f", "{{if eq .Name \"main\"}}{{.Dir}}{{end}}"}, packages...)...).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	made := make(map[string]bool)
-	for _, dir := range strings.Fields(string(out)) {
-		if made[filepath.Base(dir)] {
-			t.Errorf("two programs are called %s", filepath.Base(dir))
-		}
-		made[filepath.Base(dir)] = true
-	}
-	want := []string{"all-in-one", "gateway", "connector", "migrate"}
-	for _, f := range functions.All {
-		want = append(want, f.Name)
-	}
-	for _, name := range want {
-		if !made[name] {
-			t.Errorf("the Dockerfile does not build %s", name)
-		}
-	}
+	return path
 }

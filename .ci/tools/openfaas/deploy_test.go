@@ -8,10 +8,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,12 +28,12 @@ import (
 // Each function is deployed by OpenFaaS's client through its REST API, called
 // through its proxy and deleted again, which stops it by SIGTERM.
 func TestEveryFunctionAnswersThroughOpenFaaS(t *testing.T) {
-	dir := binaries(t)
+	program := binary(t)
 	broker := imtest.Kafka(t)[0]
 	t.Setenv("KAFKA_BROKERS", broker)
 	t.Setenv("INBOX_STORE", "postgres") // no MongoDB is at hand
 	secrets := t.TempDir()
-	if err := exec.Command("go", "run", "./migrate", "keys", secrets).Run(); err != nil {
+	if err := exec.Command(program, "migrate", "keys", secrets).Run(); err != nil {
 		t.Fatalf("making keys: %v", err)
 	}
 	vars := map[string]string{
@@ -57,14 +55,7 @@ func TestEveryFunctionAnswersThroughOpenFaaS(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := serve(t, secrets)
-	p.program = func(image string) []string {
-		name, _, _ := strings.Cut(path.Base(image), ":")
-		if slices.Contains(deployables, name) {
-			return []string{filepath.Join(dir, name)}
-		}
-		// To link each takes a second: the program of all of them is told to be one.
-		return []string{filepath.Join(dir, "all-in-one"), "FUNCTIONS=" + name}
-	}
+	p.program = program
 	for _, file := range stacks {
 		t.Run(file, func(t *testing.T) { answers(t, p, file) })
 	}

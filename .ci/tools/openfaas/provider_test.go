@@ -29,8 +29,8 @@ import (
 type provider struct {
 	t       *testing.T
 	url     *url.URL
-	secrets string                      // a folder of files, as a cluster has Secrets
-	program func(image string) []string // what an image runs, with its settings
+	secrets string // a folder of files, as a cluster has Secrets
+	program string // what is in the one image
 
 	mu    sync.Mutex
 	funcs map[string]*instance
@@ -102,12 +102,8 @@ func (p *provider) deploy(w http.ResponseWriter, r *http.Request) {
 // secrets that the deployment says and nothing else.
 func (p *provider) start(d types.FunctionDeployment) (*instance, error) {
 	port := imtest.FreePort(p.t)
-	program := p.program(d.Image)
-	if program == nil {
-		return nil, fmt.Errorf("there is no image %s", d.Image)
-	}
-	cmd := exec.Command(program[0])
-	cmd.Env = append(program[1:], fmt.Sprintf("PORT=%d", port))
+	cmd := exec.Command(p.program)
+	cmd.Env = []string{fmt.Sprintf("PORT=%d", port)}
 	for k, v := range d.EnvVars {
 		if k == "METRICS_ADDR" { // all are on this one machine
 			v = fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(p.t))

@@ -63,7 +63,7 @@ func TestStacksAreReadAsTheyAreMeant(t *testing.T) {
 			t.Errorf("%s: %q is the gateway where none is named", file, s.Provider.GatewayURL)
 		}
 		for name, f := range s.Functions {
-			if want := "registry.example.org/tidings/" + f.BuildArgs["DEPLOYABLE"] + ":1.2.3"; f.Image != want {
+			if want := "registry.example.org/tidings/tidings:1.2.3"; f.Image != want {
 				t.Errorf("%s: %s is the image %s, not %s", file, name, f.Image, want)
 			}
 			if !stack.IsValidTemplate(f.Language) {
@@ -91,7 +91,7 @@ func TestOneFunctionCanBeChosen(t *testing.T) {
 	top(t)
 	for _, f := range functions.All {
 		s := read(t, "stack.yml", f.Name)
-		if len(s.Functions) != 1 || s.Functions[f.Name].BuildArgs["DEPLOYABLE"] != f.Name {
+		if len(s.Functions) != 1 || s.Functions[f.Name].Environment["FUNCTIONS"] != f.Name {
 			t.Errorf("--filter %s chooses %v", f.Name, s.Functions)
 		}
 	}

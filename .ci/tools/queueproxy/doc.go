@@ -3,7 +3,6 @@
 // gives it: what each answers to events in each form, to what is none, to
 // repeats, while its stores are down, and when it is told to stop.
 //
-// Each function is a process of all-in-one with FUNCTIONS=<name>, so that one
-// program is linked and not fifty. queue-proxy listens on ports of its own
+// Each function is a process of its own with its container's arguments. queue-proxy listens on ports of its own
 // (8022, 9090), so functions take turns, and nothing else may listen there.
 package queueproxy

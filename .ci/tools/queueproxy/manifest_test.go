@@ -65,8 +65,12 @@ func (m manifests) function(name string, port int, test map[string]string) []str
 	}
 	vars["KAFKA_BROKERS"] = test["KAFKA_BROKERS"]
 	vars["PORT"] = strconv.Itoa(port) // as the platform says it
-	vars["FUNCTIONS"] = name
 	return list(vars)
+}
+
+// args returns the arguments of a function's container.
+func (m manifests) args(name string) []string {
+	return m.services[name].Spec.Template.Spec.Containers[0].Args
 }
 
 // queue returns the environment that Knative gives queue-proxy.

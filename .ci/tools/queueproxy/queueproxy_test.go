@@ -126,7 +126,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		manifests: render(t),
 		queue:     buildQueue(t),
-		functions: imtest.Build(t, "functions/all-in-one"),
+		functions: imtest.Build(t, "cmd/tidings"),
 		vars: map[string]string{
 			"POSTGRES_URL":      imtest.Postgres(t),
 			"MONGODB_URL":       imtest.Mongo(t),
@@ -334,7 +334,7 @@ func (w *world) try(t *testing.T, f fn.Func) {
 	if f.Name == "user-logout" { // which ends the session
 		s.by = w.signUp(t, "leaver")
 	}
-	s.function = imtest.Run(t, w.manifests.function(f.Name, port, w.vars), w.functions)
+	s.function = imtest.Run(t, w.manifests.function(f.Name, port, w.vars), w.functions, w.manifests.args(f.Name)...)
 	s.proxy = imtest.Run(t, w.manifests.queue(t, f.Name, queuePort, port), w.queue)
 	s.ready()
 	switch {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -106,7 +105,7 @@ func (s *system) start(ctx context.Context) error {
 	})
 
 	// Nobody balances load over this one gateway, and nobody is far away.
-	for k, v := range map[string]string{"DRAIN": "1ms", "DRAIN_SPREAD": "100ms", "CONNECTOR_TIMERS": timers(functions.All)} {
+	for k, v := range map[string]string{"DRAIN": "1ms", "DRAIN_SPREAD": "100ms", "CONNECTOR_TIMERS": fn.Timers(functions.All, mostEvery)} {
 		if !given(k) {
 			s.vars[k] = v
 		}
@@ -132,18 +131,6 @@ func (s *system) start(ctx context.Context) error {
 
 // mostEvery is how long somebody who tries something waits for the clock.
 const mostEvery = 10 * time.Second
-
-// timers returns who is called by the clock, and how often, as the connector
-// is told it.
-func timers(funcs []fn.Func) string {
-	var list []string
-	for _, f := range funcs {
-		if f.Every > 0 {
-			list = append(list, fmt.Sprintf("%s=%s", f.Name, min(f.Every, mostEvery)))
-		}
-	}
-	return strings.Join(list, ",")
-}
 
 // given reports whether the environment has a setting.
 func given(setting string) bool {

@@ -1,9 +1,0 @@
-// Bot-list returns the bots of the caller.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/bot"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(bot.List) }

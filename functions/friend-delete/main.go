@@ -1,9 +1,0 @@
-// Friend-delete ends a friendship of the caller.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/friend"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(friend.Delete) }

@@ -1,9 +1,0 @@
-// Group-create makes a group of the caller and others.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/group"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(group.Create) }

@@ -1,9 +1,0 @@
-// Password-change gives the caller another password.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/user"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(user.ChangePassword) }

@@ -1,9 +1,0 @@
-// Push-unsubscribe has the device of the caller notified no more.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/away"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(away.Unsubscribe) }

@@ -1,9 +1,0 @@
-// User-search finds the user of an account.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/user"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(user.Search) }

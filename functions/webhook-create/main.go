@@ -1,9 +1,0 @@
-// Webhook-create adds a webhook to a bot of the caller.
-package main
-
-import (
-	"github.com/tidings-im/tidings/functions/internal/webhook"
-	"github.com/tidings-im/tidings/shared/fn"
-)
-
-func main() { fn.Main(webhook.Create) }
