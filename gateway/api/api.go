@@ -5,7 +5,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -394,13 +393,9 @@ func (a *api) post(ctx context.Context, function, address string, data json.RawM
 	}
 	a.Ring.Sign(&e)
 	e.TraceParent = fn.TraceParent(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.Functions(function), bytes.NewReader(e.Data))
+	req, err := fn.NewRequest(ctx, a.Functions(function), &e)
 	if err != nil {
 		return nil, err
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	for name, value := range e.Attributes {
-		req.Header.Set("Ce-"+name, value)
 	}
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)

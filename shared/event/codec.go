@@ -41,9 +41,9 @@ func (e *Event) Attributes(yield func(name, value string) bool) {
 	}
 }
 
-// SetAttribute sets the attribute of a CloudEvents name. Those that e has no
+// setAttribute sets the attribute of a CloudEvents name. Those that e has no
 // place for are ignored.
-func (e *Event) SetAttribute(name, value string) error {
+func (e *Event) setAttribute(name, value string) error {
 	switch name {
 	case "specversion":
 		if value != "1.0" {
@@ -173,15 +173,6 @@ func (w *wire) event() (Event, error) {
 		return e, im.Errorf(im.Invalid, `the event says specversion %.20q: "1.0" is spoken here`, w.SpecVersion)
 	}
 	return e, e.Check()
-}
-
-// Parse reads an event in the JSON format of CloudEvents.
-func Parse(b []byte) (Event, error) {
-	var w wire
-	if err := jsonv2.Unmarshal(b, &w); err != nil {
-		return Event{}, &im.Error{Kind: im.Invalid, Msg: "not a CloudEvent in JSON", Err: err}
-	}
-	return w.event()
 }
 
 // ParseBatch reads events in the JSON batch format of CloudEvents. The whole

@@ -95,20 +95,6 @@ func TestEventsComeBackAsTheyWere(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, []Event{a, b}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	one, err := Parse(a.AppendJSON(nil))
-	if err != nil || !reflect.DeepEqual(one, a) {
-		t.Errorf("%+v, %v", one, err)
-	}
-	var by Event
-	for name, value := range a.Attributes {
-		if err := by.SetAttribute(name, value); err != nil {
-			t.Error(err)
-		}
-	}
-	by.Data = a.Data
-	if !reflect.DeepEqual(by, a) {
-		t.Errorf("by attributes: %+v", by)
-	}
 }
 
 func FuzzParseBatch(f *testing.F) {

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -245,10 +244,9 @@ func BenchmarkOneEvent(b *testing.B) {
 	e := sealed(b, "1", ask{strings.Repeat("x", 200)})
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(e.Data))
-		r.Header.Set("Content-Type", event.JSON)
-		for name, value := range e.Attributes {
-			r.Header.Set("Ce-"+name, value)
+		r, err := fn.NewRequest(b.Context(), "/", &e)
+		if err != nil {
+			b.Fatal(err)
 		}
 		w := httptest.NewRecorder()
 		if mux.ServeHTTP(w, r); w.Code != http.StatusNoContent {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/tidings-im/tidings/shared/answer"
@@ -46,23 +47,9 @@ func Post(ctx context.Context, c *http.Client, url string, events []event.Event)
 	if len(events) == 0 {
 		return nil, nil
 	}
-	body, media := []byte(events[0].Data), event.JSON
-	if len(events) > 1 {
-		size := 2
-		for i := range events {
-			size += len(events[i].Data) + 512
-		}
-		body, media = event.AppendBatch(make([]byte, 0, size), events), event.Batch
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	req, err := request(ctx, url, events)
 	if err != nil {
 		return nil, fmt.Errorf("posting to %s: %w", url, err)
-	}
-	req.Header.Set("Content-Type", media)
-	if len(events) == 1 {
-		for name, value := range events[0].Attributes {
-			req.Header.Set("Ce-"+name, value)
-		}
 	}
 	a, err := do(c, req)
 	if err != nil {
@@ -70,6 +57,33 @@ func Post(ctx context.Context, c *http.Client, url string, events []event.Event)
 	}
 	out, err := results(a, events)
 	return out, unanswered(err, 0)
+}
+
+// request returns the request that posts events.
+func request(ctx context.Context, url string, events []event.Event) (*http.Request, error) {
+	if len(events) == 1 {
+		return NewRequest(ctx, url, &events[0])
+	}
+	size := 2
+	for i := range events {
+		size += len(events[i].Data) + 512
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(event.AppendBatch(make([]byte, 0, size), events)))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", event.Batch)
+	return req, nil
+}
+
+// NewRequest returns the request that posts an event in binary mode, as the SDK's
+// binding for HTTP has it.
+func NewRequest(ctx context.Context, url string, e *event.Event) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return req, cehttp.WriteRequest(ctx, e.Message(), req)
 }
 
 // do makes a request of a function and reads its answer.

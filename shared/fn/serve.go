@@ -1,7 +1,6 @@
 package fn
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidings-im/tidings/shared/audit"
@@ -301,12 +301,8 @@ func (s *server) read(r *http.Request, from io.Reader) (events []event.Event, ba
 	case media == event.Batch:
 		err := s.body(r, from, func(b []byte) (err error) { events, err = event.ParseBatch(b); return err })
 		return events, true, err
-	case media == event.Structured:
-		var e event.Event
-		err := s.body(r, from, func(b []byte) (err error) { e, err = event.Parse(b); return err })
-		return []event.Event{e}, false, err
-	case binary && (media == event.JSON || media == ""):
-		e, err := s.readBinary(r, from)
+	case media == event.Structured, binary && (media == event.JSON || media == ""):
+		e, err := s.readEvent(r, from)
 		return []event.Event{e}, false, err
 	case media == event.JSON:
 		if err := s.unsealed(&event.Event{}); err != nil {
@@ -333,31 +329,13 @@ func (s *server) unsealed(e *event.Event) error {
 	return nil
 }
 
-// bodies lends buffers to who reads a body. One that has grown beyond
-// maxPooled is not kept.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-const (
-	maxPooled  = 1 << 20
-	maxClaimed = 8 << 10 // room for a body that has only been announced
-)
-
 // body reads the body of r from a reader and hands it to parse, which keeps none of it.
 func (s *server) body(r *http.Request, from io.Reader, parse func([]byte) error) error {
-	buf := bodies.Get().(*bytes.Buffer)
-	defer func() {
-		if buf.Cap() <= maxPooled {
-			buf.Reset()
-			bodies.Put(buf)
-		}
-	}()
-	if n := min(r.ContentLength, maxClaimed); n > 0 {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	if _, err := buf.ReadFrom(from); err != nil {
+	var parsed error
+	if err := event.ReadAll(from, func(b []byte) error { parsed = parse(b); return nil }); err != nil {
 		return bodyError(err)
 	}
-	return parse(buf.Bytes())
+	return parsed
 }
 
 func bodyError(err error) error {
@@ -373,30 +351,15 @@ func bodyError(err error) error {
 	return &im.Error{Kind: im.Unavailable, Msg: "the body of the request broke off", Err: err}
 }
 
-// readBinary reads a CloudEvent in binary mode: its attributes are headers, its
-// data is the body. (CloudEvents 1.0, HTTP Protocol Binding, 3.1. The SDK reads
-// it, too, but links a JSON library that makes every binary half as large again.)
-func (s *server) readBinary(r *http.Request, from io.Reader) (e event.Event, err error) {
-	if v := r.Header.Get("Ce-Specversion"); v != "1.0" {
-		return e, im.Errorf(im.Invalid, "CloudEvents %.20q is not spoken here: use 1.0", v)
-	}
-	for name, values := range r.Header {
-		attribute, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
-		if !ok || attribute == "specversion" {
-			continue
-		}
-		if err := e.SetAttribute(attribute, values[0]); err != nil {
-			return e, err
-		}
-	}
-	if err := s.unsealed(&e); err != nil {
+// readEvent reads a CloudEvent in binary or structured mode, as the SDK's binding
+// for HTTP has it.
+func (s *server) readEvent(r *http.Request, from io.Reader) (event.Event, error) {
+	e, err := event.Read(r.Context(), cehttp.NewMessage(r.Header, io.NopCloser(from)), s.unsealed)
+	var known *im.Error
+	if err == nil || errors.As(err, &known) {
 		return e, err
 	}
-	err = s.body(r, from, func(b []byte) error { e.Data = bytes.Clone(b); return nil })
-	if err == nil {
-		err = e.Check()
-	}
-	return e, err
+	return e, bodyError(err)
 }
 
 // run hands to the handler what may pass and returns a reply for each event. The

@@ -1,10 +1,17 @@
 package kafka
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"mime"
 	"strings"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/binding"
+	"github.com/cloudevents/sdk-go/v2/binding/format"
+	"github.com/cloudevents/sdk-go/v2/binding/spec"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/go-json-experiment/json/jsontext"
 	kafkago "github.com/segmentio/kafka-go"
 
@@ -53,18 +60,49 @@ func (r *Record) size() int {
 
 // RecordOf returns the record of e in binary mode. It shares e's data.
 func RecordOf(e *event.Event) Record {
-	r := Record{Key: []byte(e.PartitionKey), Value: e.Data, Headers: make([]Header, 0, 10)}
-	for name, value := range e.Attributes {
-		r.Headers = append(r.Headers, Header{Key: attributeHeader(name), Value: []byte(value)})
+	r := Record{Key: []byte(e.PartitionKey), Headers: make([]Header, 0, 10)}
+	// What is written is a slice of headers: no error can come of it.
+	if _, err := binding.Write(context.Background(), e.Message(), nil, (*recordWriter)(&r)); err != nil {
+		panic(err)
 	}
-	r.Headers = append(r.Headers, Header{Key: contentTypeHeader, Value: []byte(event.JSON)})
+	r.Value = e.Data
 	return r
 }
+
+// specs names attributes as CloudEvents' protocol binding for Kafka 1.0.2 does.
+var specs = spec.WithPrefix("ce_")
+
+// A recordWriter writes an event to a record in binary mode.
+type recordWriter Record
+
+func (w *recordWriter) Start(context.Context) error { return nil }
+
+func (w *recordWriter) SetAttribute(a spec.Attribute, value any) error {
+	if a.Kind() == spec.DataContentType {
+		return w.set(contentTypeHeader, value)
+	}
+	return w.set(attributeHeader(a.Name()), value)
+}
+
+func (w *recordWriter) SetExtension(name string, value any) error {
+	return w.set(attributeHeader(name), value)
+}
+
+func (w *recordWriter) set(header string, value any) error {
+	s, err := types.Format(value)
+	w.Headers = append(w.Headers, Header{Key: header, Value: []byte(s)})
+	return err
+}
+
+func (w *recordWriter) SetData(io.Reader) error { return nil } // shared, not copied
+
+func (w *recordWriter) End(context.Context) error { return nil }
 
 // Event returns the event that r holds, in binary or structured mode. The
 // error, of kind Invalid or Unsupported, says why it holds none that could be
 // sent on. The event shares r's value.
 func (r *Record) Event() (event.Event, error) {
+	m := recordMessage{Record: r}
 	media := event.JSON
 	if ct := r.Header(contentTypeHeader); ct != "" && ct != event.JSON {
 		var err error
@@ -74,39 +112,67 @@ func (r *Record) Event() (event.Event, error) {
 	}
 	switch media {
 	case event.Structured:
-		e, err := event.Parse(r.Value)
-		if err == nil {
-			err = checkAttributes(&e)
-		}
-		return e, err
+		m.format = format.JSON
 	case event.JSON:
-		return r.binary()
-	}
-	return event.Event{}, im.Errorf(im.Unsupported, "the record is %.60q, neither %s nor %s", media, event.JSON, event.Structured)
-}
-
-func (r *Record) binary() (event.Event, error) {
-	if r.Header(attributePrefix+"specversion") == "" {
-		return event.Event{}, im.Errorf(im.Invalid, "the record is not a CloudEvent: it has no header ce_specversion")
-	}
-	e := event.Event{Data: r.Value}
-	for _, h := range r.Headers {
-		name, ok := strings.CutPrefix(strings.ToLower(h.Key), attributePrefix)
-		if !ok {
-			continue
+		if m.version = specs.Version(r.Header(specs.PrefixedSpecVersionName())); r.Header(specs.PrefixedSpecVersionName()) != "1.0" {
+			return event.Event{}, im.Errorf(im.Invalid, "the record is not a CloudEvent 1.0: that has the header ce_specversion")
 		}
-		if err := e.SetAttribute(name, string(h.Value)); err != nil {
-			return e, err
-		}
+	default:
+		return event.Event{}, im.Errorf(im.Unsupported, "the record is %.60q, neither %s nor %s", media, event.JSON, event.Structured)
 	}
-	// One that is not JSON would spoil the batch it is sent in.
-	if len(e.Data) > 0 && !jsontext.Value(e.Data).IsValid() {
-		return e, im.Errorf(im.Invalid, "the data of the event is not JSON")
-	}
-	if err := e.Check(); err != nil {
+	e, err := event.Read(context.Background(), m, nil)
+	if err != nil {
 		return e, err
+	}
+	if m.version != nil {
+		e.Data = r.Value
+		// One that is not JSON would spoil the batch it is sent in.
+		if len(e.Data) > 0 && !jsontext.Value(e.Data).IsValid() {
+			return e, im.Errorf(im.Invalid, "the data of the event is not JSON")
+		}
 	}
 	return e, checkAttributes(&e)
+}
+
+// A recordMessage is a record as the SDK's bindings read it; the data of one in
+// binary mode is left where it is.
+type recordMessage struct {
+	*Record
+	format  format.Format // of structured mode
+	version spec.Version  // of binary mode
+}
+
+func (m recordMessage) ReadEncoding() binding.Encoding {
+	if m.format != nil {
+		return binding.EncodingStructured
+	}
+	return binding.EncodingBinary
+}
+
+func (m recordMessage) ReadStructured(ctx context.Context, w binding.StructuredWriter) error {
+	if m.format == nil {
+		return binding.ErrNotStructured
+	}
+	return w.SetStructuredEvent(ctx, m.format, bytes.NewReader(m.Value))
+}
+
+func (m recordMessage) ReadBinary(_ context.Context, w binding.BinaryWriter) error {
+	if m.version == nil {
+		return binding.ErrNotBinary
+	}
+	for _, h := range m.Headers {
+		name := strings.ToLower(h.Key)
+		var err error
+		if a := m.version.Attribute(name); a != nil {
+			err = w.SetAttribute(a, string(h.Value))
+		} else if name, ok := strings.CutPrefix(name, attributePrefix); ok {
+			err = w.SetExtension(name, string(h.Value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkAttributes refuses control characters, which CloudEvents 1.0 forbids in
