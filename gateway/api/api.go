@@ -92,10 +92,6 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, err := render(cfg.Spec)
-	if err != nil {
-		return nil, fmt.Errorf("writing the page of the API: %w", err)
-	}
 	a := newAPI(cfg, maxCalls)
 	mux := http.NewServeMux()
 	for path, ops := range paths {
@@ -107,8 +103,9 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	mux.HandleFunc("GET /openapi.yaml", a.text("application/yaml", cfg.Spec))
 	mux.HandleFunc("GET /asyncapi.yaml", a.text("application/yaml", cfg.Async))
-	mux.HandleFunc("GET /docs.css", a.text("text/css; charset=utf-8", docsCSS))
-	mux.HandleFunc("GET /docs", a.page(docs))
+	if err := a.docs(mux); err != nil {
+		return nil, err
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Accept"), "text/html") {
 			http.Redirect(w, r, "/docs", http.StatusFound)
@@ -197,16 +194,6 @@ func (a *api) text(media string, body []byte) http.HandlerFunc {
 		w.Header().Set("Content-Type", media)
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		fn.WritePaced(w, body) // a client that is gone reads no answer
-	}
-}
-
-// page serves a page that takes its style from here, and nothing else from
-// anywhere.
-func (a *api) page(body []byte) http.HandlerFunc {
-	serve := a.text("text/html; charset=utf-8", body)
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		serve(w, r)
 	}
 }
 
