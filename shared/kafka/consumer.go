@@ -140,14 +140,26 @@ type generation struct {
 // run starts a loop for each partition and one that commits. It does not wait;
 // kafka-go does, before it joins again. A generation ends with the first of its
 // functions that returns, so none may return before it is over. One that is
-// started when it is over already is not waited for, so it must do nothing.
+// started when it is over already is not waited for, so it must do nothing; the
+// one that commits is started first, since it is to be waited for if any is.
 func (g *generation) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	n := 0
+	for _, assigned := range g.Assignments {
+		n += len(assigned)
+	}
+	g.loops.Add(n)
+	g.Start(func(over context.Context) {
+		defer cancel()
+		context.AfterFunc(over, cancel)
+		if g.Joined != nil && over.Err() == nil {
+			g.Joined(true)
+			defer g.Joined(false)
+		}
+		g.commitLoop(over)
+	})
 	for topic, assigned := range g.Assignments {
 		for _, a := range assigned {
-			n++
-			g.loops.Add(1)
 			g.Start(func(over context.Context) {
 				if over.Err() == nil {
 					g.consume(ctx, topic, a)
@@ -158,18 +170,6 @@ func (g *generation) run(ctx context.Context) {
 		}
 	}
 	g.log.Info("joined", "group", g.Group, "generation", g.ID, "partitions", n)
-	g.Start(func(over context.Context) {
-		defer cancel()
-		if over.Err() != nil {
-			return
-		}
-		context.AfterFunc(over, cancel)
-		if g.Joined != nil {
-			g.Joined(true)
-			defer g.Joined(false)
-		}
-		g.commitLoop(over)
-	})
 }
 
 // consume works on a partition until ctx is done.
