@@ -339,6 +339,9 @@ func TestEverySettingIsDocumented(t *testing.T) {
 					}
 					fields[kv.Key.(*ast.Ident).Name] = s
 				}
+				if _, ok := kv.Value.(*ast.Ident); ok && kv.Key.(*ast.Ident).Name == "Default" {
+					t.Errorf("%s: the default of a Setting is not written in it", name)
+				}
 			}
 			if fields["Name"] == "" || fields["Doc"] == "" {
 				t.Errorf("%s: a Setting without a literal Name and Doc", name)

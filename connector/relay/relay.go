@@ -55,12 +55,8 @@ import (
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
-// defaultRoutes is the message path, and who is told of what has come that way.
-const defaultRoutes = event.TopicMessages + ">persist-history," + event.TopicMessages + ">persist-inbox," +
-	event.TopicDeliveries + ">push-fanout," + event.TopicDeliveries + ">notify-away," + event.TopicDeliveries + ">webhook-deliver"
-
 var (
-	settingRoutes   = proc.Setting{Name: "CONNECTOR_ROUTES", Default: defaultRoutes, Doc: "which topics go to which functions, <topic>><function>, separated by commas"}
+	settingRoutes   = proc.Setting{Name: "CONNECTOR_ROUTES", Default: "tidings.messages>persist-history,tidings.messages>persist-inbox,tidings.deliveries>push-fanout,tidings.deliveries>notify-away,tidings.deliveries>webhook-deliver", Doc: "which topics go to which functions, <topic>><function>, separated by commas"}
 	settingEvents   = proc.Setting{Name: "CONNECTOR_BATCH_EVENTS", Default: "500", Doc: "most events in one request to a function"}
 	settingBytes    = proc.Setting{Name: "CONNECTOR_BATCH_BYTES", Default: "1048576", Doc: "most bytes of data in one request to a function, unless a single event has more; below half of FUNCTION_MAX_BODY"}
 	settingWindow   = proc.Setting{Name: "CONNECTOR_WINDOW_BYTES", Default: "67108864", Doc: "most bytes of records that wait in the connector, beyond the last fetch of each partition: with more, a flood holds up its partition's neighbours for less time"}

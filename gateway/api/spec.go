@@ -114,7 +114,7 @@ func (p *parameter) check(path string) error {
 
 // convert returns a value of p as JSON.
 func (p *parameter) convert(s string) (json.RawMessage, error) {
-	ok := true
+	var ok bool
 	switch p.Schema.Type {
 	case "integer":
 		n, err := strconv.ParseInt(s, 10, 64)

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -132,7 +133,7 @@ func (g *Gate) Begin(ctx context.Context, c im.Caller, key, digest string) ([]by
 	defer cancel()
 	run := script{keys: []string{onceKey(c, key)}, args: []any{digest, max(taken.Milliseconds(), 1)}}
 	stored, err := g.client.eval(ctx, begin, 1, func(int) script { return run })[0].Text()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
 	if err != nil {
