@@ -38,7 +38,7 @@ var layers = []struct {
 	{".", nil},
 	{"shared/im", nil},
 	{"shared/proc", nil},
-	{"shared/event", []string{"shared/im"}},
+	{"shared/event", []string{"shared/im", "shared/keyring"}},
 	{"shared/frame", []string{"shared/im"}},
 	{"shared/token", []string{"shared/im", "shared/proc"}},
 	{"shared/answer", []string{"shared/im"}},
@@ -48,14 +48,16 @@ var layers = []struct {
 	{"shared/imtest/*", []string{"shared/im"}},
 	{"shared/archive", []string{"shared/im", "shared/event", "shared/proc", "shared/fn"}},
 	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/mongodb"}},
-	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka"}},
+	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka", "shared/retry"}},
 	{"shared/webpush", []string{"shared/im", "shared/proc", "shared/webhook"}},
 	{"shared/words", []string{"shared/im"}},
 	{"shared/postgres", []string{"shared/im", "shared/event", "shared/proc", "shared/words"}},
-	{"shared/*", []string{"shared/im", "shared/event", "shared/proc"}}, // the adapters
-	{"client", []string{"shared/im", "shared/answer", "shared/frame"}},
-	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka"}},
-	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis"}},
+	{"shared/retry", nil},
+	{"shared/keyring", nil},
+	{"shared/*", []string{"shared/im", "shared/dependency", "shared/event", "shared/keyring", "shared/proc", "shared/retry"}}, // the adapters
+	{"client", []string{"shared/im", "shared/answer", "shared/frame", "shared/retry"}},
+	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka", "shared/retry"}},
+	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis", "shared/retry"}},
 	{"functions/bot", []string{"functions/user", "shared/*"}},     // whose sessions end as everybody's
 	{"functions/account", []string{"functions/user", "shared/*"}}, // who signs in otherwise is signed in by it
 	{"functions/*", []string{"shared/*"}},

@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -91,20 +88,10 @@ func (b *bench) archive(ctx context.Context) error {
 	}
 	each := min(50, a.messages/len(archiveMonths)/archiveGroups*len(archiveMonths))
 	return b.askAll(ctx, []call{
-		page(fmt.Sprintf("message-history: the oldest page, of %s archived messages", thousands(int(rows))), "&after="+placeCursor(im.Place{Time: 1, ID: zeroID}), each),
+		page(fmt.Sprintf("message-history: the oldest page, of %s archived messages", thousands(int(rows))), "&after="+cursor.Encode(cursor.Message{Time: 1, ID: zeroID}), each),
 		page("message-history: the newest page, which is archived", "", each),
-		page("message-history: a page before all there is", "&before="+placeCursor(im.Place{Time: im.TimeOf(a.starts[len(a.starts)-1]), ID: zeroID}), 0),
+		page("message-history: a page before all there is", "&before="+cursor.Encode(cursor.Message{Time: im.TimeOf(a.starts[len(a.starts)-1]), ID: zeroID}), 0),
 	})
-}
-
-// placeCursor returns what message-history takes as a place.
-func placeCursor(p im.Place) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(p.Time))
-	id, err := hex.DecodeString(strings.ReplaceAll(p.ID, "-", ""))
-	if err != nil {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(append(b, id...))
 }
 
 // An old is history that is to be archived.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const awayRate = 20 // messages per second to users who are offline, paced
@@ -114,10 +115,8 @@ func (b *bench) notifications(ctx context.Context) error {
 	before, began := b.use.read(), time.Now()
 	for i, u := range to {
 		due := began.Add(time.Duration(i) * time.Second / awayRate)
-		select {
-		case <-time.After(time.Until(due)):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := retry.Sleep(ctx, time.Until(due)); err != nil {
+			return err
 		}
 		b.told.await(awayKey{u.ID, im.Direct(from.ID, u.ID)}, due)
 		if err := b.say(ctx, from, "u:"+u.ID); err != nil {

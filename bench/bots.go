@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -300,9 +301,7 @@ func (h *hookRun) send(ctx context.Context, api *client.API, i int, sent *int64,
 		due := time.Since(h.began)
 		if every > 0 {
 			due = first + time.Duration(n)*every
-			select {
-			case <-time.After(due - time.Since(h.began)):
-			case <-ctx.Done():
+			if retry.Sleep(ctx, due-time.Since(h.began)) != nil {
 				return nil
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // A load is one way of keeping a system busy.
@@ -403,10 +404,8 @@ func (r *running) compare(ctx context.Context, api *client.API) error {
 				}
 				return nil
 			}
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := retry.Sleep(ctx, 200*time.Millisecond); err != nil {
+				return err
 			}
 		}
 	})

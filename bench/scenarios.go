@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -166,10 +167,8 @@ func (b *bench) idleConnections(ctx context.Context) error {
 		}
 		readers.Wait()
 	}()
-	select {
-	case <-time.After(b.warmUp + 3*time.Second): // for what connecting them took to be given back
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := retry.Sleep(ctx, b.warmUp+3*time.Second); err != nil { // for what connecting them took to be given back
+		return err
 	}
 	after, err := b.memory(ctx)
 	if err != nil {

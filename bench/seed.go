@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -149,5 +150,5 @@ func (s *seeded) place(i int) (im.Time, string) {
 // cursor returns what message-history takes as the place of the i-th message.
 func (s *seeded) cursor(i int) string {
 	at, id := s.place(i)
-	return placeCursor(im.Place{Time: at, ID: id})
+	return cursor.Encode(cursor.Message{Time: at, ID: id})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // A user is an account of the benchmark's own.
@@ -198,10 +199,8 @@ func patiently(ctx context.Context, f func() error) error {
 		if !errors.Is(err, im.Overloaded) && !errors.Is(err, im.Unavailable) || try == 10 {
 			return err
 		}
-		select {
-		case <-time.After(time.Duration(try+1) * 100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := retry.Sleep(ctx, time.Duration(try+1)*100*time.Millisecond); err != nil {
+			return err
 		}
 	}
 }

@@ -1,8 +1,9 @@
 package client
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -10,14 +11,10 @@ const (
 	backoffMost  = 30 * time.Second
 )
 
-// A backoff counts failures and says how long to wait after each: anything up
-// to a bound that doubles ("full jitter", as in Exponential Backoff And Jitter,
-// AWS Architecture Blog, 2015), so that clients that were cut off together do
-// not come back together.
+// A backoff counts failures and says how long to wait after each.
 type backoff struct{ n int }
 
 func (b *backoff) next() time.Duration {
-	most := min(backoffFirst<<min(b.n, 10), backoffMost)
 	b.n++
-	return rand.N(most)
+	return retry.Backoff{First: backoffFirst, Limit: backoffMost}.Full(b.n)
 }

@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
-	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // Options say whom to connect, and what to do with what comes.
@@ -150,7 +150,7 @@ func (c *Client) signIn(ctx context.Context, state State) error {
 			return err
 		}
 		c.log.Info("signing in did not work", "err", err)
-		if err := sleep(ctx, max(retryAfter(err), wait.next())); err != nil {
+		if err := retry.Sleep(ctx, max(retryAfter(err), wait.next())); err != nil {
 			return err
 		}
 	}
@@ -307,16 +307,5 @@ func wake(ch chan<- struct{}) {
 	select {
 	case ch <- struct{}{}:
 	default:
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

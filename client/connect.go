@@ -17,6 +17,7 @@ import (
 	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -62,7 +63,7 @@ func (c *Client) run() {
 		}
 		c.log.Info("disconnected", "err", end.err, "wait", wait)
 		c.emit(Offline{Err: end.err, Wait: wait})
-		if sleep(c.ctx, wait) != nil {
+		if retry.Sleep(c.ctx, wait) != nil {
 			return
 		}
 	}
@@ -354,14 +355,14 @@ func (k *conn) keepToken() {
 			return
 		}
 		if token == k.token {
-			if sleep(k.ctx, time.Until(due)) != nil {
+			if retry.Sleep(k.ctx, time.Until(due)) != nil {
 				return
 			}
 			token, err = c.tokens.renew(k.ctx, k.token)
 		}
 		if err != nil {
 			c.log.Info("refreshing did not work", "err", err)
-			if sleep(k.ctx, max(retryAfter(err), wait.next())) != nil {
+			if retry.Sleep(k.ctx, max(retryAfter(err), wait.next())) != nil {
 				return
 			}
 			continue

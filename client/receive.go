@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -286,7 +288,7 @@ func (c *Client) settlePending(ctx context.Context) error {
 		page, err := c.inbox(ctx, after, pageSize)
 		if err != nil {
 			c.log.Info("pulling the inbox did not work", "err", err)
-			if err := sleep(ctx, max(retryAfter(err), wait.next())); err != nil {
+			if err := retry.Sleep(ctx, max(retryAfter(err), wait.next())); err != nil {
 				return err
 			}
 			continue

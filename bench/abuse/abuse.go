@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // An Attack is something that a hostile user does for as long as they are let.
@@ -88,12 +90,8 @@ func work(ctx context.Context, n int, pause time.Duration, f func(ctx context.Co
 	all.Wait()
 }
 
-func rest(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
+// rest pauses; whoever rests looks at ctx next.
+func rest(ctx context.Context, d time.Duration) { _ = retry.Sleep(ctx, d) }
 
 // A tally counts what became of what attackers tried.
 type tally struct {

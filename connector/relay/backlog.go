@@ -135,7 +135,7 @@ func (b *backlog) settle(jobs []*job, now time.Time) (stuck *job) {
 		case s == failed.of:
 			stuck = failed
 			s.failures++
-			s.until = now.Add(pause(s.failures))
+			s.until = now.Add(pauses.Full(s.failures))
 			last = append(last, s)
 		default:
 			first = append(first, s)

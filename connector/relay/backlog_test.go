@@ -55,7 +55,7 @@ func TestWhatARequestDidNotComeToIsFirstInTheNext(t *testing.T) {
 	if got := said(b.take(6, 1000, now)); got != "c/5 a/1" {
 		t.Errorf("a request has %s", got)
 	}
-	if at, ok := b.next(); !ok || at.Before(now) || at.After(now.Add(firstPause)) {
+	if at, ok := b.next(); !ok || at.Before(now) || at.After(now.Add(pauses.First)) {
 		t.Errorf("b comes at %s, %v", at.Sub(now), ok)
 	}
 }

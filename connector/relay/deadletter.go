@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // The headers that a dead letter has beside those of the record that it was.
@@ -93,7 +94,7 @@ func (w *worker) bury(ctx context.Context, dead []deadLetter) error {
 		}
 		w.env.Log.Error("cannot write dead letters: the partition waits", "function", w.name, "topic", w.partition.Topic,
 			"partition", w.partition.ID, "records", len(records), "err", err)
-		if err := sleep(ctx, pause(failures)); err != nil {
+		if err := retry.Sleep(ctx, pauses.Full(failures)); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,14 +14,10 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
-	// Pauses before posting again are drawn from 0 to firstPause, doubled with
-	// each failure in a row, maxPause at most ("full jitter").
-	firstPause = 100 * time.Millisecond
-	maxPause   = 5 * time.Second
-
 	// maxRetryAfter is the longest pause that a function can ask for.
 	maxRetryAfter = time.Minute
 
@@ -30,6 +25,9 @@ const (
 	// given up or the process stops. If it is done by then it is committed.
 	drain = 3 * time.Second
 )
+
+// pauses are those before posting again.
+var pauses = retry.Backoff{First: 100 * time.Millisecond, Limit: 5 * time.Second}
 
 // function is where the events of a route go.
 type function struct {
@@ -188,7 +186,7 @@ func (w *worker) request(ctx context.Context, jobs []*job) error {
 	} else {
 		w.failures++
 		w.size = max(1, min(w.size, len(jobs))/2)
-		wait = pause(w.failures)
+		wait = pauses.Full(w.failures)
 	}
 	if len(out.left) == 0 {
 		return nil
@@ -198,7 +196,7 @@ func (w *worker) request(ctx context.Context, jobs []*job) error {
 		w.metrics.retried.WithLabelValues(w.name).Add(float64(len(out.left)))
 		w.complain(stuck, len(out.left), out.err, wait)
 	}
-	return sleep(ctx, wait)
+	return retry.Sleep(ctx, wait)
 }
 
 // ask posts jobs and buries what the function will never take. When it refuses
@@ -300,7 +298,7 @@ func (w *worker) try(ctx context.Context, events []event.Event) ([]fn.Result, er
 	req, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		if sleep(req, drain) == nil {
+		if retry.Sleep(req, drain) == nil {
 			cancel()
 		}
 	})
@@ -348,20 +346,4 @@ func (f *function) isJoined(joined bool) {
 	f.Relay.mu.Lock()
 	defer f.Relay.mu.Unlock()
 	f.joined[f.name] = joined
-}
-
-// pause returns how long to wait after a number of failures in a row.
-func pause(failures int) time.Duration {
-	return rand.N(min(firstPause<<min(max(failures-1, 0), 10), maxPause))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -53,6 +53,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 var (
@@ -194,7 +195,7 @@ func (r *Relay) ensureTopics(ctx context.Context) bool {
 		if failures == 1 {
 			r.env.Log.Warn("waiting for Kafka", "err", err)
 		}
-		if sleep(ctx, pause(failures)) != nil {
+		if retry.Sleep(ctx, pauses.Full(failures)) != nil {
 			return false
 		}
 	}

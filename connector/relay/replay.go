@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // deadReplayed is the header of a mark: a record among the dead letters that
@@ -191,7 +192,7 @@ func (p *replayer) deliver(ctx context.Context, function string, ev event.Event)
 			}
 		}
 		err = im.Wrap(im.Unavailable, err, "not delivered")
-		if try == replayTries || sleep(ctx, max(pause(try), min(wait, maxRetryAfter))) != nil {
+		if try == replayTries || retry.Sleep(ctx, max(pauses.Full(try), min(wait, maxRetryAfter))) != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/client"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // A person is somebody who chats: what they sent and was accepted, and what
@@ -90,10 +91,8 @@ func (p *person) count() (n int) {
 // What was begun when ctx ends is finished.
 func (p *person) talk(ctx context.Context, every time.Duration, to ...string) error {
 	for i := 0; ; i++ {
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, every) != nil {
 			return nil
-		case <-time.After(every):
 		}
 		d := im.Draft{To: to[i%len(to)], Text: fmt.Sprintf("%s says %d", p.user.Account, i)}
 		c, err := d.Conversation(p.user.ID)

@@ -76,7 +76,7 @@ var Notify = fn.OnTopic("notify-away", event.TopicDeliveries, event.InboxAppende
 
 // Retry sends what is due and nobody else has sent.
 var Retry = fn.Every("notify-retry", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed(retry(senderIn(o), postgres.In(o)))
+	return fn.Timed(sweep(senderIn(o), postgres.In(o)))
 })
 
 // senderIn returns the process's sender.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -22,14 +22,25 @@ const (
 	finishTime = 5 * time.Second // for noting what became of them, whoever gave up meanwhile
 	lookTime   = 5 * time.Second // after which it is tried again to find out what there is to tell
 
-	firstRetry = 30 * time.Second
-	maxRetry   = time.Hour
+	// A host that did not answer so many times in a row is left alone for ten
+	// seconds, then for twice as long, and so on: one that is down or hangs takes
+	// no time from the others, whoever named it.
+	holdOffAfter = 3
+	holdOff      = 10 * time.Second
+	maxHoldOff   = 5 * time.Minute
 
 	// A subscription of which so many attempts in a row failed, for so long, is
 	// removed. A key that was set wrong is noticed before.
 	maxFailures = 20
 	failingFor  = 3 * 24 * time.Hour
 )
+
+// backoff is how long a notification waits after attempts that failed.
+var backoff = retry.Backoff{First: 30 * time.Second, Limit: time.Hour}
+
+func newCircuit() *retry.Circuit {
+	return retry.NewCircuit(holdOffAfter, retry.Backoff{First: holdOff, Limit: maxHoldOff})
+}
 
 // What became of a notification, as it is counted.
 const (
@@ -85,7 +96,7 @@ type sender struct {
 	at     im.NotifyTiming
 
 	parallel int
-	circuit  *circuit
+	circuit  *retry.Circuit
 	metrics  *metrics
 	log      *slog.Logger
 }
@@ -230,10 +241,10 @@ func (s *sender) pushAll(ctx context.Context, notes []*note) {
 // and says what became of them.
 func (s *sender) try(ctx context.Context, host string, notes []*note, f func() error) {
 	outcome, wait := sent, time.Duration(0)
-	if w := s.circuit.wait(host); w > 0 {
-		outcome, wait = putOff, jitter(w+time.Second)
+	if w := s.circuit.Wait(host); w > 0 {
+		outcome, wait = putOff, retry.Jitter(w+time.Second)
 	} else if err := proc.Protect(f); err == nil {
-		s.circuit.succeed(host)
+		s.circuit.Succeed(host)
 	} else {
 		outcome, wait = s.failure(ctx, host, notes[0], err)
 	}
@@ -242,7 +253,7 @@ func (s *sender) try(ctx context.Context, host string, notes []*note, f func() e
 		case putOff:
 			n.leave(wait)
 		case failed:
-			n.outcome, n.Wait = failed, max(wait, backoff(n.Attempt))
+			n.outcome, n.Wait = failed, max(wait, backoff.Equal(n.Attempt))
 		default:
 			n.outcome = outcome
 		}
@@ -256,9 +267,9 @@ func (s *sender) failure(ctx context.Context, host string, n *note, err error) (
 	}
 	p := problemOf(err)
 	if p.unanswered {
-		s.circuit.fail(host)
+		s.circuit.Fail(host)
 	} else {
-		s.circuit.succeed(host)
+		s.circuit.Succeed(host)
 	}
 	level := slog.LevelWarn
 	if p.gone {
@@ -273,18 +284,6 @@ func (s *sender) failure(ctx context.Context, host string, n *note, err error) (
 	}
 	return failed, p.after
 }
-
-// backoff returns how long to wait after an attempt: half a minute, then twice
-// as long, and so on, to an hour, of which the latter half is by chance.
-func backoff(attempt int) time.Duration {
-	d := firstRetry
-	for ; attempt > 1 && d < maxRetry; attempt-- {
-		d *= 2
-	}
-	return jitter(min(d, maxRetry))
-}
-
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
 // finish notes what became of notes, even if ctx is done: what is noted is not
 // sent twice.

@@ -17,10 +17,10 @@ type sweeper interface {
 	SweepNotifications(ctx context.Context, age time.Duration, limit int) (int, error)
 }
 
-// retry sends what others have left, and forgets what was sent so long ago
+// sweep sends what others have left, and forgets what was sent so long ago
 // that the next one need not wait for it. It may be done twice at once, and be
 // cut off at any step.
-func retry(s *sender, store sweeper) func(context.Context) error {
+func sweep(s *sender, store sweeper) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := s.run(ctx); err != nil {
 			return fmt.Errorf("sending notifications: %w", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -70,7 +71,7 @@ func list(inbox reader, done states) func(context.Context, im.Caller, listReques
 		if err != nil {
 			return page, err
 		}
-		after, err := parseCursor(in.Cursor)
+		after, err := cursor.Decode(in.Cursor, position{})
 		if err != nil {
 			return page, err
 		}
@@ -105,7 +106,7 @@ func list(inbox reader, done states) func(context.Context, im.Caller, listReques
 		})
 		if len(rows) > limit {
 			rows = rows[:limit]
-			page.Next = rows[limit-1].cursor()
+			page.Next = cursor.Encode(rows[limit-1].position)
 		}
 		return page, fill(ctx, inbox, caller.User, rows, state, &page)
 	}
@@ -124,7 +125,7 @@ func fill(ctx context.Context, inbox reader, user string, rows []row, state map[
 	}
 	keys, marks := make([]im.EntryKey, len(rows)), make(map[im.Conversation]string, len(rows))
 	for i, r := range rows {
-		keys[i], marks[r.conversation] = im.EntryKey{User: user, ID: r.id, Conversation: r.conversation}, state[r.conversation].Read
+		keys[i], marks[r.conversation] = im.EntryKey{User: user, ID: r.ID, Conversation: r.conversation}, state[r.conversation].Read
 	}
 	last, err := inbox.Get(ctx, keys)
 	if err != nil {
@@ -141,7 +142,7 @@ func fill(ctx context.Context, inbox reader, user string, rows []row, state map[
 			continue
 		}
 		if size += listedLen + len(e.Message); size > im.MaxPage && len(page.Conversations) > 0 {
-			page.Next = rows[i-1].cursor()
+			page.Next = cursor.Encode(rows[i-1].position)
 			return nil
 		}
 		s := state[r.conversation]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -30,11 +31,9 @@ func blocks(from blocklist) func(context.Context, im.Caller, blocksIn) (blocksPa
 		if err != nil {
 			return page, err
 		}
-		at := first
-		if in.Cursor != "" {
-			if at, err = parseCursor[afterOne](in.Cursor); err != nil {
-				return page, err
-			}
+		at, err := cursor.Decode(in.Cursor, first)
+		if err != nil {
+			return page, err
 		}
 		found, err := from.Blocks(ctx, c.User, im.Block{User: im.Profile{ID: at.ID}, Since: at.Time}, limit+1)
 		if err != nil {
@@ -44,7 +43,7 @@ func blocks(from blocklist) func(context.Context, im.Caller, blocksIn) (blocksPa
 		if len(found) > limit {
 			page.Blocks = found[:limit]
 			last := found[limit-1]
-			page.Next, err = formatCursor(afterOne{last.Since, last.User.ID})
+			page.Next = cursor.Encode(cursor.User{Time: last.Since, ID: last.User.ID})
 		}
 		return page, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -58,10 +59,8 @@ func list(from lists) func(context.Context, im.Caller, listIn) (listPage, error)
 		if in.Since == 0 {
 			at = beginning
 		}
-		if in.Cursor != "" {
-			if at, err = parseCursor[afterFriend](in.Cursor); err != nil {
-				return listPage{}, err
-			}
+		if at, err = cursor.Decode(in.Cursor, at); err != nil {
+			return listPage{}, err
 		}
 		if !at.Whole {
 			page, known, err := changes(ctx, from, c.User, at, limit)
@@ -93,7 +92,7 @@ func whole(ctx context.Context, from lists, user string, at afterFriend, limit i
 	page = listPage{Friends: friends, Full: true, Version: version}
 	if len(friends) > limit {
 		page.Friends = friends[:limit]
-		page.Next, err = formatCursor(afterFriend{Whole: true, Version: version, ID: friends[limit-1].User.ID})
+		page.Next = cursor.Encode(afterFriend{Whole: true, Version: version, ID: friends[limit-1].User.ID})
 	}
 	return page, err
 }
@@ -114,7 +113,7 @@ func changes(ctx context.Context, from lists, user string, at afterFriend, limit
 	}
 	if len(got.Changes) > limit {
 		last := got.Changes[limit-1]
-		page.Next, err = formatCursor(afterFriend{At: last.Version, ID: last.User.ID})
+		page.Next = cursor.Encode(afterFriend{At: last.Version, ID: last.User.ID})
 	}
 	return page, true, err
 }

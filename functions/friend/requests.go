@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -37,11 +38,9 @@ func requests(from inquirer, life time.Duration, now func() im.Time) func(contex
 		if err != nil {
 			return page, err
 		}
-		at := first
-		if in.Cursor != "" {
-			if at, err = parseCursor[afterOne](in.Cursor); err != nil {
-				return page, err
-			}
+		at, err := cursor.Decode(in.Cursor, first)
+		if err != nil {
+			return page, err
 		}
 		after := im.FriendRequest{User: im.Profile{ID: at.ID}, RequestedAt: at.Time}
 		over := now() - im.Time(life.Microseconds())
@@ -53,7 +52,7 @@ func requests(from inquirer, life time.Duration, now func() im.Time) func(contex
 		if len(found) > limit {
 			page.Requests = found[:limit]
 			last := found[limit-1]
-			page.Next, err = formatCursor(afterOne{last.RequestedAt, last.User.ID})
+			page.Next = cursor.Encode(cursor.User{Time: last.RequestedAt, ID: last.User.ID})
 		}
 		return page, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -174,11 +175,9 @@ func bans(groups bansReader) func(context.Context, im.Caller, bansRequest) (bans
 		if err != nil {
 			return bansPage{}, err
 		}
-		from := cursor{numbers: []int64{0}}
-		if in.Cursor != "" {
-			if from, err = parseCursor(in.Cursor, 1); err != nil {
-				return bansPage{}, err
-			}
+		from, err := cursor.Decode(in.Cursor, cursor.User{})
+		if err != nil {
+			return bansPage{}, err
 		}
 		g, err := groups.Group(ctx, in.Group, c.User)
 		if err == nil {
@@ -186,7 +185,7 @@ func bans(groups bansReader) func(context.Context, im.Caller, bansRequest) (bans
 		}
 		var found []im.GroupBan
 		if err == nil {
-			found, err = groups.Bans(ctx, g.ID, im.Time(from.numbers[0]), from.id, limit+1)
+			found, err = groups.Bans(ctx, g.ID, from.Time, from.ID, limit+1)
 		}
 		if err != nil {
 			return bansPage{}, fmt.Errorf("reading who is banned from group %s: %w", in.Group, err)
@@ -194,7 +193,7 @@ func bans(groups bansReader) func(context.Context, im.Caller, bansRequest) (bans
 		found, last := cut(found, limit)
 		out := bansPage{Bans: found}
 		if last != nil {
-			out.Next = cursor{[]int64{int64(last.Created)}, last.User.ID}.String()
+			out.Next = cursor.Encode(cursor.User{Time: last.Created, ID: last.User.ID})
 		}
 		return out, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -272,14 +273,14 @@ func TestAskingForWhatCannotBe(t *testing.T) {
 	w := newWorld(t)
 	c := newClub(w, im.PolicyApproval)
 	owner := as(c.ids["owner"])
-	good := cursor{[]int64{7}, c.ids["owner"]}.String()
+	good := cursor.Encode(cursor.User{Time: 7, ID: c.ids["owner"]})
 	for name, in := range map[string]attempt{
 		"a limit below nothing": try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, page: page{Limit: -1}} }),
 		"a limit above all":     try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, page: page{Limit: maxMembers + 1}} }),
 		"a cursor that is none": try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, page: page{Cursor: "?"}} }),
 		"half a cursor":         try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, page: page{Cursor: good[:5]}} }),
 		"a cursor below nothing": try(listingMembers, func(c *club) membersRequest {
-			return membersRequest{Group: c.id, page: page{Cursor: cursor{[]int64{-1}, c.id}.String()}}
+			return membersRequest{Group: c.id, page: page{Cursor: cursor.Encode(memberPlace{Version: -1, User: c.id})}}
 		}),
 		"since before all": try(listingMembers, func(c *club) membersRequest { return membersRequest{Group: c.id, Since: -1} }),
 		"members after a group": try(listingMembers, func(c *club) membersRequest {
@@ -422,7 +423,7 @@ func TestAListOfMembersSaysWhetherItIsWhole(t *testing.T) {
 			t.Errorf("the changes go on, since %d: %+v", since, got)
 		}
 	}
-	ahead := memberPlace{false, all.Version + 1, c.ids["owner"]}.cursor()
+	ahead := cursor.Encode(memberPlace{Version: all.Version + 1, User: c.ids["owner"]})
 	if got := ask(1, 0, ahead); !reflect.DeepEqual(got, all) {
 		t.Errorf("a cursor of what has not been: %+v", got)
 	}

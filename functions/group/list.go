@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -34,20 +35,18 @@ func list(groups reader) func(context.Context, im.Caller, page) (groupPage, erro
 		if err != nil {
 			return groupPage{}, err
 		}
-		from := cursor{numbers: []int64{0}}
-		if in.Cursor != "" {
-			if from, err = parseCursor(in.Cursor, 1); err != nil {
-				return groupPage{}, err
-			}
+		from, err := cursor.Decode(in.Cursor, cursor.User{})
+		if err != nil {
+			return groupPage{}, err
 		}
-		found, err := groups.Groups(ctx, c.User, im.Time(from.numbers[0]), from.id, limit+1)
+		found, err := groups.Groups(ctx, c.User, from.Time, from.ID, limit+1)
 		if err != nil {
 			return groupPage{}, fmt.Errorf("listing groups: %w", err)
 		}
 		found, last := cut(found, limit)
 		out := groupPage{Groups: found}
 		if last != nil {
-			out.Next = cursor{[]int64{int64(last.Me.Joined)}, last.ID}.String()
+			out.Next = cursor.Encode(cursor.User{Time: last.Me.Joined, ID: last.ID})
 		}
 		return out, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -47,38 +48,28 @@ type membersPage struct {
 // list: of the whole one, with the version that its first page bore, or of
 // changes, with the version of the last.
 type memberPlace struct {
-	whole   bool
-	version int64
-	user    string
+	Whole   bool   `json:"w,omitempty"`
+	Version int64  `json:"v"`
+	User    string `json:"i"`
 }
+
+// Valid is that of a cursor.
+func (p memberPlace) Valid() bool { return p.Version >= 0 && im.IsID(p.User) }
 
 // afterAll is after all users of a version.
 const afterAll = "~"
 
-func (p memberPlace) cursor() string {
-	var whole int64
-	if p.whole {
-		whole = 1
-	}
-	return cursor{[]int64{whole, p.version}, p.user}.String()
-}
-
 // from returns where the page that in asks for begins. What a cursor is of is
 // in the cursor, whatever is said besides.
 func (in membersRequest) from() (memberPlace, error) {
-	switch {
-	case in.Since < 0:
+	if in.Since < 0 {
 		return memberPlace{}, im.Errorf(im.Invalid, `"since" is the "version" of an earlier answer`)
-	case in.Cursor != "":
-		at, err := parseCursor(in.Cursor, 2)
-		if err != nil {
-			return memberPlace{}, err
-		}
-		return memberPlace{at.numbers[0] > 0, at.numbers[1], at.id}, nil
-	case in.Since == 0:
-		return memberPlace{whole: true}, nil
 	}
-	return memberPlace{version: in.Since, user: afterAll}, nil
+	first := memberPlace{Version: in.Since, User: afterAll}
+	if in.Since == 0 {
+		first = memberPlace{Whole: true}
+	}
+	return cursor.Decode(in.Cursor, first)
 }
 
 // members returns who is in a group of the caller's.
@@ -102,13 +93,13 @@ func members(groups membersReader) func(context.Context, im.Caller, membersReque
 		}
 		// A version that has not been is from before the database was restored:
 		// nobody knows what has changed since then.
-		if from.user == "" || from.version > g.Version {
-			from = memberPlace{whole: true, version: g.Version}
+		if from.User == "" || from.Version > g.Version {
+			from = memberPlace{Whole: true, Version: g.Version}
 		}
 		var out membersPage
 		switch {
 		case err != nil:
-		case from.whole:
+		case from.Whole:
 			out, err = all(ctx, groups, g, from, limit)
 		default:
 			out, err = since(ctx, groups, g, from, limit)
@@ -123,14 +114,14 @@ func members(groups membersReader) func(context.Context, im.Caller, membersReque
 // all returns a page of all members. Its version is that of the first page: who
 // joins where a page was read already is found by it later.
 func all(ctx context.Context, groups membersReader, g im.GroupInfo, from memberPlace, limit int) (membersPage, error) {
-	list, err := groups.MemberList(ctx, g.ID, from.user, limit+1)
+	list, err := groups.MemberList(ctx, g.ID, from.User, limit+1)
 	if err != nil {
 		return membersPage{}, err
 	}
 	list, last := cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
-	out := membersPage{Members: list, Full: true, Version: from.version}
+	out := membersPage{Members: list, Full: true, Version: from.Version}
 	if last != nil {
-		out.Next = memberPlace{true, from.version, last.User.ID}.cursor()
+		out.Next = cursor.Encode(memberPlace{true, from.Version, last.User.ID})
 	}
 	return out, nil
 }
@@ -138,7 +129,7 @@ func all(ctx context.Context, groups membersReader, g im.GroupInfo, from memberP
 // since returns a page of what has changed. Its version is that of the last of
 // it, or that of the group if there is no more.
 func since(ctx context.Context, groups membersReader, g im.GroupInfo, from memberPlace, limit int) (membersPage, error) {
-	list, err := groups.MembersSince(ctx, g.ID, from.version, from.user, limit+1)
+	list, err := groups.MembersSince(ctx, g.ID, from.Version, from.User, limit+1)
 	if err != nil {
 		return membersPage{}, err
 	}
@@ -153,7 +144,7 @@ func since(ctx context.Context, groups membersReader, g im.GroupInfo, from membe
 	}
 	if last != nil {
 		out.Version = last.Version - 1 // others of the same version may follow
-		out.Next = memberPlace{false, last.Version, last.User.ID}.cursor()
+		out.Next = cursor.Encode(memberPlace{false, last.Version, last.User.ID})
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 )
 
@@ -40,11 +41,9 @@ func requests(groups requestsReader) func(context.Context, im.Caller, requestsRe
 		if err != nil {
 			return requestsPage{}, err
 		}
-		from := cursor{numbers: []int64{0}}
-		if in.Cursor != "" {
-			if from, err = parseCursor(in.Cursor, 1); err != nil {
-				return requestsPage{}, err
-			}
+		from, err := cursor.Decode(in.Cursor, cursor.User{})
+		if err != nil {
+			return requestsPage{}, err
 		}
 		g, err := groups.Group(ctx, in.Group, c.User)
 		if err == nil {
@@ -52,7 +51,7 @@ func requests(groups requestsReader) func(context.Context, im.Caller, requestsRe
 		}
 		var found []im.JoinRequest
 		if err == nil {
-			found, err = groups.JoinRequests(ctx, g.ID, im.Time(from.numbers[0]), from.id, limit+1)
+			found, err = groups.JoinRequests(ctx, g.ID, from.Time, from.ID, limit+1)
 		}
 		if err != nil {
 			return requestsPage{}, fmt.Errorf("reading who asks to join group %s: %w", in.Group, err)
@@ -60,7 +59,7 @@ func requests(groups requestsReader) func(context.Context, im.Caller, requestsRe
 		found, last := cut(found, limit)
 		out := requestsPage{Requests: found}
 		if last != nil {
-			out.Next = cursor{[]int64{int64(last.RequestedAt)}, last.User.ID}.String()
+			out.Next = cursor.Encode(cursor.User{Time: last.RequestedAt, ID: last.User.ID})
 		}
 		return out, nil
 	}

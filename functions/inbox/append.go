@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // A store keeps inboxes, and is the truth about them.
@@ -49,9 +49,10 @@ const (
 	// maxFruitless is how many conflicts in a row may bring nothing to light
 	// before an append gives up: with pauses of 50 ms at most, under a second.
 	maxFruitless = 20
-	firstPause   = 2 * time.Millisecond
-	maxPause     = 50 * time.Millisecond
 )
+
+// pauses are those after conflicts that brought nothing to light.
+var pauses = retry.Backoff{First: 4 * time.Millisecond, Limit: 50 * time.Millisecond}
 
 // An appender appends to inboxes, beside any number of others that do, with no
 // lock. An entry only ever lands right after the greatest seq of its user:
@@ -70,7 +71,7 @@ type appender struct {
 }
 
 func newAppender(s store, h hints, log *slog.Logger) *appender {
-	return &appender{store: s, hints: h, log: log, rows: maxInsertRows, pause: sleep}
+	return &appender{store: s, hints: h, log: log, rows: maxInsertRows, pause: retry.Sleep}
 }
 
 // append gives each entry its seq, in the order given, and returns the seqs.
@@ -177,8 +178,7 @@ func (a *appender) wait(ctx context.Context, fruitless int, cause error) error {
 	if fruitless == 1 {
 		return nil
 	}
-	most := min(firstPause<<fruitless, maxPause)
-	if err := a.pause(ctx, time.Duration(rand.Int64N(int64(most)))); err != nil {
+	if err := a.pause(ctx, pauses.Full(fruitless)); err != nil {
 		return im.Wrap(im.Unavailable, err, "the inboxes were too busy for the time there was; try again")
 	}
 	return nil
@@ -233,16 +233,4 @@ func users(entries []im.Entry) []string {
 		}
 	}
 	return out
-}
-
-// sleep is the pause of an appender outside of tests.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // shelf is a store in memory, all of it at once, in which things go wrong when told to.
@@ -416,11 +417,11 @@ func TestP7InsertsAreBounded(t *testing.T) {
 		s := &shelf{insert: slices.Repeat([]error{im.Errorf(im.Conflict, "taken")}, 1000)}
 		a := testAppender(s, &notes{})
 		a.pause = func(ctx context.Context, d time.Duration) error {
-			if d > maxPause {
+			if d > pauses.Limit {
 				t.Errorf("a pause of %s", d)
 			}
 			cancel() // the request's time is over
-			return sleep(ctx, time.Hour)
+			return retry.Sleep(ctx, time.Hour)
 		}
 		_, err := a.append(ctx, to(ann, 1))
 		if im.KindOf(err) != im.Unavailable || !errors.Is(err, context.Canceled) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // A changer runs f in a transaction. What f did is done, and the notices that
@@ -135,10 +136,8 @@ func await(ctx context.Context, user string, change func() error) error {
 		if left <= 0 {
 			return late(id, missing)
 		}
-		select {
-		case <-time.After(min(pause, left)):
-		case <-ctx.Done():
-			return late(id, ctx.Err())
+		if err := retry.Sleep(ctx, min(pause, left)); err != nil {
+			return late(id, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -24,6 +25,12 @@ const (
 	maxPosting = 16      // gateways that are posted to at once for one batch
 	attempts   = 2
 	retryAfter = 50 * time.Millisecond
+
+	// A gateway that does not answer is left alone for a second, then for twice
+	// as long, and so on: one that is frozen does not hold up what is for others,
+	// batch after batch.
+	holdOff    = time.Second
+	maxHoldOff = 30 * time.Second
 )
 
 // What became of a push, as it is counted.
@@ -56,7 +63,7 @@ type delivery struct {
 	seal     *event.Keyring
 	log      *slog.Logger
 	pushed   *prometheus.CounterVec
-	circuit  *circuit
+	circuit  *retry.Circuit
 }
 
 // deliver posts pushes, and returns when every gateway has answered or has
@@ -72,7 +79,7 @@ func (d *delivery) deliver(ctx context.Context, pushes []push) {
 	if len(queues) == 0 {
 		return
 	}
-	urls, err := retry(ctx, func() (map[string]string, error) {
+	urls, err := twice(ctx, func() (map[string]string, error) {
 		return d.gateways.URLs(ctx, slices.Collect(maps.Keys(queues)))
 	})
 	if err != nil {
@@ -106,7 +113,7 @@ func (d *delivery) lookup(ctx context.Context, pushes []push) (map[string][]stri
 	if len(users) == 0 {
 		return nil, nil
 	}
-	conns, err := retry(ctx, func() (map[string][]im.Conn, error) {
+	conns, err := twice(ctx, func() (map[string][]im.Conn, error) {
 		return d.conns.Lookup(ctx, slices.Collect(maps.Keys(users)))
 	})
 	if err != nil {
@@ -157,16 +164,16 @@ func (d *delivery) sort(pushes []push, held map[string][]string) map[string][]ev
 func (d *delivery) postAll(ctx context.Context, gateway, url string, events []event.Event) {
 	for len(events) > 0 {
 		n := chunk(events)
-		if !d.circuit.allow(gateway) {
+		if d.circuit.Wait(gateway) > 0 {
 			d.drop(ctx, len(events), circuitOpen, gateway, nil)
 			return
 		}
 		if !d.postChunk(ctx, gateway, url, events[:n]) {
-			d.circuit.fail(gateway)
+			d.circuit.Fail(gateway)
 			d.drop(ctx, len(events)-n, unanswered, gateway, nil)
 			return
 		}
-		d.circuit.succeed(gateway)
+		d.circuit.Succeed(gateway)
 		events = events[n:]
 	}
 }
@@ -206,12 +213,16 @@ func (d *delivery) postChunk(ctx context.Context, gateway, url string, events []
 		if len(again) == 0 {
 			return true
 		}
-		if attempt == attempts || !sleep(ctx, retryAfter) {
+		if attempt == attempts || retry.Sleep(ctx, retryAfter) != nil {
 			d.drop(ctx, len(again), unanswered, gateway, last)
 			return false
 		}
 		events = again
 	}
+}
+
+func newCircuit() *retry.Circuit {
+	return retry.NewCircuit(1, retry.Backoff{First: holdOff, Limit: maxHoldOff})
 }
 
 // drop counts pushes that are given up.
@@ -222,23 +233,11 @@ func (d *delivery) drop(ctx context.Context, n int, outcome, gateway string, err
 	}
 }
 
-// retry calls f again once if it fails.
-func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+// twice calls f again once if it fails.
+func twice[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	v, err := f()
-	if err != nil && sleep(ctx, retryAfter) {
+	if err != nil && retry.Sleep(ctx, retryAfter) == nil {
 		v, err = f()
 	}
 	return v, err
-}
-
-// sleep reports whether d went by before ctx was done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -317,7 +317,7 @@ func TestP7AGatewayThatDoesNotAnswerIsLeftAloneAndHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t)
 	d := w.delivery()
 	now := time.Now()
-	d.circuit.now = func() time.Time { return now }
+	d.circuit.Now = func() time.Time { return now }
 	push := func(text string) {
 		t.Helper()
 		w.requests = nil
@@ -351,10 +351,10 @@ func TestP7AGatewayThatDoesNotAnswerIsLeftAloneAndHoldsUpNoOther(t *testing.T) {
 		t.Errorf("%v dropped", n)
 	}
 	for range 100 {
-		d.circuit.fail("one")
+		d.circuit.Fail("one")
 	}
 	now = now.Add(maxHoldOff)
-	if !d.circuit.allow("one") {
+	if d.circuit.Wait("one") > 0 {
 		t.Error("it is left alone for longer than is allowed")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/words"
 )
@@ -114,7 +115,7 @@ func search(in store, limit limiter) func(context.Context, im.Caller, request) (
 	}
 }
 
-func parse(req request) (query words.Query, size int, at cursor, err error) {
+func parse(req request) (query words.Query, size int, at position, err error) {
 	if query, err = words.Parse(req.Query); err != nil {
 		return query, 0, at, err
 	}
@@ -132,15 +133,8 @@ func parse(req request) (query words.Query, size int, at cursor, err error) {
 	case req.Since < 0 || req.Since > im.LastPlace.Time || req.Until < 0 || req.Until > im.LastPlace.Time:
 		return query, 0, at, im.Errorf(im.Invalid, `"since" and "until" are times from 1970 to 9999`)
 	}
-	if req.Cursor != "" {
-		at, err = parseCursor(req.Cursor, of(req))
-		return query, size, at, err
-	}
-	at = cursor{search: of(req), now: im.Now(), to: im.LastPlace}
-	if req.Until > 0 {
-		at.to = im.Place{Time: req.Until}
-	}
-	return query, size, at, nil
+	at, err = begin(req)
+	return query, size, at, err
 }
 
 type searcher struct {
@@ -152,33 +146,33 @@ type searcher struct {
 	first        bool // no page was asked for before
 }
 
-func (s *searcher) page(ctx context.Context, at cursor, size int) (page, error) {
+func (s *searcher) page(ctx context.Context, at position, size int) (page, error) {
 	query := s.query
 	fuzzy, able := query.Fuzzy()
-	if at.fuzzy {
+	if at.Fuzzy {
 		query = fuzzy
 	}
 	got, err := s.collect(ctx, query, at)
 	if err == nil && len(got.hits) == 0 && !got.more && able && s.first {
 		// Nothing at all: perhaps it was misspelt.
-		at.fuzzy = true
+		at.Fuzzy = true
 		got, err = s.collect(ctx, fuzzy, at)
 	}
 	if err != nil {
 		return page{}, err
 	}
 	hits := got.hits
-	if len(hits) > 0 && at.to == im.LastPlace { // what is sent from now on belongs to no page of this search
+	if len(hits) > 0 && at.To == cursor.Message(im.LastPlace) { // what is sent from now on belongs to no page of this search
 		newest := slices.MaxFunc(hits, func(a, b hit) int { return cmp.Compare(a.message.Time, b.message.Time) })
-		at.to = im.Place{Time: newest.message.Time + 1}
+		at.To = cursor.Message{Time: newest.message.Time + 1}
 	}
 	for i := range hits {
-		hits[i].score = score(hits[i], at.now)
+		hits[i].score = score(hits[i], at.Now)
 	}
 	slices.SortFunc(hits, order)
-	if at.within {
+	if w := at.Within; w != nil {
 		hits = slices.DeleteFunc(hits, func(h hit) bool {
-			return order(h, hit{score: at.score, message: im.Message{Time: at.place.Time, ID: at.place.ID}}) <= 0
+			return order(h, hit{score: w.Score, message: im.Message{Time: w.Place.Time, ID: w.Place.ID}}) <= 0
 		})
 	}
 	out := page{Messages: []found{}, Incomplete: got.stopped}
@@ -191,10 +185,10 @@ func (s *searcher) page(ctx context.Context, at cursor, size int) (page, error) 
 	case rest:
 		shown := hits[size-1]
 		next := at
-		next.within, next.from, next.score, next.place = true, got.from, shown.score, shown.message.Place()
-		out.Next = next.String()
+		next.Within = &within{cursor.Message(got.from), shown.score, cursor.Message(shown.message.Place())}
+		out.Next = cursor.Encode(next)
 	case got.more:
-		out.Next = cursor{search: at.search, fuzzy: at.fuzzy, now: at.now, to: got.from}.String()
+		out.Next = cursor.Encode(position{Search: at.Search, Fuzzy: at.Fuzzy, Now: at.Now, To: cursor.Message(got.from)})
 	}
 	return out, nil
 }
@@ -227,21 +221,21 @@ func workOf(guessed, within bool) work {
 
 func (w *work) done() bool { return w.messages <= 0 || w.bytes <= 0 || time.Now().After(w.until) }
 
-// collect collects the messages before at.to. Of a window that is known it
+// collect collects the messages before at.To. Of a window that is known it
 // returns all.
 //
 // It goes back in time in stretches that get longer until there are enough
 // messages in one: what was said yesterday is found without looking at years.
-func (s *searcher) collect(ctx context.Context, query words.Query, at cursor) (got collection, err error) {
+func (s *searcher) collect(ctx context.Context, query words.Query, at position) (got collection, err error) {
 	from, most, bytes := s.since, window, windowBytes
-	if at.within {
+	if at.Within != nil {
 		// Edited ones may have joined them. Not for ever: who wrote the cursor is not known.
-		from, most, bytes = at.from, 2*window, 2*windowBytes
+		from, most, bytes = im.Place(at.Within.From), 2*window, 2*windowBytes
 	}
-	left := workOf(at.fuzzy, at.within)
-	stretch := words.Stretch{To: at.to, Sender: s.sender, Filters: query.Filters(), Limit: atOnce, Bytes: atOnceBytes}
-	upto := min(at.to.Time, at.now)
-	width := max(day, (at.now-upto)/16) // who has come far goes on as they came
+	left := workOf(at.Fuzzy, at.Within != nil)
+	stretch := words.Stretch{To: im.Place(at.To), Sender: s.sender, Filters: query.Filters(), Limit: atOnce, Bytes: atOnceBytes}
+	upto := min(at.To.Time, at.Now)
+	width := max(day, (at.Now-upto)/16) // who has come far goes on as they came
 	for {
 		stretch.From = from
 		if width < forever && upto-width > from.Time {
@@ -273,7 +267,7 @@ func (s *searcher) collect(ctx context.Context, query words.Query, at cursor) (g
 		}
 		switch {
 		case !full && stretch.From == from:
-			got.from, got.more = from, at.within && s.since.Less(from)
+			got.from, got.more = from, at.Within != nil && s.since.Less(from)
 			return got, nil
 		case left.done():
 			got.from, got.more, got.stopped = stretch.To, true, true

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/words"
 )
@@ -134,6 +135,8 @@ func TestSearch(t *testing.T) {
 		{name: "in what is no conversation", in: request{Query: "x", Conversation: "x"}, err: im.Invalid},
 		{name: "of what is no user", in: request{Query: "x", From: "'"}, err: im.Invalid},
 		{name: "with what is no cursor", in: request{Query: "x", Cursor: "x"}, err: im.Invalid},
+		{name: "of no time", in: request{Query: "x", Cursor: cursor.Encode(position{Search: hash(request{Query: "x"}), Now: -1})}, err: im.Invalid},
+		{name: "from no place on", in: request{Query: "x", Cursor: cursor.Encode(position{Search: hash(request{Query: "x"}), Within: &within{Place: cursor.Message{ID: ann}}})}, err: im.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.user == "" {
@@ -253,34 +256,16 @@ func TestP7ACursorThatIsMadeUpReadsABoundedNumberOfMessages(t *testing.T) {
 		s.messages = append(s.messages, said(im.Direct(ann, bob), ann, now-im.Time(i), "x"))
 	}
 	req := request{Query: "giraffe"}
-	made := cursor{search: of(req), within: true, now: now, to: im.LastPlace, score: 10, place: im.LastPlace}
+	last := cursor.Message(im.LastPlace)
+	made := position{Search: hash(req), Within: &within{Score: 10, Place: last}, Now: now, To: last}
 	for _, fuzzy := range []bool{false, true} {
 		s.read = 0
-		made.fuzzy = fuzzy
-		req.Cursor = made.String()
+		made.Fuzzy = fuzzy
+		req.Cursor = cursor.Encode(made)
 		if _, err := search(s, limit{})(t.Context(), im.Caller{User: ann}, req); err != nil || s.read > 2*maxExamined || s.most > atOnce {
 			t.Errorf("fuzzy %v: %d messages were read, %d at a time, %v", fuzzy, s.read, s.most, err)
 		}
 	}
-}
-
-func FuzzCursor(f *testing.F) {
-	var h [8]byte
-	f.Add(cursor{to: im.LastPlace}.String())
-	f.Add(cursor{within: true, fuzzy: true, score: 1.5, place: im.LastPlace, to: im.LastPlace}.String())
-	f.Add("")
-	f.Fuzz(func(t *testing.T, s string) {
-		c, err := parseCursor(s, h)
-		if err != nil {
-			if im.KindOf(err) != im.Invalid {
-				t.Errorf("error = %v", err)
-			}
-			return
-		}
-		if c.String() != s {
-			t.Errorf("%q is read as %+v, which is written %q", s, c, c)
-		}
-	})
 }
 
 type indexing struct {

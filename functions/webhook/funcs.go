@@ -82,7 +82,7 @@ var Retry = fn.Every("webhook-retry", time.Minute, func(o *fn.Opener) fn.Handler
 func poolIn(o *fn.Opener) *pool {
 	parallel := o.Int(settingParallel, 1)
 	m, log := newMetrics(), o.Env().Log
-	r := &runner{store: postgres.In(o), open: opener(vault.In(o)), now: time.Now, jitter: jitter, disable: o.Duration(settingDisable), metrics: m}
+	r := &runner{store: postgres.In(o), open: opener(vault.In(o)), now: time.Now, pause: pauses.Equal, disable: o.Duration(settingDisable), metrics: m}
 	sender := webhook.In(o)
 	return proc.ShareIn(o, "webhook.pool", func() (*pool, func() error, error) {
 		o.Env().Metrics.MustRegister(m.attempts, m.dropped, m.disabled, m.overdue)

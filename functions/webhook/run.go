@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 	"github.com/tidings-im/tidings/shared/vault"
 	"github.com/tidings-im/tidings/shared/webhook"
 )
@@ -24,15 +24,15 @@ const (
 	runBatch   = 50 // deliveries that are taken at a time
 	lanes      = 4  // conversations of a webhook that are delivered at a time
 
-	// Pauses are half a duration and up to as much again, drawn; the duration is
-	// firstPause, doubled with each failure in a row, maxPause at most.
-	firstPause = 5 * time.Second
+	firstPause = 5 * time.Second // after one failure
 	maxPause   = time.Hour
 
 	mostRefused    = 3  // conversations of which an endpoint refuses the next message, before it is left alone
 	disableBeyond  = 10 // failures in a row
 	maxFailureText = 200
 )
+
+var pauses = retry.Backoff{First: firstPause, Limit: maxPause}
 
 type runStore interface {
 	// TakeWebhook takes a webhook that is due, for as long as lease, with some of
@@ -49,7 +49,7 @@ type runner struct {
 	send    func(ctx context.Context, url, secret, id string, at time.Time, body []byte, others ...string) error
 	open    func(webhook, sealed string) (secret string, err error)
 	now     func() time.Time
-	jitter  func(time.Duration) time.Duration
+	pause   func(failures int) time.Duration // in a row
 	disable time.Duration
 	metrics *metrics
 }
@@ -198,7 +198,7 @@ func (a *attempts) end(d im.WebhookDelivery, tell int64, err error) bool {
 	}
 	a.out.Failure = strings.ToValidUTF8(f.Reason[:min(len(f.Reason), maxFailureText)], "")
 	a.out.Gone = a.out.Gone || f.Gone()
-	a.out.Retry = append(a.out.Retry, im.WebhookRetry{Place: d.Place, After: max(a.pause(d.Attempts), min(f.RetryAfter, maxPause))})
+	a.out.Retry = append(a.out.Retry, im.WebhookRetry{Place: d.Place, After: max(a.pause(d.Attempts+1), min(f.RetryAfter, maxPause))})
 	a.out.After = max(a.out.After, min(f.RetryAfter, maxPause))
 	if a.refused++; altogether(f) || a.refused >= mostRefused {
 		a.left = true
@@ -230,20 +230,9 @@ func (a *attempts) sum() {
 		a.out.Failures = a.run.Failures + 1
 	}
 	if a.left {
-		a.out.After = max(a.out.After, a.pause(a.out.Failures-1))
+		a.out.After = max(a.out.After, a.pause(a.out.Failures))
 	}
 }
-
-// pause returns how long to wait after so many failures before the last one.
-func (r *runner) pause(failures int) time.Duration {
-	d := maxPause
-	if failures < 16 {
-		d = min(firstPause<<max(failures, 0), maxPause)
-	}
-	return d/2 + r.jitter(d/2)
-}
-
-func jitter(most time.Duration) time.Duration { return rand.N(most) }
 
 // delivery is what an endpoint is sent, as Standard Webhooks shapes it.
 type delivery struct {

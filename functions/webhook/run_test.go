@@ -33,7 +33,7 @@ func (e *endpoint) send(_ context.Context, _, _, id string, _ time.Time, _ []byt
 func testRunner(e *endpoint) *runner {
 	return &runner{
 		send: e.send, open: func(_, sealed string) (string, error) { return sealed, nil }, now: time.Now,
-		jitter: func(d time.Duration) time.Duration { return d }, disable: time.Hour, metrics: newMetrics(),
+		pause: pauses.Bound, disable: time.Hour, metrics: newMetrics(),
 	}
 }
 

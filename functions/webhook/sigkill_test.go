@@ -67,7 +67,7 @@ func openDeliverer(t *testing.T, vars func(string) string) (*deliverer, *runner,
 	}
 	m := newMetrics()
 	return &deliverer{queue: db, send: func(string, string) {}, dropped: m.dropped.Add, most: 1000},
-		&runner{store: db, send: webhook.NewSender(5*time.Second, true).Send, open: opener(v), now: time.Now, jitter: jitter, disable: time.Hour, metrics: m}, env
+		&runner{store: db, send: webhook.NewSender(5*time.Second, true).Send, open: opener(v), now: time.Now, pause: pauses.Equal, disable: time.Hour, metrics: m}, env
 }
 
 // A process that delivers is killed by SIGKILL after each of its statements and

@@ -20,6 +20,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
+	"github.com/tidings-im/tidings/shared/retry"
 	"github.com/tidings-im/tidings/shared/token"
 )
 
@@ -245,16 +246,14 @@ func (s *Server) register(ctx context.Context) {
 			s.env.Log.Warn("registering the gateway", "gateway", s.id, "err", err)
 			wait = min(wait, attempt)
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			call, cancel := context.WithTimeout(context.WithoutCancel(ctx), attempt)
-			defer cancel()
-			if err := s.redis.DeregisterGateway(call, s.id); err != nil {
-				s.env.Log.Info("deregistering the gateway", "gateway", s.id, "err", err) // its lease ends
-			}
-			return
+		if retry.Sleep(ctx, wait) != nil {
+			break
 		}
+	}
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), attempt)
+	defer cancel()
+	if err := s.redis.DeregisterGateway(call, s.id); err != nil {
+		s.env.Log.Info("deregistering the gateway", "gateway", s.id, "err", err) // its lease ends
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/event"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // When gateways look who has come or gone.
@@ -39,9 +40,7 @@ func (h *Hub) announce(ctx context.Context) {
 		default:
 			idle = dueEvery
 		}
-		select {
-		case <-time.After(rest):
-		case <-ctx.Done():
+		if retry.Sleep(ctx, rest) != nil {
 			return
 		}
 	}

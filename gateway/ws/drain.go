@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/frame"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // Drain takes no new connections and closes all it has, each after its
@@ -31,10 +32,8 @@ func (h *Hub) Drain(ctx context.Context) error {
 	all.Wait()
 	// Who was being let in when this began closes by itself.
 	for h.count.Load() > 0 {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("closing connections: %d are left: %w", h.count.Load(), ctx.Err())
+		if err := retry.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("closing connections: %d are left: %w", h.count.Load(), err)
 		}
 	}
 	return nil

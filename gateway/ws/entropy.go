@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/frame"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // exactEvery is how many rounds of anti-entropy go by what Redis remembers
@@ -29,9 +30,7 @@ const doubtRounds = 2
 func (h *Hub) antiEntropy(ctx context.Context) {
 	wait := rand.N(h.AntiEntropy) // gateways that were started together do not ask together
 	for round := 1; ; round++ {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if retry.Sleep(ctx, wait) != nil {
 			return
 		}
 		start := time.Now()

@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/tidings-im/tidings/shared/dependency"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
 )
@@ -199,28 +200,22 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 
 // failed wraps err, of what was being done, and gives it its kind. A nil err
 // stays nil.
-func failed(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	e := &im.Error{Kind: kindOf(err), Msg: "the archive cannot be reached just now; try again", Err: err}
-	if e.Kind == im.Unavailable {
-		e.Dependency = "archive"
-	} else {
-		e.Msg = "this part of the history cannot be read now"
-	}
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), e)
-}
+func failed(err error, format string, args ...any) error { return product.Wrap(err, format, args...) }
+
+const unreadable = "this part of the history cannot be read now"
+
+var product = dependency.Product{Name: "archive", Kind: kindOf, Shown: map[im.Kind]string{
+	im.Unavailable: "the archive cannot be reached just now; try again",
+	im.Internal:    unreadable,
+	im.Conflict:    unreadable,
+	im.NotFound:    unreadable,
+}}
 
 func kindOf(err error) im.Kind {
-	var none *types.NoSuchKey
 	var api smithy.APIError
 	var status interface{ HTTPStatusCode() int }
-	switch {
-	case errors.As(err, &none), errors.As(err, &api) && (api.ErrorCode() == "NotFound" || api.ErrorCode() == "NoSuchKey"):
-		return im.NotFound
-	case errors.As(err, &status) && status.HTTPStatusCode() >= 400 && status.HTTPStatusCode() < 500 && status.HTTPStatusCode() != http.StatusTooManyRequests:
-		return im.Internal // what is wrong is the setting, or the policy of the bucket
+	if !errors.As(err, &api) || !errors.As(err, &status) {
+		return im.Unavailable
 	}
-	return im.Unavailable
+	return dependency.S3(status.HTTPStatusCode(), api.ErrorCode())
 }

@@ -15,7 +15,7 @@ func secret(b byte) string {
 	return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32))
 }
 
-func keyring(t testing.TB, s string) *Keyring {
+func ring(t testing.TB, s string) *Keyring {
 	t.Helper()
 	k, err := ParseKeyring(s)
 	if err != nil {
@@ -34,7 +34,7 @@ func sample(t testing.TB) Event {
 }
 
 func TestP6ASealHoldsForWhatWasSealedAndNothingElse(t *testing.T) {
-	k := keyring(t, "k1:"+secret(1))
+	k := ring(t, "k1:"+secret(1))
 	good := sample(t)
 	k.Sign(&good)
 	if err := k.Verify(&good); err != nil {
@@ -62,9 +62,9 @@ func TestP6ASealHoldsForWhatWasSealedAndNothingElse(t *testing.T) {
 }
 
 func TestKeysRotate(t *testing.T) {
-	before := keyring(t, "k1:"+secret(1))
-	during := keyring(t, "k2:"+secret(2)+", k1:"+secret(1))
-	after := keyring(t, "k2:"+secret(2))
+	before := ring(t, "k1:"+secret(1))
+	during := ring(t, "k2:"+secret(2)+", k1:"+secret(1))
+	after := ring(t, "k2:"+secret(2))
 	e := sample(t)
 	before.Sign(&e)
 	if err := during.Verify(&e); err != nil {
@@ -89,7 +89,7 @@ func TestBadKeysAreRefused(t *testing.T) {
 
 func TestEventsComeBackAsTheyWere(t *testing.T) {
 	a, b := sample(t), sample(t)
-	keyring(t, "k1:"+secret(1)).Sign(&a)
+	ring(t, "k1:"+secret(1)).Sign(&a)
 	a.TraceParent, a.PartitionKey, b.Subject = "00-1-2-01", "käy \"x\"", ""
 	got, err := ParseBatch(AppendBatch(nil, []Event{a, b}))
 	if err != nil || !reflect.DeepEqual(got, []Event{a, b}) {
@@ -101,7 +101,7 @@ func FuzzParseBatch(f *testing.F) {
 	f.Add(AppendBatch(nil, []Event{sample(f), sample(f)}))
 	f.Add([]byte(`[{"specversion":"1.0","id":"1","type":"t","source":"s","data_base64":"e30="}]`))
 	f.Add([]byte(`[{},null,[]]`))
-	k := keyring(f, "k1:"+secret(1))
+	k := ring(f, "k1:"+secret(1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		events, err := ParseBatch(b)
 		if err != nil {
@@ -122,7 +122,7 @@ func FuzzParseBatch(f *testing.F) {
 }
 
 func BenchmarkSign(b *testing.B) {
-	k, e := keyring(b, "k1:"+secret(1)), sample(b)
+	k, e := ring(b, "k1:"+secret(1)), sample(b)
 	for b.Loop() {
 		k.Sign(&e)
 	}
@@ -145,7 +145,7 @@ func BenchmarkParseBatchOf50(b *testing.B) {
 // Whoever reads events into a buffer uses it again.
 func TestParsedEventsKeepNothingOfTheBuffer(t *testing.T) {
 	want := []Event{sample(t), sample(t)}
-	keyring(t, "k1:"+secret(1)).Sign(&want[0])
+	ring(t, "k1:"+secret(1)).Sign(&want[0])
 	b := AppendBatch(nil, want)
 	got, err := ParseBatch(b)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/keyring"
 )
 
 // A Keyring seals events between our own parts and tells a true seal from a
@@ -24,32 +25,21 @@ type Keyring struct {
 
 type key struct{ pool sync.Pool }
 
-// ParseKeyring reads "<id>:<base64 key>,<id>:<base64 key>…". The first key
-// seals, all of them are believed: to rotate, put a new key second everywhere,
-// then first everywhere, then take the old one away. A key has at least 32
-// bytes.
+// ParseKeyring reads keys as keyring.Parse does. The first seals, all of them
+// are believed: to rotate, put a new key second everywhere, then first
+// everywhere, then take the old one away.
 func ParseKeyring(s string) (*Keyring, error) {
-	k := &Keyring{keys: make(map[string]*key)}
-	for _, part := range strings.Split(s, ",") {
-		id, secret, ok := strings.Cut(strings.TrimSpace(part), ":")
-		if !ok || id == "" || strings.Contains(id, ".") {
-			return nil, fmt.Errorf("a seal key is written <id>:<base64>, and its id holds no dot")
+	given, err := keyring.Parse(s)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyring{sign: given[0].ID, keys: make(map[string]*key)}
+	for _, g := range given {
+		if k.keys[g.ID] != nil {
+			return nil, fmt.Errorf("key %s is there twice", g.ID)
 		}
-		b, err := base64.StdEncoding.DecodeString(secret)
-		if err != nil {
-			return nil, fmt.Errorf("seal key %s is not base64: %w", id, err)
-		}
-		if len(b) < 32 {
-			return nil, fmt.Errorf("seal key %s has %d bytes: at least 32 are needed (openssl rand -base64 32)", id, len(b))
-		}
-		if k.keys[id] != nil {
-			return nil, fmt.Errorf("seal key %s is there twice", id)
-		}
-		k.keys[id] = &key{pool: sync.Pool{New: func() any { return hmac.New(sha256.New, b) }}}
-		k.ids = append(k.ids, id)
-		if k.sign == "" {
-			k.sign = id
-		}
+		k.keys[g.ID] = &key{pool: sync.Pool{New: func() any { return hmac.New(sha256.New, g.Secret) }}}
+		k.ids = append(k.ids, g.ID)
 	}
 	return k, nil
 }

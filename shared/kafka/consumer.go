@@ -10,6 +10,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -186,7 +187,7 @@ func (g *generation) consume(ctx context.Context, topic string, a kafkago.Partit
 		}
 		next = p.done
 		g.log.Warn("working again", "group", g.Group, "topic", topic, "partition", a.ID, "offset", next, "err", err)
-		if !sleep(ctx, backoff(attempt)) {
+		if retry.Sleep(ctx, again.Equal(attempt+1)) != nil {
 			return
 		}
 	}
@@ -244,7 +245,7 @@ func (g *generation) commitLoop(over context.Context) {
 			g.log.Warn("cannot commit", "group", g.Group, "err", err)
 			return
 		}
-		sleep(over, commitEvery)
+		_ = retry.Sleep(over, commitEvery)
 	}
 	g.loops.Wait()
 	if err := g.CommitOffsets(g.done.take()); err != nil {

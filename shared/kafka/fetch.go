@@ -10,6 +10,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // fetchWait is how long a broker may hold a fetch of which nothing has come yet.
@@ -46,7 +48,7 @@ func (r *reader) read(ctx context.Context) ([]Record, error) {
 		}
 		log("reading again", "topic", r.topic, "partition", r.partition, "offset", r.next, "err", err)
 		r.refresh()
-		if !sleep(ctx, backoff(attempt)) {
+		if retry.Sleep(ctx, again.Equal(attempt+1)) != nil {
 			return nil, ctx.Err()
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 var settingBrokers = proc.Setting{Name: "KAFKA_BROKERS", Need: true, Doc: "addresses of Kafka brokers to start from, host:port, separated by commas"}
@@ -135,7 +135,7 @@ func (c *cluster) awaitPartitions(ctx context.Context, topic string) (int, error
 			c.log.WarnContext(ctx, "waiting for a topic", "topic", topic, "err", err)
 		}
 		c.refresh()
-		if !sleep(ctx, backoff(attempt)) {
+		if retry.Sleep(ctx, again.Equal(attempt+1)) != nil {
 			return 0, unavailable(errors.Join(err, ctx.Err()), "the message log is not there: try again")
 		}
 	}
@@ -184,21 +184,5 @@ func retriable(err error) bool {
 	return answer.Temporary()
 }
 
-// backoff returns how long to wait before try number attempt+1: from 25 ms,
-// doubled each time, 1 s at most, and half of it left to chance.
-func backoff(attempt int) time.Duration {
-	d := min(25*time.Millisecond<<min(attempt, 10), time.Second)
-	return d/2 + rand.N(d/2)
-}
-
-// sleep waits for d and reports whether it did so before ctx was done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+// again is how long to wait before the same is tried again.
+var again = retry.Backoff{First: 25 * time.Millisecond, Limit: time.Second}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 // environment returns an Env on brokers.
@@ -119,7 +120,7 @@ func serially(handle func(context.Context, []Record) error) func(context.Context
 				return err
 			}
 			for attempt := 0; len(got.Records) > 0 && handle(ctx, got.Records) != nil; attempt++ {
-				if !sleep(ctx, backoff(attempt)) {
+				if retry.Sleep(ctx, again.Equal(attempt+1)) != nil {
 					return ctx.Err()
 				}
 			}

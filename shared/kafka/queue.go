@@ -9,6 +9,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -174,7 +175,7 @@ func (q *queue) write(batch []item) {
 			batch[i].call.note(err)
 		}
 		q.refresh()
-		sleep(q.ctx, backoff(attempt))
+		_ = retry.Sleep(q.ctx, again.Equal(attempt+1))
 	}
 }
 

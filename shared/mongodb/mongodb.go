@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring"
 
+	"github.com/tidings-im/tidings/shared/dependency"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
 )
@@ -88,27 +89,15 @@ func (db *DB) Inbox() *Inbox { return db.inbox }
 
 // failed wraps err, of what was being done, and gives it its kind. A nil err
 // stays nil.
-func failed(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	doing := fmt.Sprintf(format, args...)
-	kind := kindOf(err)
-	e := &im.Error{Kind: kind, Msg: shown[kind], Err: err}
-	if kind == im.Unavailable {
-		e.Dependency = "mongodb"
-	}
-	return fmt.Errorf("%s: %w", doing, e)
-}
+func failed(err error, format string, args ...any) error { return product.Wrap(err, format, args...) }
 
-// shown is what a client reads of an error that nothing more is known of.
-var shown = map[im.Kind]string{
+var product = dependency.Product{Name: "mongodb", Kind: kindOf, Shown: map[im.Kind]string{
 	im.Unavailable: "the inbox cannot be reached just now; try again",
 	im.Internal:    "the inbox could not do this",
 	im.Invalid:     "the inbox cannot hold this",
 	im.Conflict:    "this is there already",
 	im.NotFound:    "there is no such thing",
-}
+}}
 
 // Server error codes, of MongoDB's error_codes.yml.
 var (
@@ -130,8 +119,7 @@ func kindOf(err error) im.Kind {
 		return im.Unavailable
 	case mongo.IsDuplicateKeyError(err):
 		return im.Conflict
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
-		mongo.IsTimeout(err), mongo.IsNetworkError(err), errors.Is(err, mongo.ErrClientDisconnected),
+	case dependency.Unanswered(err), mongo.IsTimeout(err), mongo.IsNetworkError(err), errors.Is(err, mongo.ErrClientDisconnected),
 		is && (server.HasErrorLabel("RetryableWriteError") || server.HasErrorLabel("TransientTransactionError") || has(server, passingCodes)):
 		return im.Unavailable
 	case is && has(server, tooLargeCodes):

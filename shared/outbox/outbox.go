@@ -25,6 +25,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/retry"
 )
 
 const (
@@ -150,13 +151,8 @@ func (o *Outbox) withdraw(ctx context.Context, stale []im.Stale) error {
 func (o *Outbox) withdrawAgain(ctx context.Context, stale []im.Stale) error {
 	for {
 		err := o.withdraw(ctx, stale)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
+		if err == nil || retry.Sleep(ctx, withdrawPause) != nil {
 			return err
-		case <-time.After(withdrawPause):
 		}
 	}
 }

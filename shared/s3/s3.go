@@ -9,17 +9,14 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"github.com/tidings-im/tidings/shared/dependency"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/proc"
 )
@@ -90,43 +87,19 @@ func open(settings, at *url.URL) (*minio.Client, error) {
 }
 
 // failed wraps err, of what was being done, and gives it its kind.
-func failed(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	doing := fmt.Sprintf(format, args...)
-	kind := kindOf(err)
-	e := &im.Error{Kind: kind, Msg: shown[kind], Err: err}
-	if kind == im.Unavailable {
-		e.Dependency = "s3"
-	}
-	return fmt.Errorf("%s: %w", doing, e)
-}
+func failed(err error, format string, args ...any) error { return product.Wrap(err, format, args...) }
 
-// shown is what a client reads of an error that nothing more is known of.
-var shown = map[im.Kind]string{
+var product = dependency.Product{Name: "s3", Kind: kindOf, Shown: map[im.Kind]string{
 	im.Unavailable: "the store of files cannot do this just now; try again",
 	im.Internal:    "the store of files could not do this",
 	im.Conflict:    "the file was changed meanwhile; try again",
 	im.NotFound:    "there is no such file",
-}
+}}
 
 func kindOf(err error) im.Kind {
-	var network net.Error
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
-		errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	e := minio.ToErrorResponse(err)
+	if dependency.Unanswered(err) || e.Code == "NoSuchBucket" { // which somebody may be making
 		return im.Unavailable
 	}
-	switch e := minio.ToErrorResponse(err); {
-	case e.Code == "NoSuchBucket": // which somebody may be making
-		return im.Unavailable
-	case e.StatusCode == http.StatusNotFound, e.Code == "NoSuchKey", e.Code == "NoSuchUpload":
-		return im.NotFound
-	case e.StatusCode == http.StatusPreconditionFailed, e.Code == "PreconditionFailed":
-		return im.Conflict
-	case e.StatusCode >= 500, e.StatusCode == http.StatusTooManyRequests, e.Code == "SlowDown", e.Code == "RequestTimeTooSkewed":
-		return im.Unavailable
-	}
-	return im.Internal
+	return dependency.S3(e.StatusCode, e.Code)
 }

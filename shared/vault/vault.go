@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tidings-im/tidings/shared/keyring"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -24,9 +25,6 @@ var (
 	settingKeys  = proc.Setting{Name: "ACCOUNT_KEYS", Secret: true, Doc: "keys that encrypt what has to be read again (secrets of second factors, of webhooks) and hash mailed codes, <id>:<base64 of at least 32 bytes>, separated by commas; the first is used, all are believed. Unset, SEAL_KEYS serve for it: see there before one of those is taken away"}
 	settingSeals = proc.Setting{Name: "SEAL_KEYS", Need: true, Secret: true, Doc: "keys that seal events between the parts, <id>:<base64 of at least 32 bytes>, separated by commas; the first seals, all are believed"}
 )
-
-// minKey is the fewest bytes of a key.
-const minKey = 32
 
 // A Vault encrypts and hashes. It is safe for concurrent use.
 type Vault struct {
@@ -58,28 +56,24 @@ func Open(env *proc.Env) (*Vault, error) {
 	})
 }
 
-// New returns a vault of keys written "<id>:<base64>,<id>:<base64>…". To
-// rotate, put a new key second everywhere, then first everywhere, then take
-// the old one away once nothing is kept under it.
+// New returns a vault of keys as keyring.Parse reads them. To rotate, put a new
+// key second everywhere, then first everywhere, then take the old one away once
+// nothing is kept under it.
 func New(keys string) (*Vault, error) {
+	given, err := keyring.Parse(keys)
+	if err != nil {
+		return nil, err
+	}
 	v := &Vault{}
-	for part := range strings.SplitSeq(keys, ",") {
-		id, secret, ok := strings.Cut(strings.TrimSpace(part), ":")
-		if !ok || id == "" || strings.Contains(id, ".") {
-			return nil, errors.New("a key is written <id>:<base64>, and its id holds no dot")
-		}
-		b, err := base64.StdEncoding.DecodeString(secret)
-		if err != nil || len(b) < minKey {
-			return nil, fmt.Errorf("key %s is not %d bytes or more in base64 (openssl rand -base64 32)", id, minKey)
-		}
-		k := key{id: id}
+	for _, g := range given {
+		k := key{id: g.ID}
 		// Keys of their own for each use (RFC 5869), so that the same setting
 		// may serve for something else.
-		enc, err := hkdf.Key(sha256.New, b, nil, "tidings vault encryption", 32)
+		enc, err := hkdf.Key(sha256.New, g.Secret, nil, "tidings vault encryption", 32)
 		if err != nil {
 			return nil, err
 		}
-		if k.mac, err = hkdf.Key(sha256.New, b, nil, "tidings vault hash", 32); err != nil {
+		if k.mac, err = hkdf.Key(sha256.New, g.Secret, nil, "tidings vault hash", 32); err != nil {
 			return nil, err
 		}
 		block, err := aes.NewCipher(enc)

@@ -4,10 +4,12 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+
+	"github.com/tidings-im/tidings/shared/keyring"
 )
 
 func keyOf(id, letter string) string {
-	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, minKey)))
+	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, keyring.MinLen)))
 }
 
 func open(t *testing.T, keys ...string) *Vault {
