@@ -27,7 +27,7 @@ func received(header http.Header, body []byte) binding.Message {
 
 func TestOneEventComesBackAsItWasInEitherMode(t *testing.T) {
 	want := sample(t)
-	keyring(t, "k1:"+secret(1)).Sign(&want)
+	ring(t, "k1:"+secret(1)).Sign(&want)
 	want.TraceParent, want.PartitionKey = "00-1-2-01", `käy "x"`
 	req, err := http.NewRequest(http.MethodPost, "http://127.0.0.1/", nil)
 	if err != nil {
@@ -127,7 +127,7 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
 // the SDK as it was.
 func FuzzBatchAsTheSDK(f *testing.F) {
 	a, b := sample(f), sample(f)
-	keyring(f, "k1:"+secret(1)).Sign(&a)
+	ring(f, "k1:"+secret(1)).Sign(&a)
 	a.TraceParent, a.PartitionKey, b.Subject = "00-1-2-01", `käy "x"`, ""
 	f.Add(AppendBatch(nil, []Event{a, b}))
 	for _, s := range []string{
@@ -228,7 +228,7 @@ func same(t *testing.T, ours []Event, theirs []ce.Event) {
 
 func BenchmarkReadBinary(b *testing.B) {
 	e := sample(b)
-	keyring(b, "k1:"+secret(1)).Sign(&e)
+	ring(b, "k1:"+secret(1)).Sign(&e)
 	req, err := http.NewRequest(http.MethodPost, "http://127.0.0.1/", nil)
 	if err != nil {
 		b.Fatal(err)
@@ -246,7 +246,7 @@ func BenchmarkReadBinary(b *testing.B) {
 
 func BenchmarkReadStructured(b *testing.B) {
 	e := sample(b)
-	keyring(b, "k1:"+secret(1)).Sign(&e)
+	ring(b, "k1:"+secret(1)).Sign(&e)
 	h, body := http.Header{"Content-Type": {Structured}}, e.AppendJSON(nil)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -259,7 +259,7 @@ func BenchmarkReadStructured(b *testing.B) {
 // The same by our own reading, as a batch of one has it.
 func BenchmarkReadBatchOfOne(b *testing.B) {
 	e := sample(b)
-	keyring(b, "k1:"+secret(1)).Sign(&e)
+	ring(b, "k1:"+secret(1)).Sign(&e)
 	body := AppendBatch(nil, []Event{e})
 	b.ReportAllocs()
 	for b.Loop() {
