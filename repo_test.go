@@ -45,32 +45,53 @@ var layers = []struct {
 	{"shared/fn", []string{"shared/im", "shared/answer", "shared/audit", "shared/event", "shared/proc", "shared/token"}},
 	{"shared/audit", []string{"shared/im", "shared/event", "shared/proc", "shared/kafka"}},
 	{"shared/imtest", []string{"shared/proc", "shared/imtest/child", "shared/imtest/freeport"}},
+	{"shared/imtest/pgtest", []string{"shared/im", "shared/imtest", "shared/postgres", "shared/postgres/*", "shared/proc"}},
 	{"shared/imtest/*", []string{"shared/im"}},
 	{"shared/archive", []string{"shared/im", "shared/event", "shared/proc", "shared/fn"}},
-	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/mongodb"}},
-	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/redis", "shared/kafka", "shared/retry"}},
+	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/postgres/inboxes", "shared/mongodb"}},
+	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/postgres/notices", "shared/redis", "shared/kafka", "shared/retry"}},
 	{"shared/webpush", []string{"shared/im", "shared/proc", "shared/webhook"}},
 	{"shared/words", []string{"shared/im"}},
-	{"shared/postgres", []string{"shared/im", "shared/event", "shared/proc", "shared/words"}},
+	{"shared/postgres", []string{"shared/im", "shared/proc"}},
+	// An area of tables stands on those whose rows its transactions write, or return.
+	{"shared/postgres/accounts", area("users")},
+	{"shared/postgres/bots", area("users")},
+	{"shared/postgres/catalog", area("messages")},
+	{"shared/postgres/erasures", area("bots", "friends", "groups", "users")},
+	{"shared/postgres/files", area("users")},
+	{"shared/postgres/friends", area("users")},
+	{"shared/postgres/groups", area("users")},
+	{"shared/postgres/messages", area("files", "friends")},
+	{"shared/postgres/searches", area("messages")},
+	{"shared/postgres/*", area()},
 	{"shared/retry", nil},
 	{"shared/keyring", nil},
 	{"shared/*", []string{"shared/im", "shared/dependency", "shared/event", "shared/keyring", "shared/proc", "shared/retry"}}, // the adapters
 	{"client", []string{"shared/im", "shared/answer", "shared/frame", "shared/retry"}},
 	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka", "shared/retry"}},
 	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis", "shared/retry"}},
-	{"functions/bot", []string{"functions/user", "shared/*"}},     // whose sessions end as everybody's
-	{"functions/account", []string{"functions/user", "shared/*"}}, // who signs in otherwise is signed in by it
-	{"functions/*", []string{"shared/*"}},
+	{"functions/bot", []string{"functions/user", "shared/*", "shared/postgres/*"}},     // whose sessions end as everybody's
+	{"functions/account", []string{"functions/user", "shared/*", "shared/postgres/*"}}, // who signs in otherwise is signed in by it
+	{"functions/*", []string{"shared/*", "shared/postgres/*"}},
 	{"functions", []string{"functions/*", "shared/fn"}},
 	{"migrate", []string{"shared/postgres", "shared/inbox", "shared/kafka", "shared/s3", "shared/coldstore", "shared/proc", "shared/token", "shared/webpush"}},
 	{"cmd/tidings", []string{"connector/relay", "functions", "gateway/server", "migrate", "shared/fn", "shared/proc"}},
 	{"deploy", []string{"functions", "gateway/server", "connector/relay", "shared/fn", "shared/proc"}},
 	{"observe", nil},
 	{"observe/*", nil},
-	{"bench", []string{"bench/*", "client", "shared/*"}},
+	{"bench", []string{"bench/*", "client", "shared/*", "shared/postgres/*"}},
 	{"bench/*", []string{"client", "bench/*", "shared/*"}},
 	{"e2e/*", []string{"client", "connector/relay", "functions", "gateway/server", "shared/*"}},
 	{"e2e", []string{"e2e/*", "bench/abuse", "client", "shared/*"}},
+}
+
+// area returns what a package of an area of tables may import.
+func area(lower ...string) []string {
+	may := []string{"shared/im", "shared/event", "shared/proc", "shared/words", "shared/postgres"}
+	for _, a := range lower {
+		may = append(may, "shared/postgres/"+a)
+	}
+	return may
 }
 
 type pkg struct {
@@ -142,6 +163,11 @@ func allowed(name string) ([]string, bool) {
 func TestLayersForbid(t *testing.T) {
 	for _, tt := range []struct{ pkg, imp string }{
 		{"shared/postgres", "shared/redis"},
+		{"shared/postgres", "shared/postgres/users"},
+		{"shared/postgres/users", "shared/postgres/groups"},
+		{"shared/postgres/groups", "shared/postgres/messages"},
+		{"shared/postgres/groups", "shared/redis"},
+		{"shared/postgres/bots", "shared/imtest/pgtest"},
 		{"shared/im", "shared/event"},
 		{"functions/chat", "functions/inbox"},
 		{"cmd/tidings", "shared/kafka"},
@@ -280,8 +306,9 @@ func TestVerbsNameNoAdapter(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, imp := range f.Imports {
+			path := strings.Trim(imp.Path.Value, `"`)
 			for _, adapter := range adapters {
-				if imp.Path.Value == `"`+module+"/shared/"+adapter+`"` {
+				if of := module + "/shared/" + adapter; path == of || strings.HasPrefix(path, of+"/") {
 					t.Errorf("%s imports %s", file, adapter)
 				}
 			}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/catalog"
+	"github.com/tidings-im/tidings/shared/postgres/searches"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/words"
 )
@@ -41,7 +43,7 @@ type ground struct {
 	big          im.Conversation // with three messages in ten; "" if there is none
 	from         string          // who sent one in searchSenders
 	since, until im.Time         // a day of it; 0 if it has not so many
-	db           *postgres.DB    // nil if only the front door is open
+	db           *searches.Store // nil if only the front door is open
 }
 
 // searches measures message-search on what was put into the database, or, if
@@ -287,10 +289,11 @@ func (b *bench) seedSearch(ctx context.Context, env *proc.Env, me *user) (*groun
 	if b.quick {
 		g.messages = searchedQuick
 	}
-	var err error
-	if g.db, err = postgres.Open(ctx, env); err != nil {
+	db, err := postgres.Open(ctx, env)
+	if err != nil {
 		return nil, err
 	}
+	g.db = searches.New(db)
 	conn, err := pgx.Connect(ctx, b.postgres)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to PostgreSQL: %w", err)
@@ -329,7 +332,7 @@ func (b *bench) seedSearch(ctx context.Context, env *proc.Env, me *user) (*groun
 	for _, at := range []im.Time{began, began + searchDays*day} {
 		month := time.Date(at.Std().UTC().Year(), at.Std().UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
 		span := im.Span{Starts: im.TimeOf(month), Ends: im.TimeOf(month.AddDate(0, 1, 0)), Source: "messages_" + month.Format("2006_01")}
-		if _, err := g.db.MakePartition(ctx, span); err != nil {
+		if _, err := catalog.New(db).MakePartition(ctx, span); err != nil {
 			return nil, err
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
@@ -33,7 +34,7 @@ import (
 // archive, on real services.
 type chat struct {
 	t     *testing.T
-	db    *postgres.DB
+	db    *pgtest.DB
 	url   string
 	token map[string]string // by user
 }
@@ -68,7 +69,7 @@ func newChat(t *testing.T, users ...string) *chat {
 	}
 	mux.Handle("/", h)
 	c := &chat{t: t, url: srv.URL, token: map[string]string{}}
-	if c.db, err = postgres.Open(t.Context(), env); err != nil {
+	if c.db, err = pgtest.Open(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	tokens, err := token.OpenIssuer(env)
@@ -134,7 +135,7 @@ func TestArchivedMessagesAreReadAndChangedAsAnyOthers(t *testing.T) {
 	owner, member, stranger := im.NewID(), im.NewID(), im.NewID()
 	c := newChat(t, owner, member, stranger)
 	staff := im.NewID()
-	_, _, err := c.db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err := c.db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, err := tx.CreateGroup(ctx, im.GroupInfo{ID: staff, Name: "staff", Owner: owner, Policy: im.PolicyInvite, Created: im.Now()}, []string{member})
 		return err
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })

@@ -31,9 +31,9 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
-	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
 )
 
@@ -207,7 +207,7 @@ func (c *mob) conversation(i int) im.Conversation {
 func assemble(t *testing.T, vars map[string]string) *mob {
 	t.Helper()
 	env := imtest.Env(t, vars)
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,10 +51,7 @@ type verifyRequest struct {
 // verify mails a code to the address that the caller says is theirs. It asks
 // for the password: who has proved an address can have the password reset by
 // it, and who has stolen an access token shall not get that far.
-func verify(users interface {
-	self
-	asker
-}, who prover, limit mailLimiter, send wake) func(context.Context, im.Caller, verifyRequest) (nothing, error) {
+func verify(users self, mails asker, who prover, limit mailLimiter, send wake) func(context.Context, im.Caller, verifyRequest) (nothing, error) {
 	return func(ctx context.Context, c im.Caller, in verifyRequest) (nothing, error) {
 		u, err := users.Self(ctx, c.User)
 		switch {
@@ -74,7 +71,7 @@ func verify(users interface {
 		case !allowed:
 			return nothing{}, im.Errorf(im.Overloaded, "too many mails to this address: wait and try again")
 		}
-		if err := users.Ask(ctx, im.MailVerify, u.Email, c.User); err != nil {
+		if err := mails.Ask(ctx, im.MailVerify, u.Email, c.User); err != nil {
 			return nothing{}, fmt.Errorf("verifying an e-mail address: %w", err)
 		}
 		send()

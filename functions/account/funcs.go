@@ -13,7 +13,8 @@ import (
 	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/mail"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/accounts"
+	"github.com/tidings-im/tidings/shared/postgres/users"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/vault"
@@ -31,24 +32,24 @@ const wakeTime = 30 * time.Second
 
 // VerifyEmail mails a code to the address of the caller.
 var VerifyEmail = fn.API("email-verify", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), verify(postgres.In(o), user.ProverIn(o), redis.MailLimitIn(o), wakeIn(o)))
+	return fn.CallAs(redis.GateIn(o), verify(users.In(o), accounts.In(o), user.ProverIn(o), redis.MailLimitIn(o), wakeIn(o)))
 }).Asks(fn.AskedInside()).AuditsRefusals()
 
 // ConfirmEmail takes the code.
 var ConfirmEmail = fn.API("email-confirm", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), confirm(postgres.In(o), vault.In(o)))
+	return fn.CallAs(redis.GateIn(o), confirm(accounts.In(o), vault.In(o)))
 }).Asks(fn.Fresh()).Audits(audit.EmailChange)
 
 // ForgotPassword mails a code to whoever has an address.
 var ForgotPassword = fn.API("password-forgot", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallFrom(forgot(postgres.In(o), redis.SignInsIn(o), redis.MailLimitIn(o), handles{vault.In(o)}, wakeIn(o)))
+	return fn.CallFrom(forgot(accounts.In(o), redis.SignInsIn(o), redis.MailLimitIn(o), handles{vault.In(o)}, wakeIn(o)))
 }).AuditsRefusals()
 
 // ResetPassword takes the code.
 var ResetPassword = fn.API("password-reset", fn.People, func(o *fn.Opener) fn.Handler {
 	v := vault.In(o)
 	r := &reseter{
-		users: postgres.In(o), from: redis.SignInsIn(o), passwords: user.PasswordsIn(o, "resetting"),
+		users: accounts.In(o), from: redis.SignInsIn(o), passwords: user.PasswordsIn(o, "resetting"),
 		vault: v, handles: handles{v}, end: user.EnderIn(o),
 	}
 	return fn.CallFrom(r.call)
@@ -57,7 +58,7 @@ var ResetPassword = fn.API("password-reset", fn.People, func(o *fn.Opener) fn.Ha
 // SendMails sends the mails that were asked for.
 var SendMails = fn.Every("mail-send", time.Minute, func(o *fn.Opener) fn.Handler {
 	env := o.Env()
-	s := &sender{store: postgres.In(o), vault: vault.In(o), service: o.String(settingService), log: env.Log}
+	s := &sender{store: accounts.In(o), vault: vault.In(o), service: o.String(settingService), log: env.Log}
 	s.sent, s.waiting = newMailMetrics()
 	o.Fail(errors.Join(env.Metrics.Register(s.sent), env.Metrics.Register(s.waiting)))
 	if by, err := mail.Open(env); err == nil {
@@ -81,7 +82,7 @@ var StartOAuth = fn.API("oauth-start", fn.People, func(o *fn.Opener) fn.Handler 
 // EndOAuth ends it.
 var EndOAuth = fn.API("oauth-callback", fn.People, func(o *fn.Opener) fn.Handler {
 	c := &callback{
-		providers: providersIn(o), flows: redis.In(o).NewFlows(), limit: redis.SignInsIn(o), users: postgres.In(o),
+		providers: providersIn(o), flows: redis.In(o).NewFlows(), limit: redis.SignInsIn(o), users: accounts.In(o),
 		names: user.NamesIn(o), newcomers: redis.NewcomersIn(o), second: user.SecondFactorIn(o), begin: user.BeginnerIn(o), audit: audit.In(o),
 	}
 	return fn.CallMaybe(redis.GateIn(o), c.call)
@@ -89,28 +90,27 @@ var EndOAuth = fn.API("oauth-callback", fn.People, func(o *fn.Opener) fn.Handler
 
 // Identities lists the accounts elsewhere by which the caller signs in.
 var Identities = fn.API("identity-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), list(accounts.In(o)))
 })
 
 // DeleteIdentity removes one.
 var DeleteIdentity = fn.API("identity-delete", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), unlink(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), unlink(accounts.In(o)))
 }).Asks(fn.Fresh()).Audits(audit.IdentityChange)
 
 // SetUpTOTP gives the caller a second factor.
 var SetUpTOTP = fn.API("totp-setup", fn.People, func(o *fn.Opener) fn.Handler {
-	db := postgres.In(o)
-	return fn.CallAs(redis.GateIn(o), setup(db, db, user.ProverIn(o), vault.In(o), o.String(settingService)))
+	return fn.CallAs(redis.GateIn(o), setup(users.In(o), accounts.In(o), user.ProverIn(o), vault.In(o), o.String(settingService)))
 }).Asks(fn.AskedInside()).AuditsRefusals()
 
 // ConfirmTOTP has it asked for from then on.
 var ConfirmTOTP = fn.API("totp-confirm", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), confirmFactor(postgres.In(o), redis.LimitIn(o, redis.SecondFactors), vault.In(o)))
+	return fn.CallAs(redis.GateIn(o), confirmFactor(accounts.In(o), redis.LimitIn(o, redis.SecondFactors), vault.In(o)))
 }).Audits(audit.FactorChange)
 
 // DeleteTOTP takes it away.
 var DeleteTOTP = fn.API("totp-delete", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), removeFactor(postgres.In(o), user.ProverIn(o), user.SecondFactorIn(o)))
+	return fn.CallAs(redis.GateIn(o), removeFactor(accounts.In(o), user.ProverIn(o), user.SecondFactorIn(o)))
 }).Asks(fn.AskedInside()).Audits(audit.FactorChange)
 
 // providersIn returns the process's providers.

@@ -23,6 +23,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/imtest/smtptest"
 	"github.com/tidings-im/tidings/shared/mail"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -253,7 +254,7 @@ func (w *world) counts(want int, query string, args ...any) {
 func newSender(t testing.TB, w *world) *sender {
 	t.Helper()
 	env := imtest.Env(t, w.vars)
-	db, dbErr := postgres.Open(t.Context(), env)
+	db, dbErr := pgtest.Open(t.Context(), env)
 	v, vaultErr := vault.Open(env)
 	by, mailErr := mail.Open(env)
 	if err := errors.Join(dbErr, vaultErr, mailErr); err != nil {

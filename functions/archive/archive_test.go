@@ -14,7 +14,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 )
 
 func TestHistoryIsTheSameWhereverItIs(t *testing.T) {
@@ -211,7 +211,7 @@ func (w *world) recall(n int) {
 	}
 	now := *m
 	now.Text, now.Recalled, now.Revision = "", true, m.Revision+1
-	_, _, err := w.db.Change(w.t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err := w.db.Change(w.t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, ok, err := tx.LockMessage(ctx, m.Conversation, m.ID)
 		if err != nil {
 			return err
@@ -332,7 +332,7 @@ func TestWhatUsersDeletedForThemselvesStaysDeleted(t *testing.T) {
 			deleted = append(deleted, m.ID)
 		}
 	}
-	_, _, err := w.db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err := w.db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, err := tx.DeleteMessages(ctx, ann, busy, deleted)
 		return err
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tidings-im/tidings/shared/im"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 )
 
 // While a partition is made of a month of which something is there, all of it is
@@ -49,7 +49,7 @@ func TestP2WhatGoesIntoAPartitionIsThereAllTheTime(t *testing.T) {
 				return err
 			})
 			until(func(i int) error {
-				_, _, err := w.db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+				_, _, err := w.db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 					if _, ok, err := tx.LockMessage(ctx, busy, fresh[i%300].ID); err != nil || !ok {
 						return fmt.Errorf("message %d is there: %v, %w", i%300, ok, err)
 					}

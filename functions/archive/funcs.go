@@ -9,7 +9,8 @@ import (
 	"github.com/tidings-im/tidings/shared/coldstore"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/catalog"
+	"github.com/tidings-im/tidings/shared/postgres/messages"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -17,7 +18,7 @@ var settingAfter = proc.Setting{Name: "ARCHIVE_AFTER", Default: "0", Doc: "how o
 
 // Move makes partitions ahead and archives old ones.
 var Move = fn.Every("archive-history", time.Hour, func(o *fn.Opener) fn.Handler {
-	m := &mover{store: postgres.In(o), after: age(o), rows: partRows, log: o.Env().Log, metrics: newMetrics()}
+	m := &mover{store: catalog.In(o), after: age(o), rows: partRows, log: o.Env().Log, metrics: newMetrics()}
 	o.Env().Metrics.MustRegister(m.metrics.rows, m.metrics.waiting, m.metrics.behind)
 	if coldstore.Configured(o.Env()) {
 		objects := proc.Open(o, coldstore.Open)
@@ -30,7 +31,7 @@ var Move = fn.Every("archive-history", time.Hour, func(o *fn.Opener) fn.Handler 
 
 // Read reads archived messages.
 var Read = fn.OnEvent("archive-read", event.ArchiveRead, func(o *fn.Opener) fn.Handler {
-	r := &reader{store: postgres.In(o), objects: nowhere{}, may: coldstore.May}
+	r := &reader{store: catalog.In(o), objects: nowhere{}, may: coldstore.May}
 	if coldstore.Configured(o.Env()) {
 		r.objects = proc.Open(o, coldstore.Open)
 	}
@@ -43,8 +44,8 @@ func age(o *fn.Opener) time.Duration {
 		return 0
 	}
 	after := o.Duration(settingAfter)
-	if o.Err() == nil && after < postgres.ArchiveAge {
-		o.Fail(fmt.Errorf("setting %s: %s is less than %s (%s)", settingAfter.Name, after, postgres.ArchiveAge, settingAfter.Doc))
+	if o.Err() == nil && after < messages.ArchiveAge {
+		o.Fail(fmt.Errorf("setting %s: %s is less than %s (%s)", settingAfter.Name, after, messages.ArchiveAge, settingAfter.Doc))
 	}
 	return after
 }

@@ -21,7 +21,7 @@ const (
 
 // A store is where history is, and the catalog of what was moved from there.
 type store interface {
-	catalog
+	finder
 
 	// Partitions returns the partitions of history, the earliest first.
 	Partitions(ctx context.Context) ([]im.Span, error)

@@ -19,8 +19,8 @@ const (
 	maxTries     = 3          // of a read during which spans went from the database into objects
 )
 
-// A catalog knows which messages are where, and has those that are in no object.
-type catalog interface {
+// A finder knows which messages are where, and has those that are in no object.
+type finder interface {
 	// Nearest returns of each of at most limit spans, the nearest first, what of
 	// it could hold the messages of a conversation right after, or right before, a
 	// place; but not of spans that end, or start, before edge does.
@@ -51,7 +51,7 @@ func (nowhere) Read(context.Context, im.Part, im.RowGroup) ([]im.Message, error)
 
 // A reader reads what is archived, from wherever it is.
 type reader struct {
-	store   catalog
+	store   finder
 	objects objects
 	may     func(im.RowGroup, im.Conversation) bool // whether a conversation may be in a row group
 }

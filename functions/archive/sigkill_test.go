@@ -15,8 +15,8 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/imtest/steps"
-	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -50,7 +50,7 @@ func runs(ctx context.Context, m *mover) (err error) {
 }
 
 func openMover(ctx context.Context, env *proc.Env) (*mover, error) {
-	db, err := postgres.Open(ctx, env)
+	db, err := pgtest.Open(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (w *world) amend(n int, text string) {
 		now.Edited = im.Now()
 	}
 	for try := 1; ; try++ {
-		_, _, err := w.db.Change(w.t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		_, _, err := w.db.Change(w.t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 			was, ok, err := tx.LockMessage(ctx, now.Conversation, now.ID)
 			if err != nil {
 				return err
@@ -268,7 +268,7 @@ func (w *world) erase(user string, months int) {
 	w.t.Helper()
 	span := month(ago(months), 0)
 	none := func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil }
-	_, _, err := w.db.Change(w.t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err := w.db.Change(w.t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		var ids []string
 		for _, m := range w.said(busy, span.Starts, span.Ends) {
 			ids = append(ids, m.ID)
@@ -282,7 +282,7 @@ func (w *world) erase(user string, months int) {
 	if got := w.page(busy, user, im.Place{Time: span.Starts}, false, 1).Messages; len(got) > 0 && got[0].Time < span.Ends {
 		w.t.Errorf("%s is read by who has deleted it", got[0].ID)
 	}
-	_, _, err = w.db.Change(w.t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err = w.db.Change(w.t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, was, err := tx.ForgetUser(ctx, user, "hash")
 		if err == nil && !was {
 			err = fmt.Errorf("%s was not there", user)

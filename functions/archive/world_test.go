@@ -16,6 +16,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 )
 
@@ -29,7 +30,7 @@ const (
 type world struct {
 	t    testing.TB
 	vars map[string]string
-	db   *postgres.DB
+	db   *pgtest.DB
 	cold *coldstore.Store
 	want []im.Message // all there is, as it is now
 
@@ -40,7 +41,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, vars: map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "ARCHIVE_URL": imtest.S3(t)}}
 	env := imtest.Env(t, w.vars)
 	var err error
-	if w.db, err = postgres.Open(t.Context(), env); err != nil {
+	if w.db, err = pgtest.Open(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	if w.cold, err = coldstore.Open(t.Context(), env); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/notifications"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/webhook"
@@ -45,7 +45,7 @@ var Key = fn.API("push-key", fn.People, func(o *fn.Opener) fn.Handler {
 // Subscribe has the device of the caller notified by Web Push.
 var Subscribe = fn.API("push-subscribe", fn.People, func(o *fn.Opener) fn.Handler {
 	s := &subscriber{
-		store: postgres.In(o), fresh: fn.FreshIn(o), limit: redis.LimitIn(o, redis.PushSubscriptions),
+		store: notifications.In(o), fresh: fn.FreshIn(o), limit: redis.LimitIn(o, redis.PushSubscriptions),
 		checkURL: webhook.RuleIn(o).CheckURL, checkKey: webpush.CheckP256dh,
 		most: o.Int(settingMost, 1), on: webpush.PublicKeyIn(o) != "",
 	}
@@ -54,13 +54,13 @@ var Subscribe = fn.API("push-subscribe", fn.People, func(o *fn.Opener) fn.Handle
 
 // Unsubscribe ends that.
 var Unsubscribe = fn.API("push-unsubscribe", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), unsubscribe(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), unsubscribe(notifications.In(o)))
 }).Audits(audit.PushChange)
 
 // Notify notes which devices that are offline are to be notified of messages,
 // and sends it.
 var Notify = fn.OnTopic("notify-away", event.TopicDeliveries, event.InboxAppended, func(o *fn.Opener) fn.Handler {
-	db, cache, s := postgres.In(o), redis.In(o), senderIn(o)
+	db, cache, s := notifications.In(o), redis.In(o), senderIn(o)
 	if s == nil {
 		return fn.Handler{}
 	}
@@ -76,12 +76,12 @@ var Notify = fn.OnTopic("notify-away", event.TopicDeliveries, event.InboxAppende
 
 // Retry sends what is due and nobody else has sent.
 var Retry = fn.Every("notify-retry", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed(sweep(senderIn(o), postgres.In(o)))
+	return fn.Timed(sweep(senderIn(o), notifications.In(o)))
 })
 
 // senderIn returns the process's sender.
 func senderIn(o *fn.Opener) *sender {
-	db, m := postgres.In(o), newMetrics()
+	db, m := notifications.In(o), newMetrics()
 	s := &sender{
 		queue: db, subs: db, conns: redis.In(o), unread: &reader{inbox.In(o), db}, ways: waysIn(o),
 		at:       im.NotifyTiming{After: o.Duration(settingAfter), Every: o.Duration(settingEvery), TTL: o.Duration(settingTTL)},

@@ -23,6 +23,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -117,7 +118,7 @@ type world struct {
 	vars     map[string]string
 	env      *proc.Env
 	url      string
-	db       *postgres.DB
+	db       *pgtest.DB
 	sql      *pgxpool.Pool
 	inbox    inbox.Store
 	presence *redis.Presence
@@ -146,7 +147,7 @@ func newWorld(t testing.TB, more map[string]string) *world {
 	w.service = newPushService(t, vars["VAPID_PUBLIC_KEY"])
 	w.url = w.mount(all...)
 	var errs [6]error
-	w.db, errs[0] = postgres.Open(t.Context(), w.env)
+	w.db, errs[0] = pgtest.Open(t.Context(), w.env)
 	w.sql, errs[1] = pgxpool.New(t.Context(), vars["POSTGRES_URL"])
 	w.inbox, errs[2] = inbox.Open(t.Context(), w.env)
 	w.seal, errs[3] = fn.Keyring(w.env)

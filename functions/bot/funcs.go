@@ -12,7 +12,8 @@ import (
 	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/outbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/bots"
+	"github.com/tidings-im/tidings/shared/postgres/erasures"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/token"
@@ -26,7 +27,7 @@ var (
 // Create makes a bot of the caller.
 var Create = fn.API("bot-create", fn.People, func(o *fn.Opener) fn.Handler {
 	c := &creator{
-		bots: postgres.In(o), limit: redis.LimitIn(o, redis.BotSecrets), names: user.NamesIn(o), newcomers: redis.NewcomersIn(o),
+		bots: bots.In(o), limit: redis.LimitIn(o, redis.BotSecrets), names: user.NamesIn(o), newcomers: redis.NewcomersIn(o),
 		most: o.Int(settingBots, 0),
 	}
 	return fn.CallAs(redis.GateIn(o), c.call)
@@ -34,12 +35,12 @@ var Create = fn.API("bot-create", fn.People, func(o *fn.Opener) fn.Handler {
 
 // List returns the bots of the caller.
 var List = fn.API("bot-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), list(bots.In(o)))
 })
 
 // Update changes what a bot of the caller says of itself.
 var Update = fn.API("bot-update", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), update(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), update(bots.In(o)))
 }).AuditsRefusals()
 
 // Delete deletes a bot of the caller.
@@ -49,31 +50,31 @@ var Delete = fn.API("bot-delete", fn.People, func(o *fn.Opener) fn.Handler {
 
 // CreateToken gives a bot of the caller another token.
 var CreateToken = fn.API("bot-token-create", fn.People, func(o *fn.Opener) fn.Handler {
-	c := &tokenCreator{tokens: postgres.In(o), limit: redis.LimitIn(o, redis.BotSecrets), most: o.Int(settingTokens, 1)}
+	c := &tokenCreator{tokens: bots.In(o), limit: redis.LimitIn(o, redis.BotSecrets), most: o.Int(settingTokens, 1)}
 	return fn.CallAs(redis.GateIn(o), c.call)
 }).Asks(fn.Fresh()).Audits(audit.TokenCreated)
 
 // Tokens lists the tokens of a bot of the caller.
 var Tokens = fn.API("bot-token-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), listTokens(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), listTokens(bots.In(o)))
 })
 
 // DeleteToken ends a token of a bot of the caller.
 var DeleteToken = fn.API("bot-token-delete", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), deleteToken(postgres.In(o), user.EnderIn(o)))
+	return fn.CallAs(redis.GateIn(o), deleteToken(bots.In(o), user.EnderIn(o)))
 }).Audits(audit.TokenRevoked)
 
 // Login signs a bot in.
 var Login = fn.API("bot-login", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallFrom((&login{bots: postgres.In(o), limit: redis.LimitIn(o, redis.BotLogins), access: token.IssuerIn(o)}).call)
+	return fn.CallFrom((&login{bots: bots.In(o), limit: redis.LimitIn(o, redis.BotLogins), access: token.IssuerIn(o)}).call)
 }).Audits(audit.LoginSuccess)
 
 // Sweep deletes the bots of users who were deleted, and ends tokens that have
 // expired.
 var Sweep = fn.Every("bot-sweep", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed((&sweeper{store: postgres.In(o), remove: removerIn(o).remove}).sweep)
+	return fn.Timed((&sweeper{store: bots.In(o), remove: removerIn(o).remove}).sweep)
 }).AuditsRefusals()
 
 func removerIn(o *fn.Opener) *remover {
-	return &remover{change: outbox.ChangesIn[leaver](o), end: user.EnderIn(o)}
+	return &remover{change: outbox.ChangesIn[leaver](o, erasures.With), end: user.EnderIn(o)}
 }

@@ -14,16 +14,16 @@ type botLister interface {
 
 type nothing struct{}
 
-type bots struct {
+type botList struct {
 	Bots []im.Bot `json:"bots"` // all of them: there are not many
 }
 
-func list(of botLister) func(context.Context, im.Caller, nothing) (bots, error) {
-	return func(ctx context.Context, c im.Caller, _ nothing) (bots, error) {
+func list(of botLister) func(context.Context, im.Caller, nothing) (botList, error) {
+	return func(ctx context.Context, c im.Caller, _ nothing) (botList, error) {
 		found, err := of.Bots(ctx, c.User)
 		if err != nil {
-			return bots{}, fmt.Errorf("listing bots: %w", err)
+			return botList{}, fmt.Errorf("listing bots: %w", err)
 		}
-		return bots{append([]im.Bot{}, found...)}, nil
+		return botList{append([]im.Bot{}, found...)}, nil
 	}
 }

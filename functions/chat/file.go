@@ -13,7 +13,7 @@ import (
 // conversations wait for it.
 const grantTime = 2 * time.Second
 
-type files interface {
+type fileStore interface {
 	// FilesFor returns those of files that user may have and that are
 	// complete, by id.
 	FilesFor(ctx context.Context, ids []string, user string) (map[string]im.File, error)

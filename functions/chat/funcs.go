@@ -8,7 +8,9 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/files"
+	"github.com/tidings-im/tidings/shared/postgres/friends"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -27,13 +29,13 @@ var Send = fn.API("message-send", im.MessagesWrite, func(o *fn.Opener) fn.Handle
 // ingestIn returns the process's way in, which is one, so that what comes by
 // sockets and by calls takes turns.
 func ingestIn(o *fn.Opener) *ingest {
-	db, cache := postgres.In(o), redis.In(o)
+	cache := redis.In(o)
 	in := &ingest{
 		guard: guard{
-			relations: redis.RelationsIn(o, db), members: redis.MembersIn(o, db), newcomers: redis.NewcomersIn(o),
+			relations: redis.RelationsIn(o, friends.In(o)), members: redis.MembersIn(o, groups.In(o)), newcomers: redis.NewcomersIn(o),
 			policy: direct.Policy(o.Settings),
 		},
-		files:  db,
+		files:  files.In(o),
 		budget: cache,
 		places: cache,
 		log:    kafka.In(o),

@@ -22,6 +22,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
@@ -55,7 +56,7 @@ func settings(t testing.TB, users ...string) map[string]string {
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func settings(t testing.TB, users ...string) map[string]string {
 		}
 	}
 	group := im.GroupInfo{ID: staff, Name: "staff", Owner: users[0], Policy: im.PolicyInvite, Created: im.Now()}
-	if _, _, err := db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	if _, _, err := db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, err := tx.CreateGroup(ctx, group, users[1:])
 		return err
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil }); err != nil {

@@ -39,7 +39,7 @@ type log interface {
 
 type ingest struct {
 	guard  guard
-	files  files
+	files  fileStore
 	budget budget
 	places places
 	log    log

@@ -9,7 +9,9 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/conversations"
+	"github.com/tidings-im/tidings/shared/postgres/friends"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -18,19 +20,18 @@ var settingReceipts = proc.Setting{Name: "RECEIPT_MEMBERS", Default: "50", Doc: 
 
 // List shows the caller's conversations.
 var List = fn.API("conversation-list", im.ConversationsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(inbox.In(o), postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), list(inbox.In(o), conversations.In(o)))
 }).Holds(12 << 20) // the newest message of each conversation of a page, and a page as JSON
 
 // Update pins, mutes and hides a conversation.
 var Update = fn.API("conversation-update", im.ConversationsWrite, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), update(outbox.ChangesIn[tx](o), inbox.In(o), redis.MembersIn(o, postgres.In(o))))
+	return fn.CallAs(redis.GateIn(o), update(outbox.ChangesIn[tx](o, conversations.With), inbox.In(o), redis.MembersIn(o, groups.In(o))))
 })
 
 // Read notes up to which message the caller has read a conversation.
 var Read = fn.API("message-read", im.ConversationsWrite, func(o *fn.Opener) fn.Handler {
-	db := postgres.In(o)
 	m := &marker{
-		change: outbox.ChangesIn[tx](o), inbox: inbox.In(o), relations: db, members: redis.MembersIn(o, db),
+		change: outbox.ChangesIn[tx](o, conversations.With), inbox: inbox.In(o), relations: friends.In(o), members: redis.MembersIn(o, groups.In(o)),
 		most: o.Int(settingReceipts, 0),
 	}
 	return fn.CallAs(redis.GateIn(o), m.read)

@@ -13,10 +13,12 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/conversations"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -87,11 +89,11 @@ func open(t testing.TB, env *proc.Env) site {
 	}
 	store, err := inbox.Open(t.Context(), env)
 	must(err)
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	must(err)
 	cache, err := redis.Open(t.Context(), env)
 	must(err)
-	change, err := proc.Build(t.Context(), env, outbox.ChangesIn[tx])
+	change, err := proc.Build(t.Context(), env, func(o *proc.Opener) changer { return outbox.ChangesIn[tx](o, conversations.With) })
 	must(err)
 	members := cache.NewMembers(db)
 	m := &marker{change: change, inbox: store, relations: db, members: members, most: 50}

@@ -90,8 +90,8 @@ func TestAFileIsCompletedOrSweptAndNotBoth(t *testing.T) {
 		case !errors.Is(getErr, im.NotFound) || err == nil:
 			t.Errorf("it is completed with %v and got with %v", err, getErr)
 		}
-		if n := len(s.keys(files)); n != completed {
-			t.Errorf("%d files are in the store, want %d: %q", n, completed, s.keys(files))
+		if n := len(s.keys(kept)); n != completed {
+			t.Errorf("%d files are in the store, want %d: %q", n, completed, s.keys(kept))
 		}
 	}
 	t.Logf("%d of %d were completed", completed, rounds)

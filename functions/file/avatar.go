@@ -99,7 +99,7 @@ func (a *avatarSetter) square(ctx context.Context, f im.StoredFile) ([]byte, err
 	case <-ctx.Done():
 		return nil, im.Wrap(im.Unavailable, ctx.Err(), "too many pictures at once: try again")
 	}
-	o, err := a.store.Stat(ctx, files+f.ID)
+	o, err := a.store.Stat(ctx, kept+f.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -95,8 +95,8 @@ func (c *completer) complete(ctx context.Context, f im.StoredFile, said []sentPa
 	if errors.As(err, &refused) {
 		return im.File{}, c.refuse(ctx, f, found.Key, err)
 	}
-	if err == nil && found.Key != files+f.ID {
-		err = c.store.Copy(ctx, found, files+f.ID, checked.Type)
+	if err == nil && found.Key != kept+f.ID {
+		err = c.store.Copy(ctx, found, kept+f.ID, checked.Type)
 	}
 	if err != nil {
 		return im.File{}, fmt.Errorf("completing a file: %w", err)
@@ -122,9 +122,9 @@ func (c *completer) find(ctx context.Context, f im.StoredFile, said []sentPart) 
 	if f.Upload == "" {
 		return im.Object{}, im.Errorf(im.Conflict, "the file was never begun to be sent: create it again")
 	}
-	parts, err := c.store.Parts(ctx, files+f.ID, f.Upload)
+	parts, err := c.store.Parts(ctx, kept+f.ID, f.Upload)
 	if errors.Is(err, im.NotFound) { // a call before this one has made one object of them, or is about it
-		o, err := c.store.Stat(ctx, files+f.ID)
+		o, err := c.store.Stat(ctx, kept+f.ID)
 		if errors.Is(err, im.NotFound) {
 			err = im.Wrap(im.Conflict, err, "the parts of the file are being put together, or are gone: try again in a moment, or create it anew")
 		}
@@ -136,11 +136,11 @@ func (c *completer) find(ctx context.Context, f im.StoredFile, said []sentPart) 
 	if err := compare(partsOf(f), parts, said); err != nil {
 		return im.Object{}, err
 	}
-	err = c.store.CompleteUpload(ctx, files+f.ID, f.Upload, parts)
+	err = c.store.CompleteUpload(ctx, kept+f.ID, f.Upload, parts)
 	if err != nil && !errors.Is(err, im.NotFound) { // which says that another call was first
 		return im.Object{}, err
 	}
-	return arrived(c.store.Stat(ctx, files+f.ID))
+	return arrived(c.store.Stat(ctx, kept+f.ID))
 }
 
 func arrived(o im.Object, err error) (im.Object, error) {
@@ -204,7 +204,7 @@ func (c *completer) refuse(ctx context.Context, f im.StoredFile, key string, why
 // clear removes an object that is of no use any more. What it does not remove
 // is left to file-sweep.
 func (c *completer) clear(ctx context.Context, f im.StoredFile, key string) {
-	if key == files+f.ID && f.State == im.FilePending && f.PartSize > 0 {
+	if key == kept+f.ID && f.State == im.FilePending && f.PartSize > 0 {
 		return // it is the file, or of one that was removed
 	}
 	if err := c.store.Remove(context.WithoutCancel(ctx), key); err != nil {

@@ -108,9 +108,9 @@ func (c *creator) call(ctx context.Context, caller im.Caller, in createRequest) 
 // those that have arrived.
 func (c *creator) upload(ctx context.Context, f *im.StoredFile) ([]im.UploadPart, error) {
 	if f.Upload != "" {
-		return c.store.Parts(ctx, files+f.ID, f.Upload)
+		return c.store.Parts(ctx, kept+f.ID, f.Upload)
 	}
-	begun, err := c.store.StartUpload(ctx, files+f.ID, f.Type)
+	begun, err := c.store.StartUpload(ctx, kept+f.ID, f.Type)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (c *creator) upload(ctx context.Context, f *im.StoredFile) ([]im.UploadPart
 		return nil, err
 	}
 	if f.Upload != begun { // another call was first
-		return nil, c.store.AbortUpload(ctx, files+f.ID, begun)
+		return nil, c.store.AbortUpload(ctx, kept+f.ID, begun)
 	}
 	return nil, nil
 }

@@ -13,7 +13,7 @@ import (
 // object, and its links are of no use any more.
 const (
 	uploads = "uploads/"
-	files   = "files/"
+	kept    = "files/"
 	avatars = "avatars/" // which anybody may get
 )
 
@@ -85,7 +85,7 @@ func links(ctx context.Context, store linker, f im.StoredFile, have []im.UploadP
 		if arrived[p.Number] == p.Size {
 			continue
 		}
-		link, err := store.PartLink(ctx, files+f.ID, f.Upload, p.Number, p.Size, life)
+		link, err := store.PartLink(ctx, kept+f.ID, f.Upload, p.Number, p.Size, life)
 		if err != nil {
 			return out, err
 		}

@@ -158,7 +158,7 @@ func TestWhatArrivesIsWhatWasSaidOrIsRefused(t *testing.T) {
 			if _, err := s.get(ann, id); !errors.Is(err, im.NotFound) {
 				t.Errorf("after it was refused: %v", err)
 			}
-			if keys := append(s.keys(uploads), s.keys(files)...); slices.ContainsFunc(keys, func(k string) bool { return strings.HasSuffix(k, id) }) {
+			if keys := append(s.keys(uploads), s.keys(kept)...); slices.ContainsFunc(keys, func(k string) bool { return strings.HasSuffix(k, id) }) {
 				t.Errorf("it is still there: %v", keys)
 			}
 		})

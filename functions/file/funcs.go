@@ -12,7 +12,8 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/kafka"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/catalog"
+	"github.com/tidings-im/tidings/shared/postgres/files"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/s3"
@@ -37,7 +38,7 @@ const (
 // Create begins a file.
 var Create = fn.API("file-create", im.FilesWrite, func(o *fn.Opener) fn.Handler {
 	c := &creator{
-		files: postgres.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
+		files: files.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
 		max: int64(o.Int(settingMax, 1)), part: int64(o.Int(settingPart, minPart)), quota: int64(o.Int(settingQuota, 1)),
 		life: o.Duration(settingLife), linkLife: min(o.Duration(settingSendLink), maxLinkLife), now: im.Now,
 		metrics: proc.OpenEnv(o, openMetrics),
@@ -49,7 +50,7 @@ var Create = fn.API("file-create", im.FilesWrite, func(o *fn.Opener) fn.Handler 
 var Complete = fn.API("file-complete", im.FilesWrite, func(o *fn.Opener) fn.Handler {
 	store := s3.In(o)
 	c := &completer{
-		files: postgres.In(o), store: store, check: newChecker(store, o.Int(settingChecks, 1), waiting).check,
+		files: files.In(o), store: store, check: newChecker(store, o.Int(settingChecks, 1), waiting).check,
 		log: o.Env().Log.WarnContext, metrics: proc.OpenEnv(o, openMetrics),
 	}
 	return fn.CallAs(redis.GateIn(o), c.call)
@@ -58,13 +59,13 @@ var Complete = fn.API("file-complete", im.FilesWrite, func(o *fn.Opener) fn.Hand
 // Get hands out a link to get a file by.
 var Get = fn.API("file-get", im.FilesRead, func(o *fn.Opener) fn.Handler {
 	life, sendLife := min(o.Duration(settingGetLink), maxLinkLife), min(o.Duration(settingSendLink), maxLinkLife)
-	return fn.CallAs(redis.GateIn(o), get(postgres.In(o), s3.In(o), life, sendLife))
+	return fn.CallAs(redis.GateIn(o), get(files.In(o), s3.In(o), life, sendLife))
 })
 
 // SetAvatar makes a picture the avatar of the caller.
 var SetAvatar = fn.API("avatar-set", fn.People, func(o *fn.Opener) fn.Handler {
 	a := &avatarSetter{
-		files: postgres.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
+		files: files.In(o), store: s3.In(o), limit: redis.LimitIn(o, redis.Files),
 		slots: make(chan struct{}, o.Int(settingChecks, 1)),
 	}
 	return fn.CallAs(redis.GateIn(o), a.call)
@@ -73,7 +74,7 @@ var SetAvatar = fn.API("avatar-set", fn.People, func(o *fn.Opener) fn.Handler {
 // Sweep removes what nobody has a use for.
 var Sweep = fn.Every("file-sweep", 10*time.Minute, func(o *fn.Opener) fn.Handler {
 	s := &sweeper{
-		rows: postgres.In(o), store: s3.In(o), old: archive.In(o),
+		rows: files.In(o), times: catalog.In(o), store: s3.In(o), old: archive.In(o),
 		comes:   proc.OpenEnv(o, redis.Replaceable) + proc.OpenEnv(o, kafka.Replayable),
 		metrics: proc.OpenEnv(o, openMetrics),
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/s3"
@@ -96,7 +97,7 @@ func TestFunctionsSayWhichSettingIsWrong(t *testing.T) {
 type system struct {
 	t     *testing.T
 	env   *proc.Env
-	db    *postgres.DB
+	db    *pgtest.DB
 	store *s3.Store
 	url   string
 	token map[string]string // by user
@@ -114,7 +115,7 @@ func newSystem(t *testing.T, change map[string]string, users ...string) *system 
 		t.Fatal(err)
 	}
 	var err1, err2 error
-	s.db, err1 = postgres.Open(t.Context(), s.env)
+	s.db, err1 = pgtest.Open(t.Context(), s.env)
 	s.store, err2 = s3.Open(t.Context(), s.env)
 	tokens, err := token.OpenIssuer(s.env)
 	if err := errors.Join(err, err1, err2); err != nil {
@@ -275,7 +276,7 @@ func (s *system) grant(f im.File, c im.Conversation) im.FileGrant {
 // revoke takes a grant back, as message-recall does.
 func (s *system) revoke(g im.FileGrant) {
 	s.t.Helper()
-	_, _, err := s.db.Change(s.t.Context(), func(ctx context.Context, tx *postgres.Tx) error { return tx.RevokeFile(ctx, g) },
+	_, _, err := s.db.Change(s.t.Context(), func(ctx context.Context, tx *pgtest.Tx) error { return tx.RevokeFile(ctx, g) },
 		func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
 	if err != nil {
 		s.t.Fatal(err)

@@ -47,7 +47,7 @@ func get(from getStore, store getLinker, life, sendLife time.Duration) func(cont
 			return got{}, fmt.Errorf("reading a file: %w", err)
 		}
 		if f.State == im.FileComplete {
-			link, err := store.GetLink(ctx, files+f.ID, f.Name, served(f.Type), !in.Download && shown(f.Type), life)
+			link, err := store.GetLink(ctx, kept+f.ID, f.Name, served(f.Type), !in.Download && shown(f.Type), life)
 			return got{File: f.File, URL: link.URL, Expires: link.Expires}, err
 		}
 		var have []im.UploadPart
@@ -55,7 +55,7 @@ func get(from getStore, store getLinker, life, sendLife time.Duration) func(cont
 			if f.Upload == "" {
 				return got{}, im.Errorf(im.Conflict, "the file was never begun to be sent: create it again")
 			}
-			if have, err = store.Parts(ctx, files+f.ID, f.Upload); err != nil {
+			if have, err = store.Parts(ctx, kept+f.ID, f.Upload); err != nil {
 				return got{}, fmt.Errorf("reading a file: %w", err)
 			}
 		}

@@ -70,7 +70,7 @@ type search struct {
 // look takes a grant back whose message, of this time, is nowhere. History was
 // asked before: what leaves it meanwhile is found in the archive.
 func (s *search) look(ctx context.Context, g im.FileGrant, at im.Time) error {
-	archived, err := s.rows.Archived(ctx, at)
+	archived, err := s.times.Archived(ctx, at)
 	if err != nil {
 		return err
 	}

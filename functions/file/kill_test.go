@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tidings-im/tidings/shared/im"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/s3"
 )
 
@@ -19,7 +19,7 @@ import (
 // later one is not done. With after it dies after the step instead, so that it is done
 // and nobody hears of it.
 type mortal struct {
-	db    *postgres.DB
+	db    *pgtest.DB
 	store *s3.Store
 	old   archiver
 	left  int
@@ -316,12 +316,12 @@ func TestSweepingLeavesWhatIsNeededAndNothingElseWhereverItDies(t *testing.T) {
 	inParts := s.send(ann, "parts.txt", "text/plain", parts)
 	litter := func() {
 		t.Helper()
-		for _, key := range []string{files + "nobodys", uploads + "nobodys", avatars + "nobodys.jpg", uploads + sent.ID} {
+		for _, key := range []string{kept + "nobodys", uploads + "nobodys", avatars + "nobodys.jpg", uploads + sent.ID} {
 			if err := s.store.Put(ctx, key, []byte("x"), "text/plain"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := s.store.StartUpload(ctx, files+"nobodys", "text/plain"); err != nil {
+		if _, err := s.store.StartUpload(ctx, kept+"nobodys", "text/plain"); err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range []im.File{
@@ -349,8 +349,8 @@ func TestSweepingLeavesWhatIsNeededAndNothingElseWhereverItDies(t *testing.T) {
 		if status, _, _ := s.follow(im.Link{Method: "GET", URL: face.Avatar}, nil); status != 200 {
 			t.Errorf("the avatar is gone: %d", status)
 		}
-		if n := len(s.keys(files)); n != 2 {
-			t.Errorf("there are %d files: %v", n, s.keys(files))
+		if n := len(s.keys(kept)); n != 2 {
+			t.Errorf("there are %d files: %v", n, s.keys(kept))
 		}
 		if n := len(s.keys(uploads)); n != 1 {
 			t.Errorf("there are %d uploads: %v", n, s.keys(uploads))

@@ -22,7 +22,7 @@ const (
 	strayAge = time.Hour
 
 	// inParts stands for uploads in parts where it is noted how far they are swept.
-	inParts = "parts of " + files
+	inParts = "parts of " + kept
 )
 
 type sweepStore interface {
@@ -40,8 +40,6 @@ type sweepStore interface {
 	StoredGrants(ctx context.Context, grants []im.FileGrant) error
 	// RevokeFile takes a grant back.
 	RevokeFile(ctx context.Context, g im.FileGrant) error
-	// Archived reports whether the messages of a time have left history.
-	Archived(ctx context.Context, at im.Time) (bool, error)
 	// FilesOf returns those of files that there are, in whatever state.
 	FilesOf(ctx context.Context, ids []string) (map[string]im.StoredFile, error)
 
@@ -61,6 +59,11 @@ type sweepStore interface {
 	SetSweptTo(ctx context.Context, prefix, after string) error
 }
 
+type archives interface {
+	// Archived reports whether the messages of a time have left history.
+	Archived(ctx context.Context, at im.Time) (bool, error)
+}
+
 type sweepBucket interface {
 	// Remove removes an object, if it is there.
 	Remove(ctx context.Context, key string) error
@@ -76,6 +79,7 @@ type sweepBucket interface {
 
 type sweeper struct {
 	rows    sweepStore
+	times   archives
 	store   sweepBucket
 	old     archiver
 	comes   time.Duration // for how long after its time a message can come to history
@@ -95,7 +99,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		doing("sweeping avatars", s.unused(ctx)),
 		doing("sweeping uploads", s.uploads(ctx)),
 		doing("looking through what was sent", s.strays(ctx, uploads, s.ofNoPending)),
-		doing("looking through files", s.strays(ctx, files, s.ofNoFile)),
+		doing("looking through files", s.strays(ctx, kept, s.ofNoFile)),
 		doing("looking through avatars", s.strays(ctx, avatars, s.ofNobody)),
 		doing("looking for messages that carry files", s.grants(ctx)),
 	)
@@ -145,11 +149,11 @@ func (s *sweeper) removed(ctx context.Context) error {
 
 func (s *sweeper) forget(ctx context.Context, f im.StoredFile) error {
 	if f.Upload != "" {
-		if err := s.store.AbortUpload(ctx, files+f.ID, f.Upload); err != nil {
+		if err := s.store.AbortUpload(ctx, kept+f.ID, f.Upload); err != nil {
 			return err
 		}
 	}
-	for _, key := range []string{uploads + f.ID, files + f.ID} {
+	for _, key := range []string{uploads + f.ID, kept + f.ID} {
 		if err := s.store.Remove(ctx, key); err != nil {
 			return err
 		}
@@ -188,13 +192,13 @@ func (s *sweeper) uploads(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	old, last, err := s.store.Uploads(ctx, files, after, strayAge, lookAt)
+	old, last, err := s.store.Uploads(ctx, kept, after, strayAge, lookAt)
 	if err != nil {
 		return err
 	}
 	ids := make([]string, len(old))
 	for i, u := range old {
-		ids[i] = strings.TrimPrefix(u.Key, files)
+		ids[i] = strings.TrimPrefix(u.Key, kept)
 	}
 	known, err := s.rows.FilesOf(ctx, ids)
 	if err != nil {
@@ -254,7 +258,7 @@ func (s *sweeper) ofNoPending(ctx context.Context, keys []string) ([]string, err
 
 // ofNoFile returns which keys of files are of none.
 func (s *sweeper) ofNoFile(ctx context.Context, keys []string) ([]string, error) {
-	return s.without(ctx, files, keys, func(f im.StoredFile) bool { return f.ID != "" })
+	return s.without(ctx, kept, keys, func(f im.StoredFile) bool { return f.ID != "" })
 }
 
 func (s *sweeper) without(ctx context.Context, prefix string, keys []string, needed func(im.StoredFile) bool) ([]string, error) {

@@ -71,7 +71,7 @@ func TestP7UploadsAreSweptHoweverManyThereAre(t *testing.T) {
 	const many = 3 * lookAt
 	for i := range many {
 		id := fmt.Sprintf("%016d", i)
-		a.uploads = append(a.uploads, im.Upload{Key: files + id, ID: "of " + id})
+		a.uploads = append(a.uploads, im.Upload{Key: kept + id, ID: "of " + id})
 	}
 	a.stuck = a.uploads[1].Key
 	s := &sweeper{rows: a, store: a, metrics: newMetrics()}

@@ -25,6 +25,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -90,7 +91,7 @@ func TestFunctionsSayWhichSettingIsWrong(t *testing.T) {
 // system is the functions on real services, with their users.
 type system struct {
 	env    *proc.Env
-	db     *postgres.DB
+	db     *pgtest.DB
 	url    string
 	tokens *token.Issuer
 	token  map[string]string // by user
@@ -108,7 +109,7 @@ func newSystem(t *testing.T, settings ...string) *system {
 		t.Fatal(err)
 	}
 	var err error
-	if s.db, err = postgres.Open(t.Context(), s.env); err != nil {
+	if s.db, err = pgtest.Open(t.Context(), s.env); err != nil {
 		t.Fatal(err)
 	}
 	if s.tokens, err = token.OpenIssuer(s.env); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/tidings-im/tidings/shared/cursor"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 )
 
@@ -195,7 +196,7 @@ func TestRequestsAndBlocksInPages(t *testing.T) {
 // asked for the last changes has the list as it is.
 func TestWhoPagesThroughAListThatChangesMissesNobody(t *testing.T) {
 	env := imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate)})
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func TestWhoPagesThroughAListThatChangesMissesNobody(t *testing.T) {
 		}
 		return id
 	}
-	change := func(f func(context.Context, *postgres.Tx) error) {
+	change := func(f func(context.Context, *pgtest.Tx) error) {
 		_, _, err := db.Change(t.Context(), f, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
 		if err != nil {
 			t.Error(err)
@@ -218,7 +219,7 @@ func TestWhoPagesThroughAListThatChangesMissesNobody(t *testing.T) {
 		others[i] = user()
 	}
 	toggle := func(other string) {
-		change(func(ctx context.Context, tx *postgres.Tx) error {
+		change(func(ctx context.Context, tx *pgtest.Tx) error {
 			is, err := tx.LockPair(ctx, me, other)
 			if err != nil {
 				return err
@@ -286,7 +287,7 @@ func TestWhoPagesThroughAListThatChangesMissesNobody(t *testing.T) {
 						toggle(others[8+r.IntN(16)])
 						continue
 					}
-					change(func(ctx context.Context, tx *postgres.Tx) error {
+					change(func(ctx context.Context, tx *pgtest.Tx) error {
 						_, err := tx.SetRemark(ctx, me, stay[r.IntN(len(stay))], im.NewID())
 						return err
 					})

@@ -14,15 +14,17 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
 	"github.com/tidings-im/tidings/shared/redis"
 )
 
 // slow takes its time between reading the database and handing over what it
 // read, in which anything may happen.
-type slow struct{ *postgres.DB }
+type slow struct{ *pgtest.DB }
 
 func (s slow) GroupMembers(ctx context.Context, groups []string) (map[string]im.Members, error) {
 	got, err := s.DB.GroupMembers(ctx, groups)
@@ -44,7 +46,7 @@ func TestASlowFillerLosesNoMember(t *testing.T) {
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,7 @@ func TestASlowFillerLosesNoMember(t *testing.T) {
 	}
 	w := &world{t: t, db: db}
 	change := func(ctx context.Context, f func(context.Context, tx) error) error {
-		return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) })
+		return box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, groups.With(tx)) })
 	}
 	var caches []*redis.Members // each of a process of its own
 	for range 3 {

@@ -12,7 +12,8 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/outbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/friends"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -30,12 +31,12 @@ var Create = fn.API("group-create", im.GroupsWrite, func(o *fn.Opener) fn.Handle
 
 // List returns the groups of the caller.
 var List = fn.API("group-list", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), list(groups.In(o)))
 }).Holds(hundred)
 
 // Get returns a group.
 var Get = fn.API("group-get", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), get(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), get(groups.In(o)))
 })
 
 // Update changes the name of a group, what is said about it and its policy.
@@ -50,7 +51,7 @@ var Dissolve = fn.API("group-dissolve", im.GroupsWrite, func(o *fn.Opener) fn.Ha
 
 // Members returns who is in a group.
 var Members = fn.API("group-members", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), members(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), members(groups.In(o)))
 }).Holds(6 << 20) // a page as it is read, and as JSON
 
 // Invite adds users to a group.
@@ -85,7 +86,7 @@ var Ban = fn.API("group-ban", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
 
 // Bans returns who is banned from a group.
 var Bans = fn.API("group-bans", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), bans(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), bans(groups.In(o)))
 }).Holds(hundred).AuditsRefusals()
 
 // Unban lifts that.
@@ -100,7 +101,7 @@ var JoinRequest = fn.API("group-join-request", im.GroupsWrite, func(o *fn.Opener
 
 // JoinRequests returns who asks to join a group.
 var JoinRequests = fn.API("group-join-requests", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), requests(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), requests(groups.In(o)))
 }).Holds(hundred).AuditsRefusals()
 
 // JoinRespond answers who asks to join a group.
@@ -115,8 +116,8 @@ func changes[In, Out any](o *fn.Opener, of redis.Limited, f func(context.Context
 	return fn.CallAs(redis.GateIn(o), fn.Limited(redis.LimitIn(o, of), f))
 }
 
-func changing(o *fn.Opener) changer { return outbox.ChangesIn[tx](o) }
+func changing(o *fn.Opener) changer { return outbox.ChangesIn[tx](o, groups.With) }
 
 func invitesIn(o *fn.Opener) invites {
-	return invites{postgres.In(o), direct.Policy(o.Settings), o.Int(settingGroups, 1), redis.LimitIn(o, redis.Strangers), redis.NewcomersIn(o)}
+	return invites{friends.In(o), direct.Policy(o.Settings), o.Int(settingGroups, 1), redis.LimitIn(o, redis.Strangers), redis.NewcomersIn(o)}
 }

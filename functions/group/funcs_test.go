@@ -23,6 +23,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -75,7 +76,7 @@ func TestFunctionsStartWithoutTheirServicesButNotWithoutTheirSettings(t *testing
 type town struct {
 	t     *testing.T
 	env   *proc.Env
-	db    *postgres.DB
+	db    *pgtest.DB
 	redis string
 	url   string
 	sign  *token.Issuer
@@ -90,7 +91,7 @@ func newTown(t *testing.T, funcs ...fn.Func) *town {
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 )
 
 // world is a database, and what is told of changes in it.
 type world struct {
 	t  testing.TB
-	db *postgres.DB
+	db *pgtest.DB
 
 	mu   sync.Mutex
 	told []im.Notice
@@ -25,7 +26,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	env := imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate)})
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) change(ctx context.Context, f func(context.Context, tx) error) error {
 	var left []im.Notice
 	_, _, err := w.db.Change(ctx,
-		func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, tx) },
+		func(ctx context.Context, tx *pgtest.Tx) error { return f(ctx, tx) },
 		func(_ context.Context, stale []im.Stale, notices []im.Notice) ([]im.Pending, error) {
 			for _, n := range notices { // what members see of a group has changed if they are told of it
 				if !n.Quiet && !slices.ContainsFunc(stale, func(s im.Stale) bool { return s.Group == n.Conversation.Group() }) {

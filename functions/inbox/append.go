@@ -85,7 +85,7 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 	// so that each user's stay in the order given.
 	slices.SortStableFunc(rest, func(x, y im.Entry) int { return strings.Compare(x.User, y.User) })
 
-	end, err := a.turns.take(ctx, users(rest))
+	end, err := a.turns.take(ctx, usersOf(rest))
 	defer end()
 	if err != nil {
 		return nil, im.Wrap(im.Unavailable, err, "the inboxes were too busy for the time there was; try again")
@@ -114,7 +114,7 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 		}
 
 		batch = batch[n:]
-		behind := users(batch)
+		behind := usersOf(batch)
 		found, err := a.store.Find(ctx, keys(batch))
 		if err != nil {
 			return nil, fmt.Errorf("looking for what inboxes hold already: %w", err)
@@ -150,7 +150,7 @@ func (a *appender) append(ctx context.Context, entries []im.Entry) (map[im.Entry
 // heads returns the greatest seq of the user of each entry, as far as is known
 // without asking the store about everybody.
 func (a *appender) heads(ctx context.Context, entries []im.Entry) (map[string]int64, error) {
-	all := users(entries)
+	all := usersOf(entries)
 	heads := make(map[string]int64, len(all))
 	hinted, err := a.hints.Heads(ctx, all)
 	if err != nil {
@@ -225,7 +225,7 @@ func keys(entries []im.Entry) []im.EntryKey {
 }
 
 // users returns the users of entries that are sorted by user, each once.
-func users(entries []im.Entry) []string {
+func usersOf(entries []im.Entry) []string {
 	var out []string
 	for i, e := range entries {
 		if i == 0 || e.User != entries[i-1].User {

@@ -13,7 +13,9 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/kafka"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
+	"github.com/tidings-im/tidings/shared/postgres/messages"
+	"github.com/tidings-im/tidings/shared/postgres/users"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -25,8 +27,8 @@ var (
 
 // Persist puts each accepted message into inboxes.
 var Persist = fn.OnTopic("persist-inbox", event.TopicMessages, event.MessageAccepted, func(o *fn.Opener) fn.Handler {
-	db, cache := postgres.In(o), redis.In(o)
-	return fn.On(newPersister(inbox.In(o), cache, redis.MembersIn(o, db), db, kafka.In(o), fn.KeyringIn(o).Sign, o.Env().Log).persist)
+	cache := redis.In(o)
+	return fn.On(newPersister(inbox.In(o), cache, redis.MembersIn(o, groups.In(o)), messages.In(o), kafka.In(o), fn.KeyringIn(o).Sign, o.Env().Log).persist)
 })
 
 // Sync hands a user the entries of their inbox that follow a seq.
@@ -42,7 +44,7 @@ var Heads = fn.OnEvent("inbox-heads", event.InboxHeads, func(o *fn.Opener) fn.Ha
 // Trim removes what is old from inboxes.
 var Trim = fn.Every("inbox-trim", time.Hour, func(o *fn.Opener) fn.Handler {
 	t := &trimmer{
-		inboxes: inbox.In(o), users: postgres.In(o), entries: int64(o.Int(settingEntries, 0)),
+		inboxes: inbox.In(o), users: users.In(o), entries: int64(o.Int(settingEntries, 0)),
 		age: max(trimAge, proc.OpenEnv(o, kafka.Replayable)),
 	}
 	if o.String(settingKeep) != "0" {

@@ -17,6 +17,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 )
@@ -196,7 +197,7 @@ func comesBack(t *testing.T, store string) {
 		vars["MONGODB_URL"] = imtest.Mongo(t)
 	}
 	env := imtest.Env(t, vars)
-	db, err := postgres.Open(ctx, env)
+	db, err := pgtest.Open(ctx, env)
 	if err := errors.Join(err, kafka.EnsureTopics(ctx, env)); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func comesBack(t *testing.T, store string) {
 	isGone, isOther := gone, other
 	isGone.Text, isGone.Recalled, isGone.Revision = "", true, 1
 	isOther.Text, isOther.Edited, isOther.Revision = "edited", im.Now(), 1
-	_, _, err = db.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err = db.Change(ctx, func(ctx context.Context, tx *pgtest.Tx) error {
 		_, err := tx.DeleteMessages(ctx, b, c, []string{own.ID})
 		return errors.Join(err, tx.AmendMessage(ctx, isGone), tx.AmendMessage(ctx, isOther))
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })

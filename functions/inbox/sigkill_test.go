@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/imtest/steps"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -51,7 +52,7 @@ func trim(t *testing.T, env *proc.Env) {
 func TestP3AKilledTrimmerLeavesAllThatIsToStay(t *testing.T) {
 	vars := map[string]string{"INBOX_STORE": "postgres", "POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "INBOX_KEEP": "1800h"}
 	env := imtest.Env(t, vars)
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/catalog"
+	"github.com/tidings-im/tidings/shared/postgres/messages"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -47,7 +48,7 @@ var Delete = fn.API("message-delete", im.MessagesWrite, func(o *fn.Opener) fn.Ha
 
 // changes makes changes of messages, those in the archive among them.
 func changes(o *fn.Opener) changer {
-	return withArchive(outbox.ChangesIn[archivedTx](o), postgres.In(o), archive.In(o))
+	return withArchive(outbox.ChangesIn[archivedTx](o, messages.With), catalog.In(o), archive.In(o))
 }
 
 // limited is f for who does not do it too often: each time is an entry in the

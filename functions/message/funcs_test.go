@@ -24,6 +24,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -89,7 +90,7 @@ func TestFunctionsSayWhichSettingIsWrong(t *testing.T) {
 // system is the functions on real services, with their users.
 type system struct {
 	env   *proc.Env
-	db    *postgres.DB
+	db    *pgtest.DB
 	url   string
 	token map[string]string // by user
 }
@@ -103,7 +104,7 @@ func newSystem(t *testing.T, users ...string) *system {
 		t.Fatal(err)
 	}
 	var err error
-	if s.db, err = postgres.Open(t.Context(), s.env); err != nil {
+	if s.db, err = pgtest.Open(t.Context(), s.env); err != nil {
 		t.Fatal(err)
 	}
 	tokens, err := token.OpenIssuer(s.env)
@@ -190,7 +191,7 @@ func TestTheLifeOfAMessage(t *testing.T) {
 	ann, bob, eve, staff := im.NewID(), im.NewID(), im.NewID(), im.NewID()
 	s := newSystem(t, ann, bob, eve)
 	group := im.GroupInfo{ID: staff, Name: "staff", Owner: ann, Policy: im.PolicyInvite, Created: im.Now()}
-	_, _, err := s.db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err := s.db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, err := tx.CreateGroup(ctx, group, []string{bob})
 		return err
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })

@@ -14,7 +14,9 @@ import (
 	"github.com/tidings-im/tidings/shared/direct"
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/friends"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
+	"github.com/tidings-im/tidings/shared/postgres/messages"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -32,13 +34,12 @@ var Fanout = fn.OnTopic("push-fanout", event.TopicDeliveries, event.InboxAppende
 
 // Signal passes ephemeral frames on to the others in a conversation.
 var Signal = fn.OnEvent("push-signal", event.Signal, func(o *fn.Opener) fn.Handler {
-	db := postgres.In(o)
-	return fn.On(signal(deliveryIn(o), redis.RelationsIn(o, db), redis.MembersIn(o, db), newAcquaintance(db), direct.Policy(o.Settings)))
+	return fn.On(signal(deliveryIn(o), redis.RelationsIn(o, friends.In(o)), redis.MembersIn(o, groups.In(o)), newAcquaintance(messages.In(o)), direct.Policy(o.Settings)))
 })
 
 // Presence tells the friends of users that these have come or gone.
 var Presence = fn.OnEvent("push-presence", event.PresenceChanged, func(o *fn.Opener) fn.Handler {
-	return fn.On(presence(deliveryIn(o), redis.OnlineIn(o), postgres.In(o), o.Int(settingFanout, 1)))
+	return fn.On(presence(deliveryIn(o), redis.OnlineIn(o), friends.In(o), o.Int(settingFanout, 1)))
 })
 
 // deliveryIn returns the process's way to the gateways.

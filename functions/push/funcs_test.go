@@ -14,6 +14,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -27,7 +28,7 @@ func TestBothFunctionsFindAGateway(t *testing.T) {
 		"SEAL_KEYS":    "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
 	}
 	env := imtest.Env(t, vars)
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -29,7 +30,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 		"PRESENCE_GRACE": "3s", // longer than what is too early takes
 	}
 	env := imtest.Env(t, vars)
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, _, err = db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err = db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, _, err := tx.Befriend(ctx, ann, bob)
 		return err
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })

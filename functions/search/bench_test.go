@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 )
 
@@ -31,7 +32,7 @@ func BenchmarkSearch(b *testing.B) {
 	if err := postgres.Migrate(b.Context(), env); err != nil {
 		b.Fatal(err)
 	}
-	db, err := postgres.Open(b.Context(), env)
+	db, err := pgtest.Open(b.Context(), env)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type forgetter interface {
 	Forget(ctx context.Context, user string) error
 }
 
-type erasures interface {
+type erasureNotes interface {
 	// EraseUser deletes what is left of a user in the database. It may be repeated.
 	EraseUser(ctx context.Context, user string) error
 	// Erased notes that an erasure was done. The first is due again after a
@@ -36,7 +36,7 @@ type erasures interface {
 type eraser struct {
 	inbox inboxEraser
 	hints forgetter
-	notes erasures
+	notes erasureNotes
 }
 
 // user erases one. It may be cut off at any step, and done twice at once.

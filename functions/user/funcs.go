@@ -14,7 +14,9 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/outbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/accounts"
+	"github.com/tidings-im/tidings/shared/postgres/erasures"
+	"github.com/tidings-im/tidings/shared/postgres/users"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/token"
@@ -36,13 +38,13 @@ const endTimeout = 2 * time.Second
 
 // Register adds a user.
 var Register = fn.API("user-register", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallFrom(register(postgres.In(o), redis.SignInsIn(o), hasherIn(o, "registering"), NamesIn(o), redis.NewcomersIn(o)))
+	return fn.CallFrom(register(users.In(o), redis.SignInsIn(o), hasherIn(o, "registering"), NamesIn(o), redis.NewcomersIn(o)))
 }).Audits(audit.UserCreated)
 
 // Login signs a device in.
 var Login = fn.API("user-login", fn.People, func(o *fn.Opener) fn.Handler {
 	l := &login{
-		accounts: postgres.In(o), limit: redis.SignInsIn(o), passwords: hasherIn(o, "signing in"), second: SecondFactorIn(o),
+		accounts: users.In(o), limit: redis.SignInsIn(o), passwords: hasherIn(o, "signing in"), second: SecondFactorIn(o),
 		Beginner: *BeginnerIn(o),
 	}
 	return fn.CallFrom(l.call)
@@ -50,32 +52,32 @@ var Login = fn.API("user-login", fn.People, func(o *fn.Opener) fn.Handler {
 
 // Refresh gives the next pair of tokens of a session.
 var Refresh = fn.API("token-refresh", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallFrom(refresh(postgres.In(o), redis.RefreshesIn(o), tokensIn(o), enderIn(o)))
+	return fn.CallFrom(refresh(users.In(o), redis.RefreshesIn(o), tokensIn(o), enderIn(o)))
 }).AuditsRefusals()
 
 // Logout ends the session of the caller.
 var Logout = fn.API("user-logout", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), logout(postgres.In(o), enderIn(o)))
+	return fn.CallAs(redis.GateIn(o), logout(users.In(o), enderIn(o)))
 }).Audits(audit.TokenRevoked)
 
 // Get returns a user.
 var Get = fn.API("user-get", im.UsersRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), get(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), get(users.In(o)))
 })
 
 // Update changes what the caller says of themselves.
 var Update = fn.API("user-update", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), update(postgres.In(o), o.List(settingAvatars)))
+	return fn.CallAs(redis.GateIn(o), update(users.In(o), o.List(settingAvatars)))
 }).Asks(fn.FreshWith("email")).Audits(audit.EmailChange, "email") // by which a password can be reset
 
 // Search finds users by what the caller knows of them.
 var Search = fn.API("user-search", im.UsersRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), search(postgres.In(o), redis.LimitIn(o, redis.Searches)))
+	return fn.CallAs(redis.GateIn(o), search(users.In(o), redis.LimitIn(o, redis.Searches)))
 })
 
 // ChangePassword gives the caller another password.
 var ChangePassword = fn.API("password-change", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), changePassword(postgres.In(o), ProverIn(o), tokensIn(o), enderIn(o)))
+	return fn.CallAs(redis.GateIn(o), changePassword(users.In(o), ProverIn(o), tokensIn(o), enderIn(o)))
 }).Asks(fn.AskedInside()).Audits(audit.PasswordChange)
 
 // ProveAgain has a caller prove again who they are, for what asks for it.
@@ -85,47 +87,47 @@ var ProveAgain = fn.API("session-prove", fn.People, func(o *fn.Opener) fn.Handle
 
 // Sessions lists where the caller is signed in.
 var Sessions = fn.API("session-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), sessions(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), sessions(users.In(o)))
 })
 
 // Revoke ends a session of the caller.
 var Revoke = fn.API("session-revoke", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), revoke(postgres.In(o), enderIn(o)))
+	return fn.CallAs(redis.GateIn(o), revoke(users.In(o), enderIn(o)))
 }).Audits(audit.TokenRevoked)
 
 // Delete deletes the caller.
 var Delete = fn.API("user-delete", fn.People, func(o *fn.Opener) fn.Handler {
-	r := &remover{who: ProverIn(o), second: SecondFactorIn(o), change: outbox.ChangesIn[leaver](o), end: enderIn(o), erase: eraserIn(o)}
+	r := &remover{who: ProverIn(o), second: SecondFactorIn(o), change: outbox.ChangesIn[leaver](o, erasures.With), end: enderIn(o), erase: eraserIn(o)}
 	return fn.CallAs(redis.GateIn(o), r.call)
 }).Asks(fn.AskedInside()).Audits(audit.UserDeleted)
 
 // Sweep does what the others have left, and removes what is of no use any more.
 var Sweep = fn.Every("session-sweep", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed((&sweeper{store: postgres.In(o), end: enderIn(o), erase: eraserIn(o)}).sweep)
+	return fn.Timed((&sweeper{store: users.In(o), erasures: erasures.In(o), end: enderIn(o), erase: eraserIn(o)}).sweep)
 }).AuditsRefusals() // and the sessions that it ends
 
 // BeginnerIn returns what begins sessions.
 func BeginnerIn(o *fn.Opener) *Beginner {
 	return &Beginner{
-		sessions: postgres.In(o), tokens: tokensIn(o), proofs: proofs{vault.In(o), o.Duration(settingProof)},
+		sessions: users.In(o), tokens: tokensIn(o), proofs: proofs{vault.In(o), o.Duration(settingProof)},
 		most: o.Int(settingSessions, 1), end: enderIn(o),
 	}
 }
 
 // SecondFactorIn returns what asks for second factors.
 func SecondFactorIn(o *fn.Opener) *SecondFactor {
-	return &SecondFactor{store: postgres.In(o), limit: redis.LimitIn(o, redis.SecondFactors), vault: vault.In(o), log: o.Env().Log}
+	return &SecondFactor{store: accounts.In(o), limit: redis.LimitIn(o, redis.SecondFactors), vault: vault.In(o), log: o.Env().Log}
 }
 
 // ProverIn returns what has callers prove again who they are.
 func ProverIn(o *fn.Opener) *Prover {
-	return &Prover{users: postgres.In(o), limit: redis.SignInsIn(o), passwords: hasherIn(o, "signing in"), fresh: fn.FreshIn(o)}
+	return &Prover{users: users.In(o), limit: redis.SignInsIn(o), passwords: hasherIn(o, "signing in"), fresh: fn.FreshIn(o)}
 }
 
 // RenewerIn returns what gives access tokens to callers who have proved again
 // who they are.
 func RenewerIn(o *fn.Opener) *Renewer {
-	return &Renewer{sessions: postgres.In(o), access: token.IssuerIn(o)}
+	return &Renewer{sessions: users.In(o), access: token.IssuerIn(o)}
 }
 
 // PasswordsIn returns what hashes passwords for a purpose.
@@ -138,7 +140,7 @@ func EnderIn(o *fn.Opener) Ender { return Ender{enderIn(o)} }
 func NamesIn(o *fn.Opener) Names { return newNames(o.List(settingReserved)) }
 
 func eraserIn(o *fn.Opener) *eraser {
-	return &eraser{inbox: inbox.In(o), hints: redis.In(o), notes: postgres.In(o)}
+	return &eraser{inbox: inbox.In(o), hints: redis.In(o), notes: erasures.In(o)}
 }
 
 // hasherIn returns the process's hasher of passwords for a purpose. Each has a
@@ -172,7 +174,7 @@ func enderIn(o *fn.Opener) *ender {
 	cache, poster := redis.In(o), fn.PosterIn(o, endTimeout)
 	return &ender{
 		marks:    cache,
-		told:     postgres.In(o),
+		told:     users.In(o),
 		conns:    cache,
 		gateways: redis.GatewaysIn(o),
 		post: func(ctx context.Context, url string, events []event.Event) ([]fn.Result, error) {

@@ -28,6 +28,7 @@ import (
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
@@ -68,7 +69,7 @@ var all = []fn.Func{Register, Login, Refresh, Logout, Get, Update, Search, Chang
 type world struct {
 	t        *testing.T
 	url      string
-	db       *postgres.DB
+	db       *pgtest.DB
 	sql      *pgxpool.Pool
 	box      *outbox.Outbox
 	redis    *redis.Client
@@ -92,7 +93,7 @@ func newWorld(t *testing.T, more map[string]string) *world {
 	gateway := httptest.NewServer(http.HandlerFunc(w.push))
 	t.Cleanup(gateway.Close)
 	var errs [5]error
-	w.db, errs[0] = postgres.Open(t.Context(), env)
+	w.db, errs[0] = pgtest.Open(t.Context(), env)
 	w.sql, errs[1] = pgxpool.New(t.Context(), vars["POSTGRES_URL"])
 	w.box, errs[2] = outbox.Open(t.Context(), env)
 	w.redis, errs[3] = redis.Open(t.Context(), env)
@@ -405,7 +406,8 @@ func TestTheLifeOfAUser(t *testing.T) {
 	w.hasEnded(frame.CloseRevoked, desk)
 
 	group := im.NewID()
-	if err := w.box.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+	if err := w.box.Change(ctx, func(ctx context.Context, in *postgres.Tx) error {
+		tx := pgtest.TxOf(in)
 		if _, err := tx.LockPair(ctx, id, bob.User.ID); err != nil {
 			return err
 		}
@@ -482,15 +484,15 @@ func TestFriendsAreDeletedAtOnce(t *testing.T) {
 		in = append(in, w.join(account, "phone")...)
 		ids = append(ids, in[len(in)-1].User.ID)
 	}
-	change := func(f func(context.Context, *postgres.Tx) error) {
+	change := func(f func(context.Context, *pgtest.Tx) error) {
 		t.Helper()
-		if err := w.box.Change(t.Context(), f); err != nil {
+		if err := w.box.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error { return f(ctx, pgtest.TxOf(tx)) }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i, a := range ids {
 		b, c := ids[(i+1)%len(ids)], ids[(i+2)%len(ids)]
-		change(func(ctx context.Context, tx *postgres.Tx) error {
+		change(func(ctx context.Context, tx *pgtest.Tx) error {
 			_, err := tx.LockPair(ctx, a, b)
 			_, _, befriendErr := tx.Befriend(ctx, a, b)
 			_, groupErr := tx.CreateGroup(ctx, im.GroupInfo{ID: im.NewID(), Name: "G", Owner: a, Policy: im.PolicyInvite, Created: im.Now()}, []string{b, c})

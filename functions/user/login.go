@@ -11,7 +11,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-type accounts interface {
+type accountReader interface {
 	// UserByAccount returns a user and the hash of their password, "" if they
 	// have none; NotFound if there is no such account.
 	UserByAccount(ctx context.Context, account string) (im.User, string, error)
@@ -46,7 +46,7 @@ type credentials struct {
 var errCredentials = im.Errorf(im.Unauthenticated, "there is no such account, or the password is another")
 
 type login struct {
-	accounts  accounts
+	accounts  accountReader
 	limit     limiter
 	passwords *hasher
 	second    *SecondFactor

@@ -30,14 +30,18 @@ type sweepStore interface {
 	SweepTokens(ctx context.Context, limit int) (int, error)
 	// SweepSessions deletes sessions that ended age ago and returns how many.
 	SweepSessions(ctx context.Context, age time.Duration, limit int) (int, error)
+}
+
+type dueErasures interface {
 	// DueErasures returns erasures that are due.
 	DueErasures(ctx context.Context, limit int) ([]im.Erasure, error)
 }
 
 type sweeper struct {
-	store sweepStore
-	end   *ender
-	erase *eraser
+	store    sweepStore
+	erasures dueErasures
+	end      *ender
+	erase    *eraser
 }
 
 // sweep does what others have left: it tells of sessions that have ended,
@@ -89,7 +93,7 @@ func (s *sweeper) tellEnded(ctx context.Context) (int, error) {
 }
 
 func (s *sweeper) eraseDue(ctx context.Context) (int, error) {
-	due, err := s.store.DueErasures(ctx, sweepBatch)
+	due, err := s.erasures.DueErasures(ctx, sweepBatch)
 	if err != nil {
 		return 0, err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/outbox"
-	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/bots"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/vault"
@@ -36,7 +36,7 @@ const queueBytes = 4 << 20
 // Create adds a webhook to a bot of the caller.
 var Create = fn.API("webhook-create", fn.People, func(o *fn.Opener) fn.Handler {
 	c := &creator{
-		hooks: postgres.In(o), urls: webhook.RuleIn(o), vault: vault.In(o), limit: redis.LimitIn(o, redis.BotSecrets),
+		hooks: bots.In(o), urls: webhook.RuleIn(o), vault: vault.In(o), limit: redis.LimitIn(o, redis.BotSecrets),
 		most: o.Int(settingHooks, 0),
 	}
 	return fn.CallAs(redis.GateIn(o), c.call)
@@ -44,24 +44,24 @@ var Create = fn.API("webhook-create", fn.People, func(o *fn.Opener) fn.Handler {
 
 // List returns the webhooks of the bots of the caller.
 var List = fn.API("webhook-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), list(bots.In(o)))
 })
 
 // Update changes a webhook, or its secret.
 var Update = fn.API("webhook-update", fn.People, func(o *fn.Opener) fn.Handler {
-	c := &changer{hooks: postgres.In(o), urls: webhook.RuleIn(o), vault: vault.In(o), limit: redis.LimitIn(o, redis.BotSecrets)}
+	c := &changer{hooks: bots.In(o), urls: webhook.RuleIn(o), vault: vault.In(o), limit: redis.LimitIn(o, redis.BotSecrets)}
 	return fn.CallAs(redis.GateIn(o), c.call)
 }).Asks(fn.FreshWith("url", "conversation", "enabled", "rotate_secret")).Audits(audit.WebhookChange)
 
 // Delete deletes a webhook.
 var Delete = fn.API("webhook-delete", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), remove(postgres.In(o)))
+	return fn.CallAs(redis.GateIn(o), remove(bots.In(o)))
 }).Audits(audit.WebhookChange)
 
 // Deliver delivers messages that have come into the inboxes of bots to their
 // webhooks.
 var Deliver = fn.OnTopic("webhook-deliver", event.TopicDeliveries, event.InboxAppended, func(o *fn.Opener) fn.Handler {
-	d := &deliverer{queue: postgres.In(o), most: o.Int(settingQueue, 1)}
+	d := &deliverer{queue: bots.In(o), most: o.Int(settingQueue, 1)}
 	if p := poolIn(o); p != nil {
 		d.send, d.dropped = p.kick, p.metrics.dropped.Add
 	}
@@ -71,7 +71,7 @@ var Deliver = fn.OnTopic("webhook-deliver", event.TopicDeliveries, event.InboxAp
 // Retry delivers what has failed or was left, and does without what cannot be
 // delivered.
 var Retry = fn.Every("webhook-retry", time.Minute, func(o *fn.Opener) fn.Handler {
-	r := &retrier{store: postgres.In(o), change: outbox.ChangesIn[teller](o)}
+	r := &retrier{store: bots.In(o), change: outbox.ChangesIn[teller](o, bots.With)}
 	if p := poolIn(o); p != nil {
 		r.send, r.wait, r.metrics = p.kick, p.wait, p.metrics
 	}
@@ -82,7 +82,7 @@ var Retry = fn.Every("webhook-retry", time.Minute, func(o *fn.Opener) fn.Handler
 func poolIn(o *fn.Opener) *pool {
 	parallel := o.Int(settingParallel, 1)
 	m, log := newMetrics(), o.Env().Log
-	r := &runner{store: postgres.In(o), open: opener(vault.In(o)), now: time.Now, pause: pauses.Equal, disable: o.Duration(settingDisable), metrics: m}
+	r := &runner{store: bots.In(o), open: opener(vault.In(o)), now: time.Now, pause: pauses.Equal, disable: o.Duration(settingDisable), metrics: m}
 	sender := webhook.In(o)
 	return proc.ShareIn(o, "webhook.pool", func() (*pool, func() error, error) {
 		o.Env().Metrics.MustRegister(m.attempts, m.dropped, m.disabled, m.overdue)

@@ -23,6 +23,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
 )
@@ -35,7 +36,7 @@ type world struct {
 	t      *testing.T
 	url    string
 	vars   map[string]string
-	db     *postgres.DB
+	db     *pgtest.DB
 	sql    *pgxpool.Pool
 	ring   *event.Keyring
 	issuer *token.Issuer
@@ -74,7 +75,7 @@ func newWorld(t *testing.T, more map[string]string) *world {
 	if w.ring, err = fn.Keyring(env); err != nil {
 		t.Fatal(err)
 	}
-	if w.db, err = postgres.Open(t.Context(), env); err != nil {
+	if w.db, err = pgtest.Open(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	if w.sql, err = pgxpool.New(t.Context(), vars["POSTGRES_URL"]); err != nil {

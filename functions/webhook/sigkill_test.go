@@ -16,8 +16,8 @@ import (
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/imtest/steps"
-	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/vault"
 	"github.com/tidings-im/tidings/shared/webhook"
@@ -57,7 +57,7 @@ func TestAProcessThatDelivers(t *testing.T) {
 func openDeliverer(t *testing.T, vars func(string) string) (*deliverer, *runner, *proc.Env) {
 	t.Helper()
 	env := proc.NewEnv(vars, slog.New(slog.DiscardHandler))
-	db, err := postgres.Open(context.WithoutCancel(t.Context()), env)
+	db, err := pgtest.Open(context.WithoutCancel(t.Context()), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/inboxes"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -58,7 +59,7 @@ func Open(ctx context.Context, env *proc.Env) (Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return db.Inbox(), nil
+		return inboxes.New(db), nil
 	}
 	return openMongoDB(ctx, env)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/notices"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -25,7 +26,7 @@ func Open(ctx context.Context, env *proc.Env) (*Outbox, error) {
 	return proc.Share(env, "outbox", func() (*Outbox, func() error, error) {
 		m := newMetrics()
 		env.Metrics.MustRegister(m.relayed, m.aside, m.age)
-		return &Outbox{store: db, places: cache, caches: cache, budget: cache, to: producer, seal: seal.Sign, log: env.Log, metrics: m}, nil, nil
+		return &Outbox{store: notices.New(db), places: cache, caches: cache, budget: cache, to: producer, seal: seal.Sign, log: env.Log, metrics: m}, nil, nil
 	})
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/notices"
 	"github.com/tidings-im/tidings/shared/retry"
 )
 
@@ -163,7 +164,7 @@ func (o *Outbox) charge(ctx context.Context, tx *postgres.Tx) (map[im.Conversati
 	if o.budget == nil {
 		return nil, nil
 	}
-	notices, members, err := tx.Recipients(ctx)
+	notices, members, err := notices.Recipients(ctx, tx)
 	if err != nil || members == nil {
 		return nil, err
 	}

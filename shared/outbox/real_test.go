@@ -23,8 +23,11 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
+	"github.com/tidings-im/tidings/shared/postgres/groups"
+	"github.com/tidings-im/tidings/shared/postgres/notices"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -63,7 +66,7 @@ func services(t *testing.T, given map[string]string) map[string]string {
 type process struct {
 	*Outbox
 	env *proc.Env
-	db  *postgres.DB
+	db  *pgtest.DB
 }
 
 func newProcess(t *testing.T, vars map[string]string) process {
@@ -80,23 +83,23 @@ func startProcess(env *proc.Env) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	db, err := postgres.Open(context.Background(), env)
+	db, err := pgtest.Open(context.Background(), env)
 	if err != nil {
 		return process{}, err
 	}
 	own := *o
-	own.store = impatient{db}
+	own.store = impatient{notices.New(db.DB)}
 	return process{&own, env, db}, nil
 }
 
 // impatient leaves the makers of changes no time.
-type impatient struct{ *postgres.DB }
+type impatient struct{ *notices.Store }
 
 func (i impatient) Pending(ctx context.Context, _ time.Duration, after im.Pending, limit int) ([]im.Pending, map[string]error, error) {
-	return i.DB.Pending(ctx, 0, after, limit)
+	return i.Store.Pending(ctx, 0, after, limit)
 }
 
-func user(t *testing.T, db *postgres.DB) string {
+func user(t *testing.T, db *pgtest.DB) string {
 	t.Helper()
 	id := im.NewID()
 	if err := db.CreateUser(t.Context(), im.User{ID: id, Account: "u" + id, Name: "U"}, "hash"); err != nil {
@@ -109,7 +112,7 @@ func user(t *testing.T, db *postgres.DB) string {
 func create(ctx context.Context, o *Outbox, group, owner string) error {
 	return o.Change(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		g := im.GroupInfo{ID: group, Conversation: im.Group(group), Name: "staff", Owner: owner, Policy: im.PolicyInvite, Created: im.Now()}
-		if _, err := tx.CreateGroup(ctx, g, nil); err != nil {
+		if _, err := groups.With(tx).CreateGroup(ctx, g, nil); err != nil {
 			return err
 		}
 		for _, typ := range []string{im.GroupCreated, im.GroupUpdated} {
@@ -178,7 +181,7 @@ func isTold(t *testing.T, env *proc.Env, group string) {
 	}
 }
 
-func exists(t *testing.T, db *postgres.DB, group string) bool {
+func exists(t *testing.T, db *pgtest.DB, group string) bool {
 	t.Helper()
 	of, err := db.GroupMembers(t.Context(), []string{group})
 	if err != nil {
@@ -392,7 +395,7 @@ func TestAChangeThatFailsLeavesNothing(t *testing.T) {
 			defer func() { recover() }()
 			err := p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 				g := im.GroupInfo{ID: group, Name: "staff", Owner: owner, Policy: im.PolicyInvite, Created: im.Now()}
-				if _, err := tx.CreateGroup(ctx, g, nil); err != nil {
+				if _, err := groups.With(tx).CreateGroup(ctx, g, nil); err != nil {
 					return err
 				}
 				tx.Notify(im.Notice{Conversation: im.Group(group), From: owner, Type: im.GroupCreated})
@@ -475,11 +478,11 @@ func TestP4NoticesStandInTheOrderOfTheChanges(t *testing.T) {
 			}
 			for range each {
 				err := o.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-					if _, err := tx.LockGroup(ctx, group, owner); err != nil {
+					if _, err := groups.With(tx).LockGroup(ctx, group, owner); err != nil {
 						return err
 					}
 					name := "x"
-					version, err := tx.UpdateGroup(ctx, group, im.GroupChange{Name: &name})
+					version, err := groups.With(tx).UpdateGroup(ctx, group, im.GroupChange{Name: &name})
 					if err != nil {
 						return err
 					}
@@ -533,10 +536,10 @@ func TestASlowReaderDoesNotBringBackWhatWasBeforeAChange(t *testing.T) {
 		o.places = then{o.places, func() { committing = true; atCommit() }}
 		o.caches = untilDead{o.caches, &committing}
 		err := o.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-			if _, err := tx.LockGroup(ctx, group, owner); err != nil {
+			if _, err := groups.With(tx).LockGroup(ctx, group, owner); err != nil {
 				return err
 			}
-			_, err := tx.AddMembers(ctx, group, []string{who}, im.Now())
+			_, err := groups.With(tx).AddMembers(ctx, group, []string{who}, im.Now())
 			tx.Notify(im.Notice{Conversation: im.Group(group), From: owner, Type: im.GroupJoined})
 			return err
 		})
@@ -622,7 +625,7 @@ func (p then) Place(ctx context.Context, r []im.PlaceRequest) []im.PlaceResult {
 
 // pausing reads members once, and waits before it hands them over.
 type pausing struct {
-	db    *postgres.DB
+	db    *pgtest.DB
 	begun chan struct{}
 	goOn  chan struct{}
 }
@@ -643,10 +646,10 @@ func (p pausing) GroupMembers(ctx context.Context, groups []string) (map[string]
 func TestP7ChangesThatAGroupIsToldOfCostByRecipients(t *testing.T) {
 	p := newProcess(t, services(t, map[string]string{"RECIPIENTS_BURST": "7", "RECIPIENTS_PER_MINUTE": "1", "GROUP_RECIPIENTS_BURST": "5", "GROUP_RECIPIENTS_PER_MINUTE": "1"}))
 	owner, members := user(t, p.db), []string{user(t, p.db), user(t, p.db)}
-	groups := []string{im.NewID(), im.NewID()}
-	for _, group := range groups {
+	both := []string{im.NewID(), im.NewID()}
+	for _, group := range both {
 		err := p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-			_, err := tx.CreateGroup(ctx, im.GroupInfo{ID: group, Name: "staff", Owner: owner, Policy: im.PolicyInvite, Created: im.Now()}, members)
+			_, err := groups.With(tx).CreateGroup(ctx, im.GroupInfo{ID: group, Name: "staff", Owner: owner, Policy: im.PolicyInvite, Created: im.Now()}, members)
 			return err
 		})
 		if err != nil {
@@ -656,7 +659,7 @@ func TestP7ChangesThatAGroupIsToldOfCostByRecipients(t *testing.T) {
 	change := func(group, by, typ string, to ...string) error {
 		return p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 			name := im.NewID()
-			if _, err := tx.UpdateGroup(ctx, group, im.GroupChange{Name: &name}); err != nil {
+			if _, err := groups.With(tx).UpdateGroup(ctx, group, im.GroupChange{Name: &name}); err != nil {
 				return err
 			}
 			n, err := im.NewNotice(typ, im.Group(group), by, nil)
@@ -678,23 +681,23 @@ func TestP7ChangesThatAGroupIsToldOfCostByRecipients(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	works("3 of 7", change(groups[0], owner, im.MessageEdited))
-	works("3 more, of a group", change(groups[1], owner, im.GroupUpdated))
-	before, err := p.db.Group(t.Context(), groups[1], owner)
+	works("3 of 7", change(both[0], owner, im.MessageEdited))
+	works("3 more, of a group", change(both[1], owner, im.GroupUpdated))
+	before, err := p.db.Group(t.Context(), both[1], owner)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fails("3 more than 1", change(groups[1], owner, im.MessageEdited))
-	if after, err := p.db.Group(t.Context(), groups[1], owner); err != nil || after.Name != before.Name || after.Version != before.Version {
+	fails("3 more than 1", change(both[1], owner, im.MessageEdited))
+	if after, err := p.db.Group(t.Context(), both[1], owner); err != nil || after.Name != before.Name || after.Version != before.Version {
 		t.Errorf("what was refused was made: %+v, %v", after, err)
 	}
-	works("to oneself alone", change(groups[1], owner, im.MessageRead, owner))
+	works("to oneself alone", change(both[1], owner, im.MessageRead, owner))
 	// The group has paid 3 of 5 for the edit of its owner.
-	fails("what a group is told of its messages", change(groups[0], members[0], im.MessageReacted))
-	works("what is done to the group itself", change(groups[0], members[1], im.GroupMuted))
+	fails("what a group is told of its messages", change(both[0], members[0], im.MessageReacted))
+	works("what is done to the group itself", change(both[0], members[1], im.GroupMuted))
 	// Who is deleted leaves, whatever that costs.
 	works("leaving all", p.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-		notices, err := tx.LeaveAllGroups(ctx, owner)
+		notices, err := groups.With(tx).LeaveAllGroups(ctx, owner)
 		tx.Notify(notices...)
 		return err
 	}))

@@ -1,4 +1,4 @@
-package postgres
+package postgres_test
 
 import (
 	"fmt"
@@ -6,11 +6,12 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 )
 
 // durable is a database that syncs its disk, unlike the one that tests share.
-func durable(b *testing.B) *DB {
-	return migrated(b, map[string]string{"POSTGRES_URL": imtest.Start(b, "postgres").URL})
+func durable(b *testing.B) *pgtest.DB {
+	return pgtest.Migrated(b, map[string]string{"POSTGRES_URL": imtest.Start(b, "postgres").URL})
 }
 
 const hundred = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
@@ -62,7 +63,7 @@ func BenchmarkAppendHistory(b *testing.B) {
 				batch := make([]im.Message, size)
 				for i := range batch {
 					at++
-					batch[i] = said(conversations[int(at)%len(conversations)], "aaaaaaaaaaaaaaaa", at, hundred)
+					batch[i] = pgtest.Said(conversations[int(at)%len(conversations)], "aaaaaaaaaaaaaaaa", at, hundred)
 				}
 				if err := db.AppendHistory(b.Context(), batch); err != nil {
 					b.Fatal(err)

@@ -14,9 +14,9 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 )
 
-// failed wraps err, of what was being done, and gives it its kind. A nil err
+// Failed wraps err, of what was being done, and gives it its kind. A nil err
 // stays nil.
-func failed(err error, format string, args ...any) error {
+func Failed(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
@@ -94,16 +94,14 @@ func kindOfState(code string) im.Kind {
 	return im.Internal
 }
 
-// violates reports whether err is a breach of the constraint of that name.
-func violates(err error, constraint string) bool {
+// Violates reports whether err is a breach of the constraint of that name.
+func Violates(err error, constraint string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.ConstraintName == constraint
 }
 
-const undefinedTable = "42P01"
-
-// isState reports whether err is of an SQLSTATE.
-func isState(err error, code string) bool {
+// IsState reports whether err is of an SQLSTATE.
+func IsState(err error, code string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == code
 }

@@ -47,5 +47,5 @@ func Migrate(ctx context.Context, env *proc.Env) (err error) {
 	for _, m := range done {
 		env.Log.InfoContext(ctx, "migrated PostgreSQL", "migration", m.Source.Path, "took", m.Duration.String())
 	}
-	return failed(err, "migrating PostgreSQL")
+	return Failed(err, "migrating PostgreSQL")
 }

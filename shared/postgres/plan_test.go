@@ -1,4 +1,4 @@
-package postgres
+package postgres_test
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/postgres"
 )
 
 // TestQueriesReadIndexes calls everything often enough for PostgreSQL to
 // settle on its plans, on tables large enough for a scan to be wrong, and asks
 // the server how often it has walked through a table.
 func TestQueriesReadIndexes(t *testing.T) {
-	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate), "POSTGRES_POOL": "1"}))
+	db := pgtest.Opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "POSTGRES_POOL": "1"}))
 	ctx := t.Context()
 	for _, sql := range []string{
 		`INSERT INTO users SELECT s, s, s, '' FROM (SELECT 'user' || lpad(i::text, 12, '0') AS s FROM generate_series(0, 9999) i) x`,
@@ -60,16 +60,16 @@ func TestQueriesReadIndexes(t *testing.T) {
 		`INSERT INTO mails (purpose, email, user_id) SELECT 'verify', email, id FROM users`,
 		`ANALYZE`,
 	} {
-		if _, err := db.pool.Exec(ctx, sql); err != nil {
+		if _, err := db.Exec(ctx, sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
 	const user, group = "user000000000010", "grup000000000010"
 	users := []string{user, "user000000000011", "user000000000012"}
-	before := scans(t, db)
+	before := pgtest.Scans(t, db)
 	for i := range int64(10) {
 		now := im.Now()
-		m := said(im.Group(group), user, now, "x")
+		m := pgtest.Said(im.Group(group), user, now, "x")
 		e := im.Entry{User: user, Seq: 6 + i, ID: m.ID, Message: []byte("{}")}
 		steps := map[string]func() error{
 			"Pending":       func() error { _, _, err := db.Pending(ctx, time.Minute, im.Pending{}, 100); return err },
@@ -81,21 +81,23 @@ func TestQueriesReadIndexes(t *testing.T) {
 				_, err := db.Relations(ctx, []im.Pair{{A: users[0], B: users[1]}, {A: users[1], B: users[2]}})
 				return err
 			},
-			"SeenBy":        func() error { _, err := db.SeenBy(ctx, user, users); return err },
-			"Watchers":      func() error { _, err := db.Watchers(ctx, users, 500); return err },
-			"CreateFile":    func() error { return second(db.CreateFile(ctx, newFile(user, 1), plenty, 1000)) },
-			"File":          func() error { return second(db.File(ctx, "file000000000010")) },
-			"FileFor":       func() error { return second(db.FileFor(ctx, "file000000000010", user)) },
-			"FilesFor":      func() error { return second(db.FilesFor(ctx, []string{"file000000000010", "file000000000011"}, user)) },
-			"ExpireFiles":   func() error { return second(db.ExpireFiles(ctx, 24*time.Hour, 200)) },
-			"RemovedFiles":  func() error { return second(db.RemovedFiles(ctx, "", 200)) },
+			"SeenBy":     func() error { _, err := db.SeenBy(ctx, user, users); return err },
+			"Watchers":   func() error { _, err := db.Watchers(ctx, users, 500); return err },
+			"CreateFile": func() error { return pgtest.Second(db.CreateFile(ctx, pgtest.NewFile(user, 1), pgtest.Plenty, 1000)) },
+			"File":       func() error { return pgtest.Second(db.File(ctx, "file000000000010")) },
+			"FileFor":    func() error { return pgtest.Second(db.FileFor(ctx, "file000000000010", user)) },
+			"FilesFor": func() error {
+				return pgtest.Second(db.FilesFor(ctx, []string{"file000000000010", "file000000000011"}, user))
+			},
+			"ExpireFiles":   func() error { return pgtest.Second(db.ExpireFiles(ctx, 24*time.Hour, 200)) },
+			"RemovedFiles":  func() error { return pgtest.Second(db.RemovedFiles(ctx, "", 200)) },
 			"ForgetFile":    func() error { return db.ForgetFile(ctx, "file000000000101") },
-			"UnusedAvatars": func() error { return second(db.UnusedAvatars(ctx, time.Hour, 200)) },
+			"UnusedAvatars": func() error { return pgtest.Second(db.UnusedAvatars(ctx, time.Hour, 200)) },
 			"GrantFiles": func() error {
 				return db.GrantFiles(ctx, []im.FileGrant{{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: im.NewMessageID(now)}})
 			},
 			"RevokeFile": func() error {
-				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
+				return pgtest.Attempt(ctx, db, func(ctx context.Context, tx *pgtest.Tx) error {
 					return tx.RevokeFile(ctx, im.FileGrant{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: m.ID})
 				})
 			},
@@ -106,8 +108,8 @@ func TestQueriesReadIndexes(t *testing.T) {
 			"StoredGrants": func() error {
 				return db.StoredGrants(ctx, []im.FileGrant{{File: "file000000000010", Conversation: im.Direct(users[0], users[1]), Message: m.ID}})
 			},
-			"BotByToken": func() error { return third(db.BotByToken(ctx, token("sess000000000045"))) },
-			"Bots":       func() error { return second(db.Bots(ctx, user)) },
+			"BotByToken": func() error { return third(db.BotByToken(ctx, pgtest.Token("sess000000000045"))) },
+			"Bots":       func() error { return pgtest.Second(db.Bots(ctx, user)) },
 			"BotTokens": func() error {
 				_, err := db.BotTokens(ctx, user, users[1])
 				if errors.Is(err, im.NotFound) { // that is nobody's bot
@@ -115,12 +117,12 @@ func TestQueriesReadIndexes(t *testing.T) {
 				}
 				return err
 			},
-			"OrphanedBots":     func() error { return second(db.OrphanedBots(ctx, 100)) },
-			"EndExpiredTokens": func() error { return second(db.EndExpiredTokens(ctx, 100)) },
+			"OrphanedBots":     func() error { return pgtest.Second(db.OrphanedBots(ctx, 100)) },
+			"EndExpiredTokens": func() error { return pgtest.Second(db.EndExpiredTokens(ctx, 100)) },
 			"Webhooks of messages": func() error {
 				const hook = "hook000000000010"
 				_, _, err := db.Enqueue(ctx, []im.WebhookDelivery{{Webhook: hook, Conversation: m.Conversation, Place: m.Place(), Message: []byte("{}")}}, 100, 1<<20)
-				if err := errors.Join(err, second(db.WebhooksOf(ctx, users)), second(db.DueWebhooks(ctx, 100)), second(db.OverdueWebhook(ctx))); err != nil {
+				if err := errors.Join(err, pgtest.Second(db.WebhooksOf(ctx, users)), pgtest.Second(db.DueWebhooks(ctx, 100)), pgtest.Second(db.OverdueWebhook(ctx))); err != nil {
 					return err
 				}
 				run, ok, err := db.TakeWebhook(ctx, hook, time.Minute, 50)
@@ -128,18 +130,18 @@ func TestQueriesReadIndexes(t *testing.T) {
 					return fmt.Errorf("taken: %v, %w", ok, err)
 				}
 				o := im.WebhookOutcome{Webhook: hook, Run: run.Run, Done: []im.Place{m.Place()}, DisableAfter: time.Hour, DisableBeyond: 10}
-				return errors.Join(second(db.SettleWebhook(ctx, o)), db.Withdraw(ctx, []string{hook}, []string{m.ID}))
+				return errors.Join(pgtest.Second(db.SettleWebhook(ctx, o)), db.Withdraw(ctx, []string{hook}, []string{m.ID}))
 			},
 			"Sweeping webhooks": func() error {
-				return errors.Join(second(db.ExpireDeliveries(ctx, time.Hour, 100)), second(db.UntoldWebhooks(ctx, 100)))
+				return errors.Join(pgtest.Second(db.ExpireDeliveries(ctx, time.Hour, 100)), pgtest.Second(db.UntoldWebhooks(ctx, 100)))
 			},
 			"UserByIdentity": func() error { return third(db.UserByIdentity(ctx, "i", user)) },
 			"UserByEmail":    func() error { return third(db.UserByEmail(ctx, user+"@b.c")) },
-			"Identities":     func() error { return second(db.Identities(ctx, user)) },
-			"Factor":         func() error { return second(db.Factor(ctx, user)) },
-			"UseStep":        func() error { return second(db.UseStep(ctx, user, i, "s")) },
+			"Identities":     func() error { return pgtest.Second(db.Identities(ctx, user)) },
+			"Factor":         func() error { return pgtest.Second(db.Factor(ctx, user)) },
+			"UseStep":        func() error { return pgtest.Second(db.UseStep(ctx, user, i, "s")) },
 			"UseRecoveryCode": func() error {
-				return second(db.UseRecoveryCode(ctx, user, []byte("none")))
+				return pgtest.Second(db.UseRecoveryCode(ctx, user, []byte("none")))
 			},
 			"Mails": func() error {
 				due, err := db.DueMails(ctx, 24*time.Hour, time.Minute, 10)
@@ -152,20 +154,20 @@ func TestQueriesReadIndexes(t *testing.T) {
 				_, err = db.PutCode(ctx, user, "reset", user+"@b.c", []byte{1}, "s", time.Hour)
 				return errors.Join(err, db.Mailed(ctx, due[0].ID), db.SweepCodes(ctx, 100))
 			},
-			"Nearest": func() error { return second(db.Nearest(ctx, m.Conversation, im.Place{}, now, true, 20)) },
+			"Nearest": func() error { return pgtest.Second(db.Nearest(ctx, m.Conversation, im.Place{}, now, true, 20)) },
 			"ArchiveChanges": func() error {
-				return second(db.ArchiveChanges(ctx, m.Conversation, []im.Place{m.Place()}))
+				return pgtest.Second(db.ArchiveChanges(ctx, m.Conversation, []im.Place{m.Place()}))
 			},
-			"Self":          func() error { return second(db.Self(ctx, user)) },
-			"Profile":       func() error { return second(db.Profile(ctx, user)) },
-			"UpdateUser":    func() error { return second(db.UpdateUser(ctx, user, im.UserChange{Bio: new(string)})) },
-			"FindByAccount": func() error { return second(db.FindByAccount(ctx, user)) },
-			"FindByEmail":   func() error { return second(db.FindByEmail(ctx, user, user+"@b.c")) },
-			"FindByPhone":   func() error { return second(db.FindByPhone(ctx, user, "+49000000000010")) },
-			"Sessions":      func() error { return second(db.Sessions(ctx, user, 100)) },
+			"Self":          func() error { return pgtest.Second(db.Self(ctx, user)) },
+			"Profile":       func() error { return pgtest.Second(db.Profile(ctx, user)) },
+			"UpdateUser":    func() error { return pgtest.Second(db.UpdateUser(ctx, user, im.UserChange{Bio: new(string)})) },
+			"FindByAccount": func() error { return pgtest.Second(db.FindByAccount(ctx, user)) },
+			"FindByEmail":   func() error { return pgtest.Second(db.FindByEmail(ctx, user, user+"@b.c")) },
+			"FindByPhone":   func() error { return pgtest.Second(db.FindByPhone(ctx, user, "+49000000000010")) },
+			"Sessions":      func() error { return pgtest.Second(db.Sessions(ctx, user, 100)) },
 			"Absences": func() error {
 				arrivals := []im.Arrival{{User: user, Conversation: "g:1", From: users[1]}, {User: users[1], Conversation: "g:1", From: user}}
-				return errors.Join(second(db.Absences(ctx, arrivals, false)), second(db.Absences(ctx, arrivals, true)))
+				return errors.Join(pgtest.Second(db.Absences(ctx, arrivals, false)), pgtest.Second(db.Absences(ctx, arrivals, true)))
 			},
 			"Notifications": func() error {
 				at := im.NotifyTiming{Every: time.Hour, TTL: time.Hour}
@@ -178,33 +180,35 @@ func TestQueriesReadIndexes(t *testing.T) {
 					return fmt.Errorf("taken %d, %w", len(taken), err)
 				}
 				return errors.Join(db.PostponeNotifications(ctx, taken), db.DropNotifications(ctx, taken, at), db.SentNotifications(ctx, taken, at),
-					second(db.SweepNotifications(ctx, time.Hour, 100)), second(db.OverdueNotification(ctx)), second(db.Bylines(ctx, []im.Arrival{{User: user, From: users[1], Conversation: im.Group(group)}})),
+					pgtest.Second(db.SweepNotifications(ctx, time.Hour, 100)), pgtest.Second(db.OverdueNotification(ctx)), pgtest.Second(db.Bylines(ctx, []im.Arrival{{User: user, From: users[1], Conversation: im.Group(group)}})),
 					func() error { _, _, err := db.NextNotification(ctx); return err }())
 			},
 			"PutSubscription": func() error {
 				return db.PutSubscription(ctx, im.PushSubscription{User: "user000000000035", Session: "sess000000000035", Endpoint: "e", P256dh: []byte{}, Auth: []byte{}}, 20)
 			},
-			"RemoveSubscription":  func() error { return db.RemoveSubscription(ctx, "sess000000000013", "") },
-			"SubscriptionsFailed": func() error { return second(db.SubscriptionsFailed(ctx, []string{"sess000000000014"}, 20, time.Hour)) },
-			"Told":                func() error { return db.Told(ctx, []string{"sess000000000001"}) },
-			"Untold":              func() error { return second(db.Untold(ctx, time.Minute, 500)) },
-			"SweepTokens":         func() error { return second(db.SweepTokens(ctx, 500)) },
-			"SweepSessions":       func() error { return second(db.SweepSessions(ctx, 30*24*time.Hour, 500)) },
-			"DueErasures":         func() error { return second(db.DueErasures(ctx, 500)) },
-			"EraseUser":           func() error { return db.EraseUser(ctx, fmt.Sprintf("user%012d", 6000+i)) },
+			"RemoveSubscription": func() error { return db.RemoveSubscription(ctx, "sess000000000013", "") },
+			"SubscriptionsFailed": func() error {
+				return pgtest.Second(db.SubscriptionsFailed(ctx, []string{"sess000000000014"}, 20, time.Hour))
+			},
+			"Told":          func() error { return db.Told(ctx, []string{"sess000000000001"}) },
+			"Untold":        func() error { return pgtest.Second(db.Untold(ctx, time.Minute, 500)) },
+			"SweepTokens":   func() error { return pgtest.Second(db.SweepTokens(ctx, 500)) },
+			"SweepSessions": func() error { return pgtest.Second(db.SweepSessions(ctx, 30*24*time.Hour, 500)) },
+			"DueErasures":   func() error { return pgtest.Second(db.DueErasures(ctx, 500)) },
+			"EraseUser":     func() error { return db.EraseUser(ctx, fmt.Sprintf("user%012d", 6000+i)) },
 			"ForgetUser": func() error {
-				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
+				return pgtest.Attempt(ctx, db, func(ctx context.Context, tx *pgtest.Tx) error {
 					_, _, err := tx.ForgetUser(ctx, fmt.Sprintf("user%012d", 7000+10*i), "")
 					return err
 				})
 			},
 			"CreateSession": func() error {
 				s := im.Session{ID: im.NewID(), User: user, Device: "d", Platform: "web", Created: now}
-				return second(db.CreateSession(ctx, s, "", token(s.ID), later(), 2))
+				return pgtest.Second(db.CreateSession(ctx, s, "", pgtest.Token(s.ID), pgtest.Later(), 2))
 			},
 			"ChangePassword": func() error {
 				s := im.Session{ID: im.NewID(), User: users[1], Device: "d", Platform: "web", Created: now}
-				return second(db.ChangePassword(ctx, s, "", "", token(s.ID), later(), im.Revocation{Bots: true, Identities: true}))
+				return pgtest.Second(db.ChangePassword(ctx, s, "", "", pgtest.Token(s.ID), pgtest.Later(), im.Revocation{Bots: true, Identities: true}))
 			},
 			"ProveSession": func() error {
 				if _, err := db.ProveSession(ctx, user, "sess000000008000"); !errors.Is(err, im.NotFound) { // ended by CreateSession
@@ -212,9 +216,11 @@ func TestQueriesReadIndexes(t *testing.T) {
 				}
 				return nil
 			},
-			"HasSubscription": func() error { return second(db.HasSubscription(ctx, im.PushSubscription{Session: user, User: user})) },
+			"HasSubscription": func() error {
+				return pgtest.Second(db.HasSubscription(ctx, im.PushSubscription{Session: user, User: user}))
+			},
 			"RotateRefresh": func() error {
-				return second(db.RotateRefresh(ctx, token(fmt.Sprintf("sess%012d", 8000+10*i)), token(fmt.Sprint("next", i)), later(), time.Minute))
+				return pgtest.Second(db.RotateRefresh(ctx, pgtest.Token(fmt.Sprintf("sess%012d", 8000+10*i)), pgtest.Token(fmt.Sprint("next", i)), pgtest.Later(), time.Minute))
 			},
 			"GroupMembers":  func() error { _, err := db.GroupMembers(ctx, []string{group, "grup000000000020"}); return err },
 			"IsMember":      func() error { _, err := db.IsMember(ctx, group, user); return err },
@@ -224,10 +230,10 @@ func TestQueriesReadIndexes(t *testing.T) {
 				return db.AmendHistory(ctx, []im.Message{m, m})
 			},
 			"ChangedMessages": func() error {
-				return second(db.ChangedMessages(ctx, []im.EntryKey{{ID: m.ID, Conversation: m.Conversation}, {ID: im.NewMessageID(now), Conversation: "g:1"}}))
+				return pgtest.Second(db.ChangedMessages(ctx, []im.EntryKey{{ID: m.ID, Conversation: m.Conversation}, {ID: im.NewMessageID(now), Conversation: "g:1"}}))
 			},
 			"DeletedMessages": func() error {
-				return second(db.DeletedMessages(ctx, []im.EntryKey{e.Key(), {User: users[1], ID: m.ID, Conversation: "g:1"}}))
+				return pgtest.Second(db.DeletedMessages(ctx, []im.EntryKey{e.Key(), {User: users[1], ID: m.ID, Conversation: "g:1"}}))
 			},
 			"History":      func() error { _, _, err := db.History(ctx, m.Conversation, user, im.Place{}, false, 20); return err },
 			"History back": func() error { _, _, err := db.History(ctx, m.Conversation, user, m.Place(), true, 20); return err },
@@ -254,11 +260,14 @@ func TestQueriesReadIndexes(t *testing.T) {
 				return err
 			},
 			"MarkRead": func() error {
-				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error { _, _, err := tx.MarkRead(ctx, user, "g:1", m.ID); return err })
+				return pgtest.Attempt(ctx, db, func(ctx context.Context, tx *pgtest.Tx) error {
+					_, _, err := tx.MarkRead(ctx, user, "g:1", m.ID)
+					return err
+				})
 			},
 			"ChangeConversation": func() error {
 				pinned := i%2 == 0
-				return attempt(ctx, db, func(ctx context.Context, tx *Tx) error {
+				return pgtest.Attempt(ctx, db, func(ctx context.Context, tx *pgtest.Tx) error {
 					_, _, err := tx.ChangeConversation(ctx, user, "g:1", im.ConversationChange{Pinned: &pinned})
 					return err
 				})
@@ -268,7 +277,7 @@ func TestQueriesReadIndexes(t *testing.T) {
 			if err := step(); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			after := scans(t, db)
+			after := pgtest.Scans(t, db)
 			for table, n := range after {
 				if n != before[table] && table != "archives" { // a row for each month
 					t.Errorf("%s walks through %s", name, table)
@@ -280,22 +289,3 @@ func TestQueriesReadIndexes(t *testing.T) {
 }
 
 func third[A, B any](_ A, _ B, err error) error { return err }
-
-// scans returns how often each table has been read from end to end.
-func scans(t *testing.T, db *DB) map[string]int64 {
-	t.Helper()
-	if _, err := db.pool.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := db.pool.Query(t.Context(), `SELECT relname, seq_scan FROM pg_stat_user_tables`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := make(map[string]int64)
-	var table string
-	var n int64
-	if _, err := pgx.ForEachRow(rows, []any{&table, &n}, func() error { found[table] = n; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	return found
-}

@@ -1,11 +1,11 @@
-// Package postgres keeps in PostgreSQL who there is and what was said: users,
-// sessions, relations, groups, the history of each conversation and, where the
-// site chooses so, the inboxes. It knows the rows; it does not know who may
-// read or write them, nor where messages come from.
+// Package postgres opens PostgreSQL, which keeps who there is and what was said,
+// and migrates its tables. What is asked of the tables, and changes them, is in
+// the packages beneath it, one for each area: they know the rows; they do not
+// know who may read or write them, nor where messages come from.
 //
-// Its errors have a kind wherever one is known. Unavailable means that the
-// same call may succeed later: the server is down, full, switching over or
-// chose this transaction to break a tie.
+// The errors of all of these have a kind wherever one is known. Unavailable means
+// that the same call may succeed later: the server is down, full, switching over
+// or chose this transaction to break a tie.
 package postgres
 
 import (
@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -31,9 +33,8 @@ var (
 // DB is a pool of connections to one database. It is safe for concurrent use.
 type DB struct {
 	pool    *pgxpool.Pool
-	changes chan struct{} // of Change: as many at a time as it has room
-	listed  remembered    // direct conversations that their users' searches know
-	hold    hold          // of accounts of deleted users
+	changes chan struct{} // of InTx: as many at a time as it has room
+	hold    Hold          // of accounts of deleted users
 }
 
 // Open returns the process's pool on the database at POSTGRES_URL. Nothing is
@@ -88,6 +89,34 @@ func settings(env *proc.Env) (*pgxpool.Config, error) {
 		}
 	}
 	return config, nil
+}
+
+// Query runs a statement that returns rows.
+func (db *DB) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	return db.pool.Query(ctx, sql, args...)
+}
+
+// QueryRow runs a statement that returns a row.
+func (db *DB) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	return db.pool.QueryRow(ctx, sql, args...)
+}
+
+// Exec runs a statement.
+func (db *DB) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	return db.pool.Exec(ctx, sql, args...)
+}
+
+// SendBatch runs statements by one round trip and in one transaction.
+func (db *DB) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	return db.pool.SendBatch(ctx, b)
+}
+
+// Begin begins a transaction, as pgx.BeginFunc asks for it.
+func (db *DB) Begin(ctx context.Context) (pgx.Tx, error) { return db.pool.Begin(ctx) }
+
+// BeginTx begins a transaction, as pgx.BeginTxFunc asks for it.
+func (db *DB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	return db.pool.BeginTx(ctx, o)
 }
 
 // observe adds the state of the pool to the process's metrics.

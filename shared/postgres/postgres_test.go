@@ -1,8 +1,7 @@
-package postgres
+package postgres_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -12,51 +11,9 @@ import (
 
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/inboxtest"
-	"github.com/tidings-im/tidings/shared/proc"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/postgres"
 )
-
-// fresh returns a database of the test's own, migrated.
-func fresh(t testing.TB) *DB {
-	t.Helper()
-	return opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, Migrate)}))
-}
-
-func migrated(t testing.TB, vars map[string]string) *DB {
-	t.Helper()
-	env := imtest.Env(t, vars)
-	if err := Migrate(t.Context(), env); err != nil {
-		t.Fatal(err)
-	}
-	return opened(t, env)
-}
-
-func opened(t testing.TB, env *proc.Env) *DB {
-	t.Helper()
-	db, err := Open(t.Context(), env)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
-// wants fails the test unless err has the kind, or is nil if that is "".
-func wants(t *testing.T, err error, kind im.Kind) {
-	t.Helper()
-	if kind == "" && err != nil || kind != "" && (err == nil || im.KindOf(err) != kind || !errors.Is(err, kind)) {
-		t.Fatalf("error = %v, want kind %q", err, kind)
-	}
-}
-
-func TestInboxConforms(t *testing.T) {
-	db := fresh(t)
-	inboxtest.Run(t, func(t *testing.T) inboxtest.Store {
-		if _, err := db.pool.Exec(t.Context(), `TRUNCATE inbox`); err != nil {
-			t.Fatal(err)
-		}
-		return db.Inbox()
-	})
-}
 
 func TestMigratingAgainAndAtOnceDoesNothing(t *testing.T) {
 	vars := map[string]string{"POSTGRES_URL": imtest.Postgres(t)}
@@ -64,15 +21,15 @@ func TestMigratingAgainAndAtOnceDoesNothing(t *testing.T) {
 	for range 3 {
 		env := imtest.Env(t, vars)
 		all.Go(func() {
-			if err := Migrate(t.Context(), env); err != nil {
+			if err := postgres.Migrate(t.Context(), env); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	db := migrated(t, vars)
+	db := pgtest.Migrated(t, vars)
 	var n int
-	if err := db.pool.QueryRow(t.Context(), `SELECT count(*) FROM users`).Scan(&n); err != nil {
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM users`).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -89,7 +46,7 @@ func TestOpen(t *testing.T) {
 		{"a pool of none is refused", map[string]string{"POSTGRES_URL": "postgres://h/d", "POSTGRES_POOL": "0"}, "POSTGRES_POOL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Open(t.Context(), imtest.Env(t, tt.vars))
+			_, err := postgres.Open(t.Context(), imtest.Env(t, tt.vars))
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), secret) {
 				t.Errorf("error = %v, want one about %s", err, tt.want)
 			}
@@ -97,16 +54,16 @@ func TestOpen(t *testing.T) {
 	}
 
 	t.Run("a database that is down fails the calls, not the start", func(t *testing.T) {
-		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": "postgres://u:" + secret + "@127.0.0.1:1/d"}))
+		db := pgtest.Opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": "postgres://u:" + secret + "@127.0.0.1:1/d"}))
 		_, _, err := db.UserByAccount(t.Context(), "ann")
-		wants(t, err, im.Unavailable)
+		pgtest.Wants(t, err, im.Unavailable)
 		if strings.Contains(err.Error(), secret) {
 			t.Errorf("the error holds the password: %v", err)
 		}
 	})
 	t.Run("a process has one pool", func(t *testing.T) {
 		env := imtest.Env(t, map[string]string{"POSTGRES_URL": "postgres://127.0.0.1:1/d"})
-		if a, b := opened(t, env), opened(t, env); a != b {
+		if a, b := pgtest.Opened(t, env), pgtest.Opened(t, env); a.DB != b.DB {
 			t.Error("two pools were opened")
 		}
 	})
@@ -114,8 +71,8 @@ func TestOpen(t *testing.T) {
 
 func TestP1CommitsAreOnDiskWhateverTheServersDefault(t *testing.T) {
 	url := imtest.Postgres(t)
-	db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url}))
-	if _, err := db.pool.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`); err != nil {
+	db := pgtest.Opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": url}))
+	if _, err := db.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ params, want string }{
@@ -130,9 +87,9 @@ func TestP1CommitsAreOnDiskWhateverTheServersDefault(t *testing.T) {
 			}
 			at += sep + tt.params
 		}
-		db := opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": at}))
+		db := pgtest.Opened(t, imtest.Env(t, map[string]string{"POSTGRES_URL": at}))
 		var got string
-		if err := db.pool.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&got); err != nil || got != tt.want {
+		if err := db.QueryRow(t.Context(), `SHOW synchronous_commit`).Scan(&got); err != nil || got != tt.want {
 			t.Errorf("synchronous_commit with %q is %q, %v; want %q", tt.params, got, err, tt.want)
 		}
 	}
@@ -140,22 +97,22 @@ func TestP1CommitsAreOnDiskWhateverTheServersDefault(t *testing.T) {
 
 func TestWhatPassesIsUnavailable(t *testing.T) {
 	url := imtest.Postgres(t)
-	db := migrated(t, map[string]string{"POSTGRES_URL": url, "POSTGRES_TIMEOUT": "50ms"})
+	db := pgtest.Migrated(t, map[string]string{"POSTGRES_URL": url, "POSTGRES_TIMEOUT": "50ms"})
 	ctx := t.Context()
 
 	t.Run("a statement that takes too long", func(t *testing.T) {
-		_, err := db.pool.Exec(ctx, `SELECT pg_sleep(10)`)
-		wants(t, failed(err, "sleeping"), im.Unavailable)
+		_, err := db.Exec(ctx, `SELECT pg_sleep(10)`)
+		pgtest.Wants(t, postgres.Failed(err, "sleeping"), im.Unavailable)
 	})
 	t.Run("a deadline that passes", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 		defer cancel()
-		_, err := db.pool.Exec(ctx, `SELECT pg_sleep(10)`)
-		wants(t, failed(err, "sleeping"), im.Unavailable)
+		_, err := db.Exec(ctx, `SELECT pg_sleep(10)`)
+		pgtest.Wants(t, postgres.Failed(err, "sleeping"), im.Unavailable)
 	})
 	t.Run("a server that shuts the connection", func(t *testing.T) {
-		_, err := db.pool.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
-		wants(t, failed(err, "ending"), im.Unavailable)
+		_, err := db.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+		pgtest.Wants(t, postgres.Failed(err, "ending"), im.Unavailable)
 	})
 }
 
@@ -173,7 +130,7 @@ func TestStatesHaveTheirKinds(t *testing.T) {
 		"22P05": im.Invalid,     // untranslatable_character
 		"42P01": im.Internal,    // undefined_table
 	} {
-		err := failed(&pgconn.PgError{Code: code}, "doing it")
+		err := postgres.Failed(&pgconn.PgError{Code: code}, "doing it")
 		if got := im.KindOf(err); got != want {
 			t.Errorf("SQLSTATE %s is %s, want %s", code, got, want)
 		}
@@ -182,13 +139,13 @@ func TestStatesHaveTheirKinds(t *testing.T) {
 
 func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 	server := imtest.Start(t, "postgres")
-	db := migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "3s"})
+	db := pgtest.Migrated(t, map[string]string{"POSTGRES_URL": server.URL, "POSTGRES_CONNECT_TIMEOUT": "3s"})
 	u := im.User{ID: im.NewID(), Account: "ann", Name: "Ann"}
-	wants(t, db.CreateUser(t.Context(), u, "hash"), "")
+	pgtest.Wants(t, db.CreateUser(t.Context(), u, "hash"), "")
 
 	server.Kill()
 	_, _, err := db.UserByAccount(t.Context(), "ann")
-	wants(t, err, im.Unavailable)
+	pgtest.Wants(t, err, im.Unavailable)
 
 	server.Restart()
 	comesBack(t, db, u)
@@ -197,14 +154,14 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, _, err = db.UserByAccount(ctx, "ann")
-	wants(t, err, im.Unavailable)
+	pgtest.Wants(t, err, im.Unavailable)
 
 	server.Thaw()
 	comesBack(t, db, u)
 }
 
 // comesBack waits until the database answers again, with the user it had.
-func comesBack(t *testing.T, db *DB, u im.User) {
+func comesBack(t *testing.T, db *pgtest.DB, u im.User) {
 	t.Helper()
 	deadline := time.Now().Add(imtest.Patience(t))
 	for {
@@ -215,7 +172,7 @@ func comesBack(t *testing.T, db *DB, u im.User) {
 			}
 			return
 		}
-		wants(t, err, im.Unavailable)
+		pgtest.Wants(t, err, im.Unavailable)
 		if time.Now().After(deadline) {
 			t.Fatalf("the pool has not come back: %v", err)
 		}

@@ -1,0 +1,4 @@
+package postgres
+
+// For tests, which migrate step by step.
+var Migrations = migrations

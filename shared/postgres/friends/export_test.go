@@ -1,0 +1,4 @@
+package friends
+
+// For tests.
+const Tombstones = tombstones

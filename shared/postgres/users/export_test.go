@@ -1,0 +1,4 @@
+package users
+
+// For tests.
+const MaxUsed = maxUsed
