@@ -89,9 +89,7 @@ var EndOAuth = fn.API("oauth-callback", fn.People, func(o *fn.Opener) fn.Handler
 }).Audits(audit.LoginSuccess) // or IdentityChange, of who links
 
 // Identities lists the accounts elsewhere by which the caller signs in.
-var Identities = fn.API("identity-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(accounts.In(o)))
-})
+var Identities = fn.API("identity-list", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), list(accounts.In(o))) })
 
 // DeleteIdentity removes one.
 var DeleteIdentity = fn.API("identity-delete", fn.People, func(o *fn.Opener) fn.Handler {

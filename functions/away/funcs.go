@@ -38,9 +38,7 @@ var (
 )
 
 // Key returns the key by which browsers subscribe to Web Push.
-var Key = fn.API("push-key", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), key(webpush.PublicKeyIn(o)))
-})
+var Key = fn.API("push-key", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), key(webpush.PublicKeyIn(o))) })
 
 // Subscribe has the device of the caller notified by Web Push.
 var Subscribe = fn.API("push-subscribe", fn.People, func(o *fn.Opener) fn.Handler {
@@ -75,9 +73,7 @@ var Notify = fn.OnTopic("notify-away", event.TopicDeliveries, event.InboxAppende
 })
 
 // Retry sends what is due and nobody else has sent.
-var Retry = fn.Every("notify-retry", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed(sweep(senderIn(o), notifications.In(o)))
-})
+var Retry = fn.Every("notify-retry", time.Minute, func(o *fn.Opener) fn.Handler { return fn.Timed(sweep(senderIn(o), notifications.In(o))) })
 
 // senderIn returns the process's sender.
 func senderIn(o *fn.Opener) *sender {

@@ -34,14 +34,10 @@ var Create = fn.API("bot-create", fn.People, func(o *fn.Opener) fn.Handler {
 }).Asks(fn.Fresh()).Audits(audit.UserCreated)
 
 // List returns the bots of the caller.
-var List = fn.API("bot-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(bots.In(o)))
-})
+var List = fn.API("bot-list", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), list(bots.In(o))) })
 
 // Update changes what a bot of the caller says of itself.
-var Update = fn.API("bot-update", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), update(bots.In(o)))
-}).AuditsRefusals()
+var Update = fn.API("bot-update", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), update(bots.In(o))) }).AuditsRefusals()
 
 // Delete deletes a bot of the caller.
 var Delete = fn.API("bot-delete", fn.People, func(o *fn.Opener) fn.Handler {
@@ -55,9 +51,7 @@ var CreateToken = fn.API("bot-token-create", fn.People, func(o *fn.Opener) fn.Ha
 }).Asks(fn.Fresh()).Audits(audit.TokenCreated)
 
 // Tokens lists the tokens of a bot of the caller.
-var Tokens = fn.API("bot-token-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), listTokens(bots.In(o)))
-})
+var Tokens = fn.API("bot-token-list", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), listTokens(bots.In(o))) })
 
 // DeleteToken ends a token of a bot of the caller.
 var DeleteToken = fn.API("bot-token-delete", fn.People, func(o *fn.Opener) fn.Handler {

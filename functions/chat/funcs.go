@@ -17,14 +17,10 @@ import (
 
 // Ingest gives each message that a client sent its place in its conversation
 // and writes it to the log of messages, from where it is the system's.
-var Ingest = fn.OnEvent("chat-ingest", event.MessageSubmitted, func(o *fn.Opener) fn.Handler {
-	return fn.Answer(ingestIn(o).batch)
-})
+var Ingest = fn.OnEvent("chat-ingest", event.MessageSubmitted, func(o *fn.Opener) fn.Handler { return fn.Answer(ingestIn(o).batch) })
 
 // Send does the same for a message that is sent by a call.
-var Send = fn.API("message-send", im.MessagesWrite, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), ingestIn(o).send)
-})
+var Send = fn.API("message-send", im.MessagesWrite, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), ingestIn(o).send) })
 
 // ingestIn returns the process's way in, which is one, so that what comes by
 // sockets and by calls takes turns.

@@ -30,14 +30,10 @@ var Create = fn.API("group-create", im.GroupsWrite, func(o *fn.Opener) fn.Handle
 })
 
 // List returns the groups of the caller.
-var List = fn.API("group-list", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(groups.In(o)))
-}).Holds(hundred)
+var List = fn.API("group-list", im.GroupsRead, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), list(groups.In(o))) }).Holds(hundred)
 
 // Get returns a group.
-var Get = fn.API("group-get", im.GroupsRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), get(groups.In(o)))
-})
+var Get = fn.API("group-get", im.GroupsRead, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), get(groups.In(o))) })
 
 // Update changes the name of a group, what is said about it and its policy.
 var Update = fn.API("group-update", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
@@ -65,9 +61,7 @@ var Remove = fn.API("group-remove", im.GroupsWrite, func(o *fn.Opener) fn.Handle
 }).Audits(audit.PermissionsChanged)
 
 // Leave takes the caller out of a group.
-var Leave = fn.API("group-leave", im.GroupsWrite, func(o *fn.Opener) fn.Handler {
-	return changes(o, redis.GroupJoins, leave(changing(o), im.Now))
-})
+var Leave = fn.API("group-leave", im.GroupsWrite, func(o *fn.Opener) fn.Handler { return changes(o, redis.GroupJoins, leave(changing(o), im.Now)) })
 
 // Role says what a member is in a group.
 var Role = fn.API("group-role", im.GroupsWrite, func(o *fn.Opener) fn.Handler {

@@ -10,6 +10,4 @@ import (
 )
 
 // Relay publishes the notices of changes whose makers did not.
-var Relay = fn.Every("outbox-relay", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed(outbox.In(o).Relay)
-})
+var Relay = fn.Every("outbox-relay", time.Minute, func(o *fn.Opener) fn.Handler { return fn.Timed(outbox.In(o).Relay) })

@@ -19,6 +19,4 @@ var Search = fn.API("message-search", im.MessagesRead, func(o *fn.Opener) fn.Han
 }).Holds(14 << 20) // a read, the matches of a window, and a page as JSON
 
 // Index keeps the index of searches up to date.
-var Index = fn.Every("search-index", time.Minute, func(o *fn.Opener) fn.Handler {
-	return fn.Timed(index(searches.In(o)))
-})
+var Index = fn.Every("search-index", time.Minute, func(o *fn.Opener) fn.Handler { return fn.Timed(index(searches.In(o))) })

@@ -61,9 +61,7 @@ var Logout = fn.API("user-logout", fn.People, func(o *fn.Opener) fn.Handler {
 }).Audits(audit.TokenRevoked)
 
 // Get returns a user.
-var Get = fn.API("user-get", im.UsersRead, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), get(users.In(o)))
-})
+var Get = fn.API("user-get", im.UsersRead, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), get(users.In(o))) })
 
 // Update changes what the caller says of themselves.
 var Update = fn.API("user-update", fn.People, func(o *fn.Opener) fn.Handler {
@@ -86,9 +84,7 @@ var ProveAgain = fn.API("session-prove", fn.People, func(o *fn.Opener) fn.Handle
 }).Audits(audit.SessionRenewed)
 
 // Sessions lists where the caller is signed in.
-var Sessions = fn.API("session-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), sessions(users.In(o)))
-})
+var Sessions = fn.API("session-list", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), sessions(users.In(o))) })
 
 // Revoke ends a session of the caller.
 var Revoke = fn.API("session-revoke", fn.People, func(o *fn.Opener) fn.Handler {

@@ -43,9 +43,7 @@ var Create = fn.API("webhook-create", fn.People, func(o *fn.Opener) fn.Handler {
 }).Asks(fn.Fresh()).Audits(audit.WebhookChange)
 
 // List returns the webhooks of the bots of the caller.
-var List = fn.API("webhook-list", fn.People, func(o *fn.Opener) fn.Handler {
-	return fn.CallAs(redis.GateIn(o), list(bots.In(o)))
-})
+var List = fn.API("webhook-list", fn.People, func(o *fn.Opener) fn.Handler { return fn.CallAs(redis.GateIn(o), list(bots.In(o))) })
 
 // Update changes a webhook, or its secret.
 var Update = fn.API("webhook-update", fn.People, func(o *fn.Opener) fn.Handler {
