@@ -137,10 +137,11 @@ func TestPushPresenceTellsFriends(t *testing.T) {
 	}
 	post(true) // too early
 	quiet()
-	for deadline := time.Now().Add(imtest.Patience(t)); len(got) == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	imtest.Until(t, "it is told", func() bool {
 		if status := post(true); status != 204 {
 			t.Fatalf("status %d", status)
 		}
-	}
+		return len(got) > 0
+	})
 	told(false, true)
 }
