@@ -230,21 +230,11 @@ func (b *bench) tell(ctx context.Context, h *hookRun) error {
 	for i := range h.senders {
 		all.Go(func() { errs <- h.send(sending, api, i, &sent[i], b.patience) })
 	}
-	pause := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case err := <-errs:
-			return errors.Join(err, errors.New("it ended early"))
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	err := pause(b.warmUp)
+	err := pause(ctx, b.warmUp, errs)
 	before := b.use.read()
 	h.mark(&h.from)
 	if err == nil {
-		err = pause(b.duration / 3)
+		err = pause(ctx, b.duration/3, errs)
 	}
 	h.mark(&h.to)
 	cpu := b.use.since(before)

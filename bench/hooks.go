@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -50,6 +51,18 @@ func readHook(r *http.Request, secret string, into any) (time.Time, error) {
 		}
 	}
 	return now, json.Unmarshal(body, into)
+}
+
+// pause waits for d, while those work who say in errs how they ended.
+func pause(ctx context.Context, d time.Duration, errs <-chan error) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case err := <-errs:
+		return errors.Join(err, errors.New("it ended early"))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // wait waits until done reports true, or for so long.

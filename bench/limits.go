@@ -145,21 +145,11 @@ func timed(ctx context.Context, name, per string, workers int, d time.Duration, 
 			})
 		})
 	}
-	wait := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case err := <-errs:
-			return errors.Join(err, errors.New("it ended early"))
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	err := wait(min(limitWarmUp, d))
+	err := pause(ctx, min(limitWarmUp, d), errs)
 	if err == nil {
 		before, began := use.read(), time.Now()
 		on.Store(true)
-		err = wait(d)
+		err = pause(ctx, d, errs)
 		on.Store(false)
 		l.seconds, l.spent = time.Since(began).Seconds(), use.since(before)
 	}

@@ -1,16 +1,9 @@
 package functions_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,11 +13,10 @@ import (
 	"github.com/tidings-im/tidings/functions/archive"
 	"github.com/tidings-im/tidings/functions/history"
 	"github.com/tidings-im/tidings/functions/message"
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
@@ -40,26 +32,14 @@ type chat struct {
 }
 
 func newChat(t *testing.T, users ...string) *chat {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err1 := x509.MarshalPKCS8PrivateKey(private)
-	publicDER, err2 := x509.MarshalPKIXPublicKey(public)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
 	mux := http.NewServeMux()
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
-	env := imtest.Env(t, map[string]string{
+	env := imtest.Env(t, fntest.Settings(t, map[string]string{
 		"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "REDIS_URL": imtest.Redis(t), "KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","), "INBOX_STORE": "postgres",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"ARCHIVE_URL":       imtest.S3(t), "ARCHIVE_AFTER": "744h", "FUNCTION_URL": srv.URL + "/{function}",
+		"ARCHIVE_URL": imtest.S3(t), "ARCHIVE_AFTER": "744h", "FUNCTION_URL": srv.URL + "/{function}",
 		"CALLS_PER_SECOND": "10000", "CALLS_BURST": "10000",
-	})
+	}))
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
@@ -90,26 +70,14 @@ func newChat(t *testing.T, users ...string) *chat {
 // call calls a function as a user, and fails the test unless it answers so.
 func (c *chat) call(function, user, in string, status int) (answer []byte) {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), "POST", c.url+"/"+function, bytes.NewReader([]byte(in)))
+	a, err := fntest.Post(c.t.Context(), c.url+"/"+function, c.token[user], in)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", event.JSON)
-	if user != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token[user])
+	if a.Status != status {
+		c.t.Fatalf("%s %s: status %d, want %d: %s", function, in, a.Status, status, a.Body)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if answer, err = io.ReadAll(resp.Body); err != nil {
-		c.t.Fatal(err)
-	}
-	if resp.StatusCode != status {
-		c.t.Fatalf("%s %s: status %d, want %d: %s", function, in, resp.StatusCode, status, answer)
-	}
-	return answer
+	return a.Body
 }
 
 // read reads all of a conversation, by pages from the newest to the oldest.

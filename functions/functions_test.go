@@ -1,12 +1,6 @@
 package functions
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,33 +9,16 @@ import (
 
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 )
 
 // down are settings of services that are not there.
 func down(t *testing.T) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publicDER, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"MONGODB_URL":       "mongodb://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"KAFKA_BROKERS":     "127.0.0.1:1",
-		"S3_URL":            "http://key:secret@127.0.0.1:1/b",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-	}
+	return fntest.Settings(t, map[string]string{
+		"MONGODB_URL": "mongodb://127.0.0.1:1/d",
+		"S3_URL":      "http://key:secret@127.0.0.1:1/b",
+	})
 }
 
 // forAnybody are the functions that are called by who has no token yet.

@@ -48,15 +48,31 @@ type cage struct {
 	group   string // the folder of its control group; "" if none may be made
 }
 
-// encage starts a program in a control group of its own. Where none may be made
-// it is told its limit, and held to it by what it used.
-func encage(t *testing.T, name string, limit int64, command []string, vars map[string]string, more ...string) *cage {
+// prepared are settings of real services that are ready, for functions of which
+// none can be reached from others.
+func prepared(t *testing.T) map[string]string {
 	t.Helper()
-	c := &cage{t: t, name: name, limit: limit}
+	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
+	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
+	system.Prepare(t, vars)
+	return vars
+}
+
+// encage starts a program in a control group of its own. Where none may be made
+// it is told its limit, and held to it by what it used. It is ready once it
+// answers at the address that is in the setting of that name.
+func encage(t *testing.T, name string, limit int64, command []string, vars map[string]string, address string, more ...string) *cage {
+	t.Helper()
+	port := imtest.FreePort(t)
+	c := &cage{t: t, name: name, limit: limit, url: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	c.group = controlGroup(t, limit)
 	vars = maps.Clone(vars)
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
+	}
+	vars[address] = strings.TrimPrefix(c.url, "http://")
+	if address == "PORT" {
+		vars[address] = fmt.Sprint(port)
 	}
 	if c.group == "" {
 		vars["MEMORY_LIMIT"] = strconv.FormatInt(limit, 10)
@@ -71,6 +87,13 @@ func encage(t *testing.T, name string, limit int64, command []string, vars map[s
 	}
 	args := append([]string{"-c", `echo $$ > "$0" && exec "$@"`, join, system.Binary(t)}, command...)
 	c.process = imtest.Run(t, env, "/bin/sh", args...)
+	imtest.Eventually(t, name+" is ready", func() error {
+		resp, err := http.Get(c.url + "/readyz")
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
 	return c
 }
 
@@ -93,18 +116,6 @@ func controlGroup(t *testing.T, limit int64) string {
 		}
 	}
 	return ""
-}
-
-// ready waits until the process answers at its URL.
-func (c *cage) ready() {
-	c.t.Helper()
-	imtest.Eventually(c.t, c.name+" is ready", func() error {
-		resp, err := http.Get(c.url + "/readyz")
-		if err != nil {
-			return err
-		}
-		return resp.Body.Close()
-	})
 }
 
 // survived reports the most memory that the process used, and fails the test if
@@ -300,6 +311,11 @@ func call(ctx context.Context, url, jwt, media string, body io.Reader) int {
 	if jwt != "" {
 		req.Header.Set("Authorization", "Bearer "+jwt)
 	}
+	return do(req)
+}
+
+// do makes a request and reads the answer; 0 is none.
+func do(req *http.Request) int {
 	resp, err := crude.Do(req)
 	if err != nil {
 		return 0
@@ -330,12 +346,10 @@ func flood(url, jwt string) attack {
 // What decodes pictures, and what reads the archive, bounds itself and is
 // attacked by the tests of its own.
 func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
-	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
+	vars := prepared(t)
 	for _, free := range []string{"CALLS_PER_SECOND", "CALLS_BURST", "MESSAGE_SEARCHES_PER_MINUTE", "SIGN_INS_PER_MINUTE"} {
 		vars[free] = "1000000"
 	}
-	system.Prepare(t, vars)
 	people := assemble(t, vars)
 	limits := limitsOf(t)
 	const span = 5 * time.Second
@@ -358,10 +372,7 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 		{"chat-ingest", 40, func(int) string { return `{}` }, false},
 	} {
 		t.Run(tt.function, func(t *testing.T) {
-			port := imtest.FreePort(t)
-			c := encage(t, tt.function, limits[tt.function], []string{"function", tt.function}, vars, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
-			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
-			c.ready()
+			c := encage(t, tt.function, limits[tt.function], []string{"function", tt.function}, vars, "PORT", "PASSWORD_PARALLEL", "64")
 			url, some := c.url+"/"+tt.function, ""
 			if tt.jwt {
 				some = people.tokens[0]
@@ -375,14 +386,9 @@ func TestP7AProcessSurvivesItsAttackWithinItsMemory(t *testing.T) {
 			}}, flood(url, some))
 			c.survived()
 			t.Logf("%d calls were answered meanwhile", counts[0])
-			for deadline := time.Now().Add(time.Minute); tt.jwt; { // what was under way may take its time
-				if call(t.Context(), url, people.tokens[1], "application/json", strings.NewReader(tt.body(1))) == http.StatusOK {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatal("and afterwards nobody is served")
-				}
-			}
+			imtest.Until(t, "others are served afterwards", func() bool { // what was under way may take its time
+				return !tt.jwt || call(t.Context(), url, people.tokens[1], "application/json", strings.NewReader(tt.body(1))) == http.StatusOK
+			})
 		})
 	}
 	t.Run("gateway", func(t *testing.T) { attackGateway(t, vars, people, span) })
@@ -399,18 +405,15 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 		w.Write(large)
 	}))
 	t.Cleanup(functions.Close)
-	addr := fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t))
-	c := encage(t, "gateway", 256<<20, []string{"gateway"}, vars, "FUNCTION_URL", functions.URL+"/{function}",
-		"GATEWAY_ADDR", addr, "GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)), "CLIENT_ADDRESS_HEADER", "X-Forwarded-For")
-	c.url = "http://" + addr
-	c.ready()
+	c := encage(t, "gateway", 256<<20, []string{"gateway"}, vars, "GATEWAY_ADDR", "FUNCTION_URL", functions.URL+"/{function}",
+		"GATEWAY_INTERNAL_ADDR", fmt.Sprintf("127.0.0.1:%d", imtest.FreePort(t)), "CLIENT_ADDRESS_HEADER", "X-Forwarded-For")
 	whole, err := json.Marshal(map[string]string{"account": strings.Repeat("x", 60<<10)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	slowly := func(request string) func(context.Context, int) int {
 		return func(ctx context.Context, i int) int {
-			conn, err := net.Dial("tcp", addr)
+			conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
 			if err != nil {
 				return 0
 			}
@@ -425,13 +428,7 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/v1/users/"+people.users[0], nil)
 		req.Header.Set("Authorization", "Bearer "+people.tokens[attackers-1-i%5])
 		req.Header.Set("X-Forwarded-For", "198.51.100.1")
-		resp, err := crude.Do(req)
-		if err != nil {
-			return 0
-		}
-		defer resp.Body.Close()
-		io.Copy(io.Discard, resp.Body)
-		return resp.StatusCode
+		return do(req)
 	}
 	counts := during(t, span,
 		attack{20, other},
@@ -441,31 +438,19 @@ func attackGateway(t *testing.T, vars map[string]string, people *mob, span time.
 			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/v1/sessions", bytes.NewReader(whole))
 			req.Header.Set("Content-Type", "application/json")
 			req.Header.Set("X-Forwarded-For", fmt.Sprintf("192.0.4.%d", i))
-			resp, err := crude.Do(req)
-			if err != nil {
-				return 0
-			}
-			defer resp.Body.Close()
-			io.Copy(io.Discard, resp.Body)
-			return resp.StatusCode
+			return do(req)
 		}})
 	c.survived()
 	t.Logf("%d calls of others were answered meanwhile", counts[0])
-	for deadline := time.Now().Add(time.Minute); other(t.Context(), 0) != http.StatusOK; {
-		if time.Now().After(deadline) {
-			t.Fatal("and afterwards nobody else is served")
-		}
-	}
+	imtest.Until(t, "others are served afterwards", func() bool { return other(t.Context(), 0) == http.StatusOK })
 }
 
 // Functions that share a process share its budget: one of compose's groups
 // outlives what each of them is sent at the same time in the memory that compose
 // gives it.
 func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
-	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
-	system.Prepare(t, vars)
-	people := assemble(t, vars)
+	vars := prepared(t)
+	people, parts := assemble(t, vars), composed(t)
 
 	for _, tt := range []struct {
 		group, functions string
@@ -488,10 +473,7 @@ func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.group, func(t *testing.T) {
-			port := imtest.FreePort(t)
-			c := encage(t, tt.group, composed(t, tt.group), []string{"functions", tt.functions}, vars, "PORT", fmt.Sprint(port), "PASSWORD_PARALLEL", "64")
-			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
-			c.ready()
+			c := encage(t, tt.group, parts[tt.group].memory(t), []string{"functions", tt.functions}, vars, "PORT", "PASSWORD_PARALLEL", "64")
 			var attacks []attack
 			for function, body := range tt.bodies {
 				url := c.url + "/" + function
@@ -508,33 +490,16 @@ func TestP7AGroupOfFunctionsSurvivesItsAttacksWithinItsMemory(t *testing.T) {
 // Every deployable of compose that serves functions outlives bodies that nobody
 // has asked for, sent to each of its functions at the same time.
 func TestP7EveryGroupOfComposeSurvivesAFloodWithinItsMemory(t *testing.T) {
-	b, err := os.ReadFile("../../docker-compose.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var compose struct {
-		Services map[string]struct {
-			Command []string
-		}
-	}
-	if err := yaml.UnmarshalWithOptions(b, &compose, yaml.AllowDuplicateMapKey()); err != nil { // what is merged in is overridden
-		t.Fatal(err)
-	}
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
-	vars["FUNCTION_URL"] = "http://127.0.0.1:1/{function}"
-	system.Prepare(t, vars)
+	vars := prepared(t)
 	groups := 0
-	for name, service := range compose.Services {
-		if len(service.Command) != 2 || service.Command[0] != "functions" {
+	for name, part := range composed(t) {
+		if len(part.Command) != 2 || part.Command[0] != "functions" {
 			continue
 		}
-		patterns := service.Command[1]
+		patterns := part.Command[1]
 		groups++
 		t.Run(name, func(t *testing.T) {
-			port := imtest.FreePort(t)
-			c := encage(t, name, composed(t, name), service.Command, vars, "PORT", fmt.Sprint(port))
-			c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
-			c.ready()
+			c := encage(t, name, part.memory(t), part.Command, vars, "PORT")
 			var attacks []attack
 			for _, f := range functions.All {
 				if !slices.ContainsFunc(strings.Split(patterns, ","), func(p string) bool { ok, _ := path.Match(p, f.Name); return ok }) {
@@ -561,8 +526,7 @@ func TestP7EveryGroupOfComposeSurvivesAFloodWithinItsMemory(t *testing.T) {
 // gives it.
 func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 	const messages = 1500 // of each topic, 96 MiB
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
-	system.Prepare(t, vars)
+	vars := prepared(t)
 	producer, err := kafka.Open(t.Context(), imtest.Env(t, vars))
 	if err != nil {
 		t.Fatal(err)
@@ -593,11 +557,7 @@ func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 		}
 	}))
 	t.Cleanup(functions.Close)
-	port := imtest.FreePort(t)
-	c := encage(t, "connector", composed(t, "connector"), []string{"connector"}, vars,
-		"FUNCTION_URL", functions.URL+"/{function}", "CONNECTOR_ADDR", fmt.Sprintf("127.0.0.1:%d", port))
-	c.url = fmt.Sprintf("http://127.0.0.1:%d", port)
-	c.ready()
+	c := encage(t, "connector", composed(t)["connector"].memory(t), []string{"connector"}, vars, "CONNECTOR_ADDR", "FUNCTION_URL", functions.URL+"/{function}")
 	// More than the window has been held by then, and as much as it may be.
 	imtest.Eventually(t, "the connector goes on", func() error {
 		if n := posted.Load(); n < 64<<20 {
@@ -608,19 +568,32 @@ func TestP7AConnectorSurvivesABacklogWithinItsMemory(t *testing.T) {
 	c.survived()
 }
 
-// composed returns the memory that compose gives a part.
-func composed(t *testing.T, part string) int64 {
+// A part is a service of compose.
+type part struct {
+	Command []string
+	Memory  string `yaml:"mem_limit"`
+}
+
+// composed returns the parts of compose.
+func composed(t *testing.T) map[string]part {
 	t.Helper()
 	b, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, of, _ := strings.Cut(string(b), "\n  "+part+":\n")
-	_, limit, _ := strings.Cut(of, "\n    mem_limit: ")
-	limit, _, _ = strings.Cut(limit, "M")
-	mi, err := strconv.ParseInt(limit, 10, 64)
+	var compose struct{ Services map[string]part }
+	if err := yaml.UnmarshalWithOptions(b, &compose, yaml.AllowDuplicateMapKey()); err != nil { // what is merged in is overridden
+		t.Fatal(err)
+	}
+	return compose.Services
+}
+
+// memory returns how many bytes p may use.
+func (p part) memory(t *testing.T) int64 {
+	t.Helper()
+	mi, err := strconv.ParseInt(strings.TrimSuffix(p.Memory, "M"), 10, 64)
 	if err != nil {
-		t.Fatalf("the memory of %s: %v", part, err)
+		t.Fatalf("the memory of %q: %v", p.Command, err)
 	}
 	return mi << 20
 }

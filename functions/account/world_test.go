@@ -1,14 +1,9 @@
 package account
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -19,11 +14,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidings-im/tidings/functions/user"
-	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/imtest/smtptest"
 	"github.com/tidings-im/tidings/shared/mail"
 	"github.com/tidings-im/tidings/shared/postgres"
@@ -33,25 +27,13 @@ import (
 // settings are of services that are not there.
 func settings(t testing.TB) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	privateDER, privateErr := x509.MarshalPKCS8PrivateKey(private)
-	publicDER, publicErr := x509.MarshalPKIXPublicKey(public)
-	if err := errors.Join(err, privateErr, publicErr); err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":                "postgres://127.0.0.1:1/d",
-		"REDIS_URL":                   "redis://127.0.0.1:1",
-		"SEAL_KEYS":                   "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
+	return fntest.Settings(t, map[string]string{
 		"ACCOUNT_KEYS":                "a:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("y", 32))),
-		"TOKEN_PRIVATE_KEY":           string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS":           string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"KAFKA_BROKERS":               "127.0.0.1:1",
 		"INBOX_STORE":                 "postgres",
 		"ONE_CONNECTION_PER_PLATFORM": "false",
 		"FUNCTION_URL":                "http://127.0.0.1:1/{function}",
 		"OAUTH_REDIRECTS":             redirect + ",com.example.app:/oauth/{provider}",
-	}
+	})
 }
 
 const redirect = "http://127.0.0.1:9/oauth/{provider}"
@@ -99,56 +81,15 @@ func newWorld(t testing.TB, more map[string]string) *world {
 
 // post calls a function.
 func (w *world) post(function, token string, in any) (status int, answer []byte, err error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return 0, nil, err
-	}
-	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	answer, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
+	a, err := fntest.Post(w.t.Context(), w.url+"/"+function, token, in)
+	return a.Status, a.Body, err
 }
 
 // postFrom calls a function as a gateway does for somebody at a network address.
 func (w *world) postFrom(address, function string, in any) (status int, answer []byte) {
 	w.t.Helper()
-	ring, err := event.ParseKeyring(w.vars["SEAL_KEYS"])
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	e, err := event.New(event.CallType(function), "gateway", address, in)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ring.Sign(&e)
-	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(e.Data))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	for name, value := range e.Attributes {
-		req.Header.Set("Ce-"+name, value)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if answer, err = io.ReadAll(resp.Body); err != nil {
-		w.t.Fatal(err)
-	}
-	return resp.StatusCode, answer
+	a := fntest.PostFrom(w.t, w.url, w.vars["SEAL_KEYS"], address, function, in)
+	return a.Status, a.Body
 }
 
 type fields = map[string]any

@@ -2,11 +2,7 @@ package away
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +19,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/inbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -35,18 +31,6 @@ import (
 // down are settings of services that are not there.
 func down(t testing.TB) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publicDER, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
 	vapid, err := webpush.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
@@ -55,17 +39,12 @@ func down(t testing.TB) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
+	return fntest.Settings(t, map[string]string{
 		"INBOX_STORE":       "postgres",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
 		"VAPID_PRIVATE_KEY": vapid,
 		"VAPID_PUBLIC_KEY":  vapidPublic,
 		"VAPID_CONTACT":     "mailto:ops@tidings.example",
-	}
+	})
 }
 
 var all = []fn.Func{Key, Subscribe, Unsubscribe, Notify, Retry}
@@ -190,16 +169,12 @@ func (w *world) count(sql string, args ...any) (n int) {
 // eventually waits until a query counts n.
 func (w *world) eventually(n int, sql string, args ...any) {
 	w.t.Helper()
-	for deadline := time.Now().Add(imtest.Patience(w.t)); ; {
-		got := w.count(sql, args...)
-		if got == n {
-			return
+	imtest.Eventually(w.t, sql, func() error {
+		if got := w.count(sql, args...); got != n {
+			return fmt.Errorf("%d, want %d", got, n)
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s: %d, want %d", sql, got, n)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return nil
+	})
 }
 
 func (w *world) user(name string) string {
@@ -234,35 +209,20 @@ func (w *world) connect(c im.Caller) {
 // call calls a function as c and returns the status.
 func (w *world) call(c im.Caller, function string, in, out any) int {
 	w.t.Helper()
-	body, err := json.Marshal(in)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/"+function, bytes.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	jwt, _, err := w.tokens.Issue(c)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+jwt)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	answer, err := fntest.Post(w.t.Context(), w.url+"/"+function, jwt, in)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	if out != nil {
-		if err := json.Unmarshal(answer, out); err != nil {
-			w.t.Fatalf("%s: %s: %v", function, answer, err)
+		if err := json.Unmarshal(answer.Body, out); err != nil {
+			w.t.Fatalf("%s: %s: %v", function, answer.Body, err)
 		}
 	}
-	return resp.StatusCode
+	return answer.Status
 }
 
 // subscribed is a device of a user that has subscribed, and its browser.

@@ -3,11 +3,8 @@ package chat
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,7 +19,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
@@ -31,27 +28,11 @@ import (
 // settings are of real services, with their tables and topics and these users.
 func settings(t testing.TB, users ...string) map[string]string {
 	t.Helper()
-	vars := map[string]string{
+	vars := fntest.Settings(t, map[string]string{
 		"POSTGRES_URL":  imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":     imtest.Redis(t),
 		"KAFKA_BROKERS": strings.Join(imtest.Kafka(t), ","),
-		"SEAL_KEYS":     "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-	}
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, marshal := range map[string]func() ([]byte, error){
-		"TOKEN_PRIVATE_KEY": func() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(private) },
-		"TOKEN_PUBLIC_KEYS": func() ([]byte, error) { return x509.MarshalPKIXPublicKey(public) },
-	} {
-		der, err := marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		kind := map[string]string{"TOKEN_PRIVATE_KEY": "PRIVATE KEY", "TOKEN_PUBLIC_KEYS": "PUBLIC KEY"}[name]
-		vars[name] = string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
+	})
 	env := imtest.Env(t, vars)
 	if err := kafka.EnsureTopics(t.Context(), env); err != nil {
 		t.Fatal(err)

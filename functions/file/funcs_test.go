@@ -3,13 +3,9 @@ package file
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
@@ -21,7 +17,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
 	"github.com/tidings-im/tidings/shared/s3"
@@ -39,26 +35,12 @@ var all = []fn.Func{Create, Complete, Get, SetAvatar, Sweep}
 // down are settings of services that are not there.
 func down(t *testing.T) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err1 := x509.MarshalPKCS8PrivateKey(private)
-	publicDER, err2 := x509.MarshalPKIXPublicKey(public)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"S3_URL":            "http://key:secret@127.0.0.1:1/bucket",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"CALLS_PER_SECOND":  "10000",
-		"CALLS_BURST":       "10000",
-		"FILES_PER_HOUR":    "10000",
-	}
+	return fntest.Settings(t, map[string]string{
+		"S3_URL":           "http://key:secret@127.0.0.1:1/bucket",
+		"CALLS_PER_SECOND": "10000",
+		"CALLS_BURST":      "10000",
+		"FILES_PER_HOUR":   "10000",
+	})
 }
 
 func TestFunctionsStartWithoutTheirServices(t *testing.T) {

@@ -39,12 +39,11 @@ func blocks(from blocklist) func(context.Context, im.Caller, blocksIn) (blocksPa
 		if err != nil {
 			return page, fmt.Errorf("listing blocks: %w", err)
 		}
+		found, last := cursor.Cut(found, limit)
 		page.Blocks = found
-		if len(found) > limit {
-			page.Blocks = found[:limit]
-			last := found[limit-1]
+		if last != nil {
 			page.Next = cursor.Encode(cursor.User{Time: last.Since, ID: last.User.ID})
 		}
-		return page, err
+		return page, nil
 	}
 }

@@ -1,17 +1,9 @@
 package friend
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
@@ -25,7 +17,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -38,25 +30,10 @@ var all = []fn.Func{Request, Requests, Respond, List, Update, Delete, Block, Blo
 // nowhere are settings of services that are not there.
 func nowhere(t *testing.T) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err1 := x509.MarshalPKCS8PrivateKey(private)
-	publicDER, err2 := x509.MarshalPKIXPublicKey(public)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"KAFKA_BROKERS":     "127.0.0.1:1",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"CALLS_PER_SECOND":  "10000",
-		"CALLS_BURST":       "10000",
-	}
+	return fntest.Settings(t, map[string]string{
+		"CALLS_PER_SECOND": "10000",
+		"CALLS_BURST":      "10000",
+	})
 }
 
 func TestFunctionsStartWithoutTheirServices(t *testing.T) {
@@ -143,22 +120,11 @@ func (s *system) user(t *testing.T) string {
 // call calls a function as a user and returns its status and answer.
 func (s *system) call(t *testing.T, user, function, in string) (status int, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/"+function, bytes.NewReader([]byte(in)))
+	a, err := fntest.Post(t.Context(), s.url+"/"+function, s.token[user], in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", event.JSON)
-	req.Header.Set("Authorization", "Bearer "+s.token[user])
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, strings.TrimSpace(string(b))
+	return a.Status, strings.TrimSpace(string(a.Body))
 }
 
 // expect calls a function that is to answer so.

@@ -88,13 +88,12 @@ func whole(ctx context.Context, from lists, user string, at afterFriend, limit i
 	if at.Version >= 0 {
 		version = at.Version
 	}
-	limit = im.Fit(friends, limit, im.Friend.WrittenLen)
+	friends, last := cursor.Cut(friends, im.Fit(friends, limit, im.Friend.WrittenLen))
 	page = listPage{Friends: friends, Full: true, Version: version}
-	if len(friends) > limit {
-		page.Friends = friends[:limit]
-		page.Next = cursor.Encode(afterFriend{Whole: true, Version: version, ID: friends[limit-1].User.ID})
+	if last != nil {
+		page.Next = cursor.Encode(afterFriend{Whole: true, Version: version, ID: last.User.ID})
 	}
-	return page, err
+	return page, nil
 }
 
 func changes(ctx context.Context, from lists, user string, at afterFriend, limit int) (page listPage, known bool, err error) {
@@ -103,17 +102,16 @@ func changes(ctx context.Context, from lists, user string, at afterFriend, limit
 		return page, false, err
 	}
 	page = listPage{Friends: []im.Friend{}, Removed: []string{}, Version: got.Version}
-	limit = im.Fit(got.Changes, limit, func(f im.FriendChange) int { return f.WrittenLen() })
-	for _, f := range got.Changes[:limit] {
+	found, last := cursor.Cut(got.Changes, im.Fit(got.Changes, limit, func(f im.FriendChange) int { return f.WrittenLen() }))
+	for _, f := range found {
 		if f.Removed {
 			page.Removed = append(page.Removed, f.User.ID)
 		} else {
 			page.Friends = append(page.Friends, f.Friend)
 		}
 	}
-	if len(got.Changes) > limit {
-		last := got.Changes[limit-1]
+	if last != nil {
 		page.Next = cursor.Encode(afterFriend{At: last.Version, ID: last.User.ID})
 	}
-	return page, true, err
+	return page, true, nil
 }

@@ -48,12 +48,11 @@ func requests(from inquirer, life time.Duration, now func() im.Time) func(contex
 		if err != nil {
 			return page, fmt.Errorf("listing requests to be friends: %w", err)
 		}
+		found, last := cursor.Cut(found, limit)
 		page.Requests = found
-		if len(found) > limit {
-			page.Requests = found[:limit]
-			last := found[limit-1]
+		if last != nil {
 			page.Next = cursor.Encode(cursor.User{Time: last.RequestedAt, ID: last.User.ID})
 		}
-		return page, err
+		return page, nil
 	}
 }

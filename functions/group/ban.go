@@ -190,7 +190,7 @@ func bans(groups bansReader) func(context.Context, im.Caller, bansRequest) (bans
 		if err != nil {
 			return bansPage{}, fmt.Errorf("reading who is banned from group %s: %w", in.Group, err)
 		}
-		found, last := cut(found, limit)
+		found, last := cursor.Cut(found, limit)
 		out := bansPage{Bans: found}
 		if last != nil {
 			out.Next = cursor.Encode(cursor.User{Time: last.Created, ID: last.User.ID})

@@ -1,21 +1,13 @@
 package group
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -23,7 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -32,24 +24,10 @@ import (
 
 var functions = []fn.Func{Create, List, Get, Update, Dissolve, Members, Invite, Remove, Leave, Role, Mute, JoinRequest, JoinRequests, JoinRespond}
 
-var _, signingKey, _ = ed25519.GenerateKey(nil)
-
 // settings are of services that are not there.
 func settings(t testing.TB) map[string]string {
 	t.Helper()
-	public, err := x509.MarshalPKIXPublicKey(signingKey.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"KAFKA_BROKERS":     "127.0.0.1:1",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
-
-		"STRANGERS_ADDED_PER_HOUR": "1000000",
-	}
+	return fntest.Settings(t, map[string]string{"STRANGERS_ADDED_PER_HOUR": "1000000"})
 }
 
 func TestFunctionsStartWithoutTheirServicesButNotWithoutTheirSettings(t *testing.T) {
@@ -101,7 +79,11 @@ func newTown(t *testing.T, funcs ...fn.Func) *town {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return &town{t: t, env: env, db: db, redis: vars["REDIS_URL"], url: srv.URL, sign: token.NewIssuer(signingKey, "tidings", time.Hour), read: map[string]bool{}}
+	sign, err := token.OpenIssuer(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &town{t: t, env: env, db: db, redis: vars["REDIS_URL"], url: srv.URL, sign: sign, read: map[string]bool{}}
 }
 
 func (w *town) user(name string) string {
@@ -121,38 +103,24 @@ func (w *town) call(user, function string, status int, in map[string]any, out an
 
 func (w *town) callUnder(key, user, function string, status int, in map[string]any, out any) {
 	w.t.Helper()
-	body, err := json.Marshal(in)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	access, _, err := w.sign.Issue(im.Caller{User: user, Session: "s" + user[1:], Device: "phone", Platform: "ios", Proved: im.Now()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", event.JSON)
-	req.Header.Set("Authorization", "Bearer "+access)
+	var header []string
 	if key != "" {
-		req.Header.Set(fn.IdempotencyKey, key)
+		header = []string{fn.IdempotencyKey, key}
 	}
-	resp, err := http.DefaultClient.Do(req)
+	answer, err := fntest.Post(w.t.Context(), w.url+"/"+function, access, in, header...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if resp.StatusCode != status {
-		w.t.Fatalf("%s %s answers %d %s, want %d", function, body, resp.StatusCode, answer, status)
+	if answer.Status != status {
+		w.t.Fatalf("%s %v answers %d %s, want %d", function, in, answer.Status, answer.Body, status)
 	}
 	if out != nil {
-		if err := json.Unmarshal(answer, out); err != nil {
-			w.t.Fatalf("%s answers %s: %v", function, answer, err)
+		if err := json.Unmarshal(answer.Body, out); err != nil {
+			w.t.Fatalf("%s answers %s: %v", function, answer.Body, err)
 		}
 	}
 }

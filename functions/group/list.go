@@ -43,7 +43,7 @@ func list(groups reader) func(context.Context, im.Caller, page) (groupPage, erro
 		if err != nil {
 			return groupPage{}, fmt.Errorf("listing groups: %w", err)
 		}
-		found, last := cut(found, limit)
+		found, last := cursor.Cut(found, limit)
 		out := groupPage{Groups: found}
 		if last != nil {
 			out.Next = cursor.Encode(cursor.User{Time: last.Me.Joined, ID: last.ID})

@@ -118,7 +118,7 @@ func all(ctx context.Context, groups membersReader, g im.GroupInfo, from memberP
 	if err != nil {
 		return membersPage{}, err
 	}
-	list, last := cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
+	list, last := cursor.Cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
 	out := membersPage{Members: list, Full: true, Version: from.Version}
 	if last != nil {
 		out.Next = cursor.Encode(memberPlace{true, from.Version, last.User.ID})
@@ -133,7 +133,7 @@ func since(ctx context.Context, groups membersReader, g im.GroupInfo, from membe
 	if err != nil {
 		return membersPage{}, err
 	}
-	list, last := cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
+	list, last := cursor.Cut(list, im.Fit(list, limit, im.GroupMember.WrittenLen))
 	out := membersPage{Members: []im.GroupMember{}, Removed: []string{}, Version: g.Version}
 	for _, m := range list {
 		if m.Role == im.RoleNone {

@@ -56,7 +56,7 @@ func requests(groups requestsReader) func(context.Context, im.Caller, requestsRe
 		if err != nil {
 			return requestsPage{}, fmt.Errorf("reading who asks to join group %s: %w", in.Group, err)
 		}
-		found, last := cut(found, limit)
+		found, last := cursor.Cut(found, limit)
 		out := requestsPage{Requests: found}
 		if last != nil {
 			out.Next = cursor.Encode(cursor.User{Time: last.RequestedAt, ID: last.User.ID})

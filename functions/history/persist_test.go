@@ -11,6 +11,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 )
 
 // shelf is a history in memory.
@@ -145,22 +146,7 @@ func TestPersist(t *testing.T) {
 				batch[i].Message = m
 			}
 			err := persist(s)(t.Context(), batch)
-			var each fn.Each
-			if err != nil && (!errors.As(err, &each) || len(each) != len(batch)) {
-				t.Fatalf("error = %v, want one for each event", err)
-			}
-			for i := range batch {
-				var got, want im.Kind
-				if each != nil && each[i] != nil {
-					got = im.KindOf(each[i])
-				}
-				if tt.errs != nil {
-					want = tt.errs[i]
-				}
-				if got != want {
-					t.Errorf("event %d: kind %q, want %q", i, got, want)
-				}
-			}
+			fntest.Kinds(t, err, len(batch), tt.errs)
 			var texts []string
 			for _, m := range s.messages {
 				texts = append(texts, m.Text)
@@ -262,22 +248,7 @@ func TestWhatANoticeAmendsIsAmendedInHistory(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &shelf{err: tt.err, amend: tt.amend, refuse: tt.refuse}
 			err := persist(s)(t.Context(), tt.batch)
-			var each fn.Each
-			if !errors.As(err, &each) {
-				each = make(fn.Each, len(tt.batch))
-			}
-			for i, err := range each {
-				var got, want im.Kind
-				if err != nil {
-					got = im.KindOf(err)
-				}
-				if tt.errs != nil {
-					want = tt.errs[i]
-				}
-				if got != want {
-					t.Errorf("event %d: %v, want kind %q", i, err, want)
-				}
-			}
+			fntest.Kinds(t, err, len(tt.batch), tt.errs)
 			var texts []string
 			for _, m := range s.messages {
 				texts = append(texts, m.Text)

@@ -3,7 +3,6 @@ package inbox
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -11,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/tidings-im/tidings/shared/event"
-	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 )
 
 // amending returns the event of the n-th message, a quiet notice that amends others.
@@ -142,22 +141,7 @@ func TestAmend(t *testing.T) {
 			s, o := &shelf{amend: tt.amend}, &outbox{}
 			r := &roster{groups: map[string][]string{staff: {ann, bob, cem}}}
 			err := newPersister(s, &notes{}, r, &past{}, o, seal, slog.New(slog.DiscardHandler)).persist(t.Context(), tt.batch)
-			var each fn.Each
-			if errors.As(err, &each); len(each) == 0 {
-				each = make(fn.Each, len(tt.batch))
-			}
-			for i, err := range each {
-				var got, want im.Kind
-				if err != nil {
-					got = im.KindOf(err)
-				}
-				if tt.errs != nil {
-					want = tt.errs[i]
-				}
-				if got != want {
-					t.Errorf("event %d: error = %v, want kind %q", i, err, want)
-				}
-			}
+			fntest.Kinds(t, err, len(tt.batch), tt.errs)
 			if a, b := shown(s, ann), shown(s, bob); a != tt.ann || b != tt.bob {
 				t.Errorf("the inboxes are %q and %q, want %q and %q", a, b, tt.ann, tt.bob)
 			}

@@ -1,36 +1,20 @@
 package inbox
 
 import (
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"strings"
 	"testing"
 
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/imtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 )
 
 // down are settings of services that are not there.
 func down(t *testing.T) map[string]string {
 	t.Helper()
-	public, _, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"MONGODB_URL":       "mongodb://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"KAFKA_BROKERS":     "127.0.0.1:1",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
-	}
+	return fntest.Settings(t, map[string]string{
+		"MONGODB_URL": "mongodb://127.0.0.1:1/d",
+	})
 }
 
 func TestFunctionsStartWithoutTheirServices(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 )
@@ -131,22 +131,7 @@ func TestAnOldMessageIsAppendedAsItIsNow(t *testing.T) {
 				s.entries[i].Conversation = direct
 			}
 			err := newPersister(s, &notes{}, r, &tt.past, o, seal, slog.New(slog.DiscardHandler)).persist(t.Context(), tt.batch)
-			var each fn.Each
-			if errors.As(err, &each); len(each) == 0 {
-				each = make(fn.Each, len(tt.batch))
-			}
-			for i, err := range each {
-				var got, want im.Kind
-				if err != nil {
-					got = im.KindOf(err)
-				}
-				if tt.errs != nil {
-					want = tt.errs[i]
-				}
-				if got != want {
-					t.Errorf("event %d: error = %v, want kind %q", i, err, want)
-				}
-			}
+			fntest.Kinds(t, err, len(tt.batch), tt.errs)
 			if a, b := shown(s, ann), shown(s, bob); a != tt.ann || b != tt.bob {
 				t.Errorf("the inboxes are %q and %q, want %q and %q", a, b, tt.ann, tt.bob)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 )
 
 // roster knows the members of groups.
@@ -235,23 +236,7 @@ func TestPersist(t *testing.T) {
 				p.rows = tt.rows
 			}
 			err := p.persist(t.Context(), tt.batch)
-
-			var each fn.Each
-			if err != nil && (!errors.As(err, &each) || len(each) != len(tt.batch)) {
-				t.Fatalf("error = %v, want one for each event", err)
-			}
-			for i := range tt.batch {
-				var got, want im.Kind
-				if each != nil && each[i] != nil {
-					got = im.KindOf(each[i])
-				}
-				if tt.errs != nil {
-					want = tt.errs[i]
-				}
-				if got != want {
-					t.Errorf("event %d: error = %v, want kind %q", i, each[i], want)
-				}
-			}
+			fntest.Kinds(t, err, len(tt.batch), tt.errs)
 			for user, want := range tt.want {
 				entries, _ := s.After(t.Context(), user, 0, 100)
 				var got []int

@@ -3,15 +3,8 @@ package message
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
@@ -24,7 +17,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/kafka"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/proc"
@@ -34,28 +27,12 @@ import (
 // down are settings of services that are not there.
 func down(t *testing.T) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err1 := x509.MarshalPKCS8PrivateKey(private)
-	publicDER, err2 := x509.MarshalPKIXPublicKey(public)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":      "postgres://127.0.0.1:1/d",
-		"REDIS_URL":         "redis://127.0.0.1:1",
-		"INBOX_STORE":       "postgres",
-		"KAFKA_BROKERS":     "127.0.0.1:1",
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PRIVATE_KEY": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"CALLS_PER_SECOND":  "10000",
-		"CALLS_BURST":       "10000",
-
+	return fntest.Settings(t, map[string]string{
+		"INBOX_STORE":          "postgres",
+		"CALLS_PER_SECOND":     "10000",
+		"CALLS_BURST":          "10000",
 		"REACTIONS_PER_MINUTE": "10000",
-	}
+	})
 }
 
 func TestFunctionsStartWithoutTheirServices(t *testing.T) {
@@ -132,24 +109,11 @@ func newSystem(t *testing.T, users ...string) *system {
 // call calls a function as a user and returns its status and answer.
 func (s *system) call(t *testing.T, function, user, in string) (status int, answer []byte) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/"+function, bytes.NewReader([]byte(in)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	if user != "" {
-		req.Header.Set("Authorization", "Bearer "+s.token[user])
-	}
-	resp, err := http.DefaultClient.Do(req)
+	a, err := fntest.Post(t.Context(), s.url+"/"+function, s.token[user], in)
 	if err != nil {
 		t.Error(err)
-		return 0, nil
 	}
-	defer resp.Body.Close()
-	if answer, err = io.ReadAll(resp.Body); err != nil {
-		t.Error(err)
-	}
-	return resp.StatusCode, answer
+	return a.Status, a.Body
 }
 
 // notices waits until so many notices of a conversation are in Kafka, and

@@ -1,12 +1,6 @@
 package presence
 
 import (
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -15,7 +9,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/token"
@@ -24,21 +18,8 @@ import (
 // TestPresenceGet has the function run on real services: ann, who is there,
 // lets only friends see it, and bob is none.
 func TestPresenceGet(t *testing.T) {
-	pub, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := imtest.Env(t, map[string]string{
-		"POSTGRES_URL":      imtest.Migrated(t, postgres.Migrate),
-		"REDIS_URL":         imtest.Redis(t),
-		"SEAL_KEYS":         "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PUBLIC_KEYS": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
-	})
-	db, err := pgtest.Open(t.Context(), env)
+	env := imtest.Env(t, fntest.Settings(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "REDIS_URL": imtest.Redis(t)}))
+	db, err := postgres.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +47,10 @@ func TestPresenceGet(t *testing.T) {
 	}
 	srv := httptest.NewServer(h)
 	defer srv.Close()
+	tokens, err := token.OpenIssuer(env)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		as, body string
 		status   int
@@ -78,26 +63,15 @@ func TestPresenceGet(t *testing.T) {
 		{bob, `{"users":"` + ann + `","all":true}`, 400, `"invalid"`},
 		{"", `{"users":"` + ann + `"}`, 401, `"unauthenticated"`},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", srv.URL, strings.NewReader(tt.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
+		jwt := ""
 		if tt.as != "" {
-			jwt, _, err := token.NewIssuer(key, "tidings", time.Hour).Issue(im.Caller{User: tt.as, Session: im.NewID(), Device: "d", Platform: "web"})
-			if err != nil {
+			if jwt, _, err = tokens.Issue(im.Caller{User: tt.as, Session: im.NewID(), Device: "d", Platform: "web"}); err != nil {
 				t.Fatal(err)
 			}
-			req.Header.Set("Authorization", "Bearer "+jwt)
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != tt.status || !strings.Contains(string(body), tt.says) {
-			t.Errorf("%s as %q: %s %s, %v", tt.body, tt.as, resp.Status, body, err)
+		answer, err := fntest.Post(t.Context(), srv.URL, jwt, tt.body)
+		if err != nil || answer.Status != tt.status || !strings.Contains(string(answer.Body), tt.says) {
+			t.Errorf("%s as %q: %d %s, %v", tt.body, tt.as, answer.Status, answer.Body, err)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type within struct {
 
 // Valid is that of a cursor.
 func (p position) Valid() bool {
-	ok := len(p.Search) == len(hash(request{})) && p.Now >= 0 && p.Now <= im.LastPlace.Time && p.To.Valid()
+	ok := p.Now >= 0 && p.Now <= im.LastPlace.Time && p.To.Valid()
 	return ok && (p.Within == nil || p.Within.From.Valid() && p.Within.Place.Valid())
 }
 

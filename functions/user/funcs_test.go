@@ -1,13 +1,8 @@
 package user
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +23,7 @@ import (
 	"github.com/tidings-im/tidings/shared/frame"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/outbox"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
@@ -37,28 +32,10 @@ import (
 // settings are of services that are not there.
 func settings(t *testing.T) map[string]string {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publicDER, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]string{
-		"POSTGRES_URL":                "postgres://127.0.0.1:1/d",
-		"REDIS_URL":                   "redis://127.0.0.1:1",
-		"SEAL_KEYS":                   "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PRIVATE_KEY":           string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})),
-		"TOKEN_PUBLIC_KEYS":           string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})),
-		"KAFKA_BROKERS":               "127.0.0.1:1",
+	return fntest.Settings(t, map[string]string{
 		"INBOX_STORE":                 "postgres",
 		"ONE_CONNECTION_PER_PLATFORM": "false",
-	}
+	})
 }
 
 // all are the functions of the area.
@@ -132,78 +109,34 @@ func (w *world) push(rw http.ResponseWriter, r *http.Request) {
 	rw.WriteHeader(http.StatusNoContent)
 }
 
-// post calls a function.
-func (w *world) post(function, token string, in any) (status int, header http.Header, answer []byte, err error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	defer resp.Body.Close()
-	answer, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, resp.Header, answer, err
-}
-
 // callFrom calls a function as a gateway does for somebody at a network address,
 // and returns the status.
 func (w *world) callFrom(address, function string, in, out any) (status int) {
 	w.t.Helper()
-	ring, err := event.ParseKeyring(settings(w.t)["SEAL_KEYS"])
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	e, err := event.New(event.CallType(function), "gateway", address, in)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ring.Sign(&e)
-	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(e.Data))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	for name, value := range e.Attributes {
-		req.Header.Set("Ce-"+name, value)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	answer := fntest.PostFrom(w.t, w.url, settings(w.t)["SEAL_KEYS"], address, function, in)
 	if out != nil {
-		if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		if err := json.Unmarshal(answer.Body, out); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	return resp.StatusCode
+	return answer.Status
 }
 
 // call calls a function that is to answer with a status.
 func (w *world) call(function, token string, status int, in, out any) {
 	w.t.Helper()
-	got, header, answer, err := w.post(function, token, in)
+	answer, err := fntest.Post(w.t.Context(), w.url+"/"+function, token, in)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if got != status {
-		w.t.Fatalf("%s answers %d %s, want %d", function, got, answer, status)
+	if answer.Status != status {
+		w.t.Fatalf("%s answers %d %s, want %d", function, answer.Status, answer.Body, status)
 	}
-	if status == http.StatusTooManyRequests && header.Get("Retry-After") == "" {
+	if status == http.StatusTooManyRequests && answer.Header.Get("Retry-After") == "" {
 		w.t.Errorf("%s does not say when to try again", function)
 	}
 	if out != nil {
-		if err := json.Unmarshal(answer, out); err != nil {
+		if err := json.Unmarshal(answer.Body, out); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -502,8 +435,8 @@ func TestFriendsAreDeletedAtOnce(t *testing.T) {
 	var deleting sync.WaitGroup
 	for _, s := range in {
 		deleting.Go(func() {
-			if status, _, answer, err := w.post("user-delete", s.AccessToken, deleteRequest{Password: "correct horse"}); err != nil || status != 200 {
-				t.Errorf("%d %s, %v", status, answer, err)
+			if answer, err := fntest.Post(t.Context(), w.url+"/user-delete", s.AccessToken, deleteRequest{Password: "correct horse"}); err != nil || answer.Status != 200 {
+				t.Errorf("%d %s, %v", answer.Status, answer.Body, err)
 			}
 		})
 	}

@@ -1,17 +1,13 @@
 package webhook
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +19,7 @@ import (
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
-	"github.com/tidings-im/tidings/shared/imtest/pgtest"
+	"github.com/tidings-im/tidings/shared/imtest/fntest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/token"
 )
@@ -44,25 +40,14 @@ type world struct {
 
 func newWorld(t *testing.T, more map[string]string) *world {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vars := map[string]string{
+	vars := fntest.Settings(t, map[string]string{
 		"POSTGRES_URL":         imtest.Migrated(t, postgres.Migrate),
 		"REDIS_URL":            imtest.Redis(t),
-		"KAFKA_BROKERS":        "127.0.0.1:1",
-		"SEAL_KEYS":            "k:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))),
-		"TOKEN_PUBLIC_KEYS":    string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 		"WEBHOOK_PRIVATE":      "true",
 		"WEBHOOK_TIMEOUT":      "3s",
 		"BOT_SECRETS_PER_HOUR": "1000",
 		"CALLS_PER_SECOND":     "1000",
-	}
+	})
 	maps.Copy(vars, more)
 	env := imtest.Env(t, vars)
 	h, err := fn.Mount(t.Context(), env, Create, List, Update, Delete, Deliver, Retry)
@@ -71,7 +56,10 @@ func newWorld(t *testing.T, more map[string]string) *world {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	w := &world{t: t, url: srv.URL, vars: vars, issuer: token.NewIssuer(private, "tidings", time.Hour)}
+	w := &world{t: t, url: srv.URL, vars: vars}
+	if w.issuer, err = token.OpenIssuer(env); err != nil {
+		t.Fatal(err)
+	}
 	if w.ring, err = fn.Keyring(env); err != nil {
 		t.Fatal(err)
 	}
@@ -112,29 +100,11 @@ func (w *world) bot(owner, account string) string {
 // post posts to a function and returns the status and the answer.
 func (w *world) post(function, token string, in any, header ...string) (int, string) {
 	w.t.Helper()
-	b, err := json.Marshal(in)
+	answer, err := fntest.Post(w.t.Context(), w.url+"/"+function, token, in, header...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+"/"+function, bytes.NewReader(b))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", event.JSON)
-	req.Header.Set("Authorization", "Bearer "+token)
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return resp.StatusCode, string(answer)
+	return answer.Status, string(answer.Body)
 }
 
 func (w *world) call(function, token string, in, out any) {
@@ -221,18 +191,16 @@ func (w *world) retry(later time.Duration) {
 func (w *world) see(token, id string, what string, is func(im.Webhook) bool) im.Webhook {
 	w.t.Helper()
 	var last im.Webhook
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	imtest.Eventually(w.t, "the webhook is "+what, func() error {
 		var got webhooks
 		w.call("webhook-list", token, fields{}, &got)
-		for _, h := range got.Webhooks {
-			if h.ID == id {
-				if last = h; is(h) {
-					return h
-				}
+		if i := slices.IndexFunc(got.Webhooks, func(h im.Webhook) bool { return h.ID == id }); i >= 0 {
+			if last = got.Webhooks[i]; is(last) {
+				return nil
 			}
 		}
-	}
-	w.t.Fatalf("the webhook is not %s: %+v", what, last)
+		return fmt.Errorf("%+v", last)
+	})
 	return last
 }
 

@@ -36,7 +36,6 @@ type Conn struct {
 	transport transport
 	who       im.Conn
 	lane      *lane
-	order     int64 // among the connections of this gateway
 
 	expires  atomic.Int64 // when the access token does, Unix time in ns
 	lastSeen atomic.Int64 // when a frame or pong came last, Unix time in ns

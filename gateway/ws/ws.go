@@ -135,7 +135,6 @@ type Hub struct {
 
 	count    atomic.Int64
 	draining atomic.Bool
-	joined   atomic.Int64 // connections ever added
 	redis    breaker
 	evicting *semaphore.Weighted // posts to other gateways under way
 	seed     maphash.Seed
@@ -189,7 +188,6 @@ func (h *Hub) shard(user string) *shard {
 func (h *Hub) add(c *Conn) {
 	s := h.shard(c.who.User)
 	s.mu.Lock()
-	c.order = h.joined.Add(1)
 	s.users[c.who.User] = append(s.users[c.who.User], c)
 	s.mu.Unlock()
 	h.ring.add(c)

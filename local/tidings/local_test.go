@@ -412,16 +412,16 @@ func TestMailsAreThereToBeRead(t *testing.T) {
 	call("POST", "/v1/users/me/email/verify", `{"password":"correct horse"}`)
 
 	folder, code := filepath.Join(l.dir, "data", "mail"), ""
-	for deadline := time.Now().Add(imtest.Patience(t)); code == ""; time.Sleep(20 * time.Millisecond) {
+	imtest.Eventually(t, "a mail comes", func() error {
 		mails, err := filepath.Glob(filepath.Join(folder, "*-ann@example.org.eml"))
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("no mail comes; %v", err)
+		if err == nil && len(mails) == 0 {
+			err = errors.New("there is none")
 		}
-		if len(mails) > 0 {
+		if err == nil {
 			code = regexp.MustCompile(`\b[a-z2-9]{4}-[a-z2-9]{4}\b`).FindString(files(t, folder, filepath.Base(mails[0])))
-			break
 		}
-	}
+		return err
+	})
 	if self := call("POST", "/v1/users/me/email/confirm", `{"code":"`+code+`"}`); !strings.Contains(self, `"email_verified"`) {
 		t.Errorf("the code %q makes of her %s", code, self)
 	}
@@ -570,14 +570,8 @@ func TestNothingOutlivesItsDeath(t *testing.T) {
 			}
 			test.end(l)
 			<-l.Done()
-			deadline := time.Now().Add(imtest.Patience(t))
 			for _, pid := range all {
-				for child.CommandLine(pid) != "" {
-					if time.Now().After(deadline) {
-						t.Fatalf("process %d goes on: %s", pid, child.CommandLine(pid))
-					}
-					time.Sleep(5 * time.Millisecond)
-				}
+				imtest.Until(t, fmt.Sprintf("process %d has ended", pid), func() bool { return child.CommandLine(pid) == "" })
 			}
 		})
 	}

@@ -45,6 +45,15 @@ func Decode[T position](s string, first T) (T, error) {
 	return first, im.Errorf(im.Invalid, "%.40q is not a cursor of this list: use what a page of it gave, or begin without one", s)
 }
 
+// Cut returns at most limit of list, of which one more than that was asked for,
+// and the last of them if others follow.
+func Cut[T any](list []T, limit int) (page []T, last *T) {
+	if len(list) <= limit {
+		return list, nil
+	}
+	return list[:limit], &list[limit-1]
+}
+
 // A User is a position among users, or groups, in the order of a time and an
 // id.
 type User struct {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/fn"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -141,18 +142,16 @@ func TestP7BodiesUnderWayAreBoundedByBytes(t *testing.T) {
 		}
 		free := budgets.Bodies.Lent()
 		go conn.Write(part)
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		imtest.Until(t, "a body is read or refused", func() bool {
 			if lent := budgets.Bodies.Lent(); lent >= free+4*each {
 				held = append(held, conn)
-				break
+				return true
 			} else if lent == free && refusedBy(conn) {
 				refused++
-				break
+				return true
 			}
-			if time.Now().After(deadline) {
-				t.Fatal("a body is neither read nor refused")
-			}
-		}
+			return false
+		})
 	}
 	if most := int(budgets.Bodies.Size() / (4 * each)); len(held) == 0 || len(held) > most || refused != 12-len(held) {
 		t.Errorf("%d bodies of %d are held, %d were refused; %d fit", len(held), each, refused, most)
@@ -160,11 +159,7 @@ func TestP7BodiesUnderWayAreBoundedByBytes(t *testing.T) {
 	for _, c := range held {
 		c.Close()
 	}
-	for deadline := time.Now().Add(10 * time.Second); budgets.Bodies.Lent() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes are lent to nobody", budgets.Bodies.Lent())
-		}
-	}
+	imtest.Until(t, "nothing is lent to nobody", func() bool { return budgets.Bodies.Lent() == 0 })
 	if got := post(t, srv, sealed(t, "1", ask{}))[0]; got.Status != 204 {
 		t.Errorf("afterwards: %+v", got)
 	}
@@ -205,7 +200,7 @@ func TestP7HeavyCallsAreMadeAsThereIsMemoryForThem(t *testing.T) {
 			}
 		})
 	}
-	wait(t, func() bool { return mine.Load() == 2 && busy.Load() >= 4 }) // two are made, six wait, and the others are told so
+	imtest.Until(t, "two are made", func() bool { return mine.Load() == 2 && busy.Load() >= 4 }) // two are made, six wait, and the others are told so
 	bob := client()
 	for range 2 {
 		all.Go(func() {
@@ -214,20 +209,11 @@ func TestP7HeavyCallsAreMadeAsThereIsMemoryForThem(t *testing.T) {
 			}
 		})
 	}
-	wait(t, func() bool { return mine.Load() == 4 })
+	imtest.Until(t, "those who waited are served", func() bool { return mine.Load() == 4 })
 	close(release)
 	all.Wait()
 	if most.Load() > 4 {
 		t.Errorf("%d calls of 30 MiB were made at a time, and there is memory for 4", most.Load())
-	}
-}
-
-func wait(t *testing.T, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not happen")
-		}
 	}
 }
 

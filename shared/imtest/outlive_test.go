@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidings-im/tidings/shared/imtest/child"
 )
@@ -54,13 +53,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 		t.Fatalf("it started only %v", pids)
 	}
 	cmd.Process.Kill()
-	deadline := time.Now().Add(Patience(t))
 	for _, pid := range pids {
-		for child.CommandLine(pid) != "" {
-			if time.Now().After(deadline) {
-				t.Fatalf("process %d goes on: %s", pid, child.CommandLine(pid))
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		Until(t, fmt.Sprintf("process %d has ended", pid), func() bool { return child.CommandLine(pid) == "" })
 	}
 }

@@ -143,15 +143,13 @@ func TestAServerThatIsKilledAndComesBack(t *testing.T) {
 		t.Fatalf("error = %v, want kind %s", err, im.Unavailable)
 	}
 	server.Restart()
-	for deadline := time.Now().Add(imtest.Patience(t)); ; time.Sleep(20 * time.Millisecond) {
+	imtest.Eventually(t, "the client has come back", func() error {
 		err := insert()
-		if err == nil {
-			break
+		if err != nil && im.KindOf(err) != im.Unavailable {
+			t.Fatalf("error = %v, want kind %s", err, im.Unavailable)
 		}
-		if im.KindOf(err) != im.Unavailable || time.Now().After(deadline) {
-			t.Fatalf("the client has not come back: %v", err)
-		}
-	}
+		return err
+	})
 	heads, err := db.Inbox().Heads(t.Context(), []string{user})
 	if err != nil || heads[user] != 2 {
 		t.Errorf("heads = %v, %v; want 2", heads, err)

@@ -146,17 +146,10 @@ func TestALinkThatHasRunOutIsOfNoUse(t *testing.T) {
 	if status, _ := follow(t, get, nil); status != http.StatusOK {
 		t.Fatalf("before it runs out: %d", status)
 	}
-	deadline := time.Now().Add(imtest.Patience(t))
-	for {
+	imtest.Until(t, "a link of three seconds has run out", func() bool {
 		status, _ := follow(t, get, nil)
-		if status == http.StatusForbidden {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("a link of three seconds still works: %d", status)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return status == http.StatusForbidden
+	})
 	if status, _ := follow(t, put, []byte("b")); status != http.StatusForbidden {
 		t.Errorf("sending by a link that has run out: %d", status)
 	}
