@@ -46,6 +46,7 @@ var layers = []struct {
 	{"shared/audit", []string{"shared/im", "shared/event", "shared/proc", "shared/kafka"}},
 	{"shared/imtest", []string{"shared/proc", "shared/imtest/child", "shared/imtest/freeport"}},
 	{"shared/imtest/fntest", []string{"shared/im", "shared/event", "shared/fn", "shared/token"}},
+	{"shared/imtest/pgtest", []string{"shared/im", "shared/imtest", "shared/postgres", "shared/postgres/*", "shared/proc"}},
 	{"shared/imtest/*", []string{"shared/im"}},
 	{"shared/archive", []string{"shared/im", "shared/event", "shared/proc", "shared/fn"}},
 	{"shared/inbox", []string{"shared/im", "shared/proc", "shared/postgres", "shared/postgres/inboxes", "shared/mongodb"}},

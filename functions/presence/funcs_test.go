@@ -10,6 +10,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/imtest/fntest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
 	"github.com/tidings-im/tidings/shared/token"
@@ -19,7 +20,7 @@ import (
 // lets only friends see it, and bob is none.
 func TestPresenceGet(t *testing.T) {
 	env := imtest.Env(t, fntest.Settings(t, map[string]string{"POSTGRES_URL": imtest.Migrated(t, postgres.Migrate), "REDIS_URL": imtest.Redis(t)}))
-	db, err := postgres.Open(t.Context(), env)
+	db, err := pgtest.Open(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/imtest/fntest"
+	"github.com/tidings-im/tidings/shared/imtest/pgtest"
 	"github.com/tidings-im/tidings/shared/postgres"
 	"github.com/tidings-im/tidings/shared/redis"
 )
@@ -22,7 +23,7 @@ import (
 // A site is functions of the area on real services, with users ann and bob and
 // a gateway that has registered.
 type site struct {
-	db       *postgres.DB
+	db       *pgtest.DB
 	presence *redis.Presence
 	ring     *event.Keyring
 	url      string
@@ -36,7 +37,7 @@ func newSite(t *testing.T, more map[string]string, functions ...fn.Func) *site {
 	env := imtest.Env(t, vars)
 	s := &site{got: make(chan string, 8)}
 	var errs [4]error
-	s.db, errs[0] = postgres.Open(t.Context(), env)
+	s.db, errs[0] = pgtest.Open(t.Context(), env)
 	client, err := redis.Open(t.Context(), env)
 	errs[1] = err
 	s.ring, errs[2] = fn.Keyring(env)

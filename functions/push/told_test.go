@@ -9,14 +9,13 @@ import (
 	"github.com/tidings-im/tidings/shared/im"
 	"github.com/tidings-im/tidings/shared/imtest"
 	"github.com/tidings-im/tidings/shared/imtest/pgtest"
-	"github.com/tidings-im/tidings/shared/postgres"
 )
 
 // TestPushPresenceTellsFriends has push-presence run on real services: ann
 // comes and goes, and her friend bob, who is connected, is told once of each.
 func TestPushPresenceTellsFriends(t *testing.T) {
 	s := newSite(t, map[string]string{"PRESENCE_GRACE": "3s"}, Presence) // longer than what is too early takes
-	_, _, err := s.db.Change(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+	_, _, err := s.db.Change(t.Context(), func(ctx context.Context, tx *pgtest.Tx) error {
 		_, _, err := tx.Befriend(ctx, ann, bob)
 		return err
 	}, func(context.Context, []im.Stale, []im.Notice) ([]im.Pending, error) { return nil, nil })
