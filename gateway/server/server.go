@@ -121,6 +121,11 @@ func (s *Server) listen(ctx context.Context) error {
 	if s.InternalURL = s.settings.internalURL; s.InternalURL == "" {
 		s.InternalURL = "http://" + reachable(s.internal.Addr())
 	}
+	neighbours, err := fn.NeighboursOf(s.env)
+	if err != nil {
+		return err
+	}
+	neighbours.Serves(s.InternalURL+"/push", "push") // where the registry will say that it is
 	return nil
 }
 

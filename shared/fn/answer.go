@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,23 +95,8 @@ func (s *server) answerBatch(r *http.Request, events []event.Event, replies []re
 	var out batchAnswer
 	var logged error // of many that failed alike, one line is enough
 	for i, rep := range replies {
-		res := Result{ID: events[i].ID, Status: http.StatusOK}
-		err := classify(rep.err)
-		if err == nil && rep.value != nil {
-			res.Data, err = im.JSON(rep.value)
-		}
-		if err != nil {
-			res.Status = s.statusOf(err)
-			if logged == nil || logged.Error() != err.Error() {
-				s.log(r, events[i].ID, res.Status, err)
-				logged = err
-			}
-			p := im.ProblemOf(err)
-			res.Error = &p
-			res.RetryAfter = retryAfter(err)
-		}
-		s.count(res.Status, err)
-		if err != nil || rep.value != nil {
+		res := s.result(r.Context(), events[i].ID, rep, &logged)
+		if res.Error != nil || rep.value != nil {
 			out.Results = append(out.Results, res)
 		}
 	}
@@ -127,16 +113,16 @@ func (s *server) answerBatch(r *http.Request, events []event.Event, replies []re
 // refusal answers a request that failed as a whole.
 func (s *server) refusal(r *http.Request, status int, err error) outcome {
 	s.count(status, err)
-	s.log(r, r.Header.Get("Ce-Id"), status, err)
+	s.log(r.Context(), r.Header.Get("Ce-Id"), status, err)
 	return outcome{status: status, err: err}
 }
 
-func (s *server) log(r *http.Request, id string, status int, err error) {
+func (s *server) log(ctx context.Context, id string, status int, err error) {
 	log := s.env.Log.DebugContext // the caller's own fault
 	if status >= 500 && !ordinary(err) {
 		log = s.env.Log.WarnContext
 	}
-	log(r.Context(), "failed", "function", s.Name, "event", id, "status", status, "err", err)
+	log(ctx, "failed", "function", s.Name, "event", id, "status", status, "err", err)
 }
 
 func ordinary(err error) bool {

@@ -10,6 +10,7 @@ import (
 
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	jsonv2 "github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/tidings-im/tidings/shared/answer"
 	"github.com/tidings-im/tidings/shared/event"
@@ -111,7 +112,7 @@ func results(a answer.Answer, events []event.Event) ([]Result, error) {
 	out := make([]Result, len(events))
 	if len(events) > 1 && a.Status == http.StatusOK {
 		var got batchAnswer
-		if err := jsonv2.Unmarshal(a.Data, &got); err != nil || got.Results == nil {
+		if err := jsonv2.Unmarshal(a.Data, &got, jsonv1.FormatDurationAsNano(true)); err != nil || got.Results == nil {
 			return nil, misread(a, "a batch is answered by the results of its events")
 		}
 		for i := range got.Results {

@@ -18,15 +18,18 @@ import (
 // none of ours can have given to such a request, and counts those. It is safe
 // for concurrent use.
 type Poster struct {
-	client  *http.Client
-	foreign ForeignAnswers
+	client     *http.Client
+	timeout    time.Duration
+	foreign    ForeignAnswers
+	neighbours *Neighbourhood // handed events without a request
 }
 
 // OpenPoster returns a Poster whose requests may take so long each. It is not for
 // being called while something else of the process is opened (proc.Share).
 func OpenPoster(env *proc.Env, timeout time.Duration) (*Poster, error) {
 	foreign, err := OpenForeignAnswers(env)
-	return &Poster{client: NewHTTPClient(timeout), foreign: foreign}, err
+	neighbours, joinErr := NeighboursOf(env)
+	return &Poster{client: NewHTTPClient(timeout), timeout: timeout, foreign: foreign, neighbours: neighbours}, errors.Join(err, joinErr)
 }
 
 // Close closes the connections that are idle.
@@ -51,7 +54,7 @@ func (p *Poster) Ask(ctx context.Context, function, url string, events []event.E
 
 // post posts events and has those that are done judged.
 func (p *Poster) post(ctx context.Context, function, url string, events []event.Event, ours func(*Result) bool, why string) ([]Result, error) {
-	results, err := Post(ctx, p.client, url, events)
+	results, err := p.send(ctx, function, url, events)
 	for i := range results {
 		if r := &results[i]; r.Status < 300 && !ours(r) {
 			results, err = nil, unanswered(&answer.Foreign{Status: r.Status, Media: answer.JSON, Why: why}, 0)
@@ -60,6 +63,19 @@ func (p *Poster) post(ctx context.Context, function, url string, events []event.
 	}
 	p.foreign.Note(function, err)
 	return results, err
+}
+
+// send hands events to a function of this process, or posts them.
+func (p *Poster) send(ctx context.Context, function, url string, events []event.Event) ([]Result, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	within, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	if results, here, err := p.neighbours.hand(within, function, url, events); here {
+		return results, err
+	}
+	return Post(ctx, p.client, url, events)
 }
 
 // Tick calls a function as a clock does.

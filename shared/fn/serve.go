@@ -92,6 +92,10 @@ func Mount(ctx context.Context, env *proc.Env, funcs ...Func) (http.Handler, err
 	if err != nil {
 		return nil, err
 	}
+	neighbours, err := NeighboursOf(env)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	for _, f := range funcs {
 		s, err := newServer(ctx, env, f, limits, memory, m)
@@ -99,6 +103,7 @@ func Mount(ctx context.Context, env *proc.Env, funcs ...Func) (http.Handler, err
 			return nil, fmt.Errorf("building %s: %w", f.Name, err)
 		}
 		mux.Handle("/"+f.Name, s)
+		neighbours.add(s)
 		if len(funcs) == 1 {
 			mux.Handle("/{$}", s)
 		}
@@ -271,7 +276,7 @@ func (s *server) respond(w http.ResponseWriter, r *http.Request, start time.Time
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	default:
-		return s.refusal(r, http.StatusTooManyRequests, &im.Error{Kind: im.Overloaded, Msg: "too many requests at once: come again", RetryAfter: time.Second})
+		return s.refusal(r, http.StatusTooManyRequests, errNoSlot)
 	}
 	if s.Public || s.Memory > 0 {
 		if err := s.lend(ctx, caller, len(events), lent); err != nil {

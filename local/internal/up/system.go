@@ -40,6 +40,8 @@ type system struct {
 	vars     map[string]string // settings of all parts, before the environment's
 	failed   chan error        // the first part that ended by itself
 
+	neighbours *fn.Neighbourhood // all parts
+
 	mu    sync.Mutex
 	stops []func() error // what was started last is last
 }
@@ -230,6 +232,9 @@ func (s *system) env(part string) *proc.Env {
 		return os.Getenv(k)
 	}, s.log.With("part", part))
 	s.onStop(env.Close)
+	if err := fn.Join(env, s.neighbours); err != nil { // of an Env that is new: it cannot be
+		s.fail(err)
+	}
 	return env
 }
 

@@ -16,6 +16,8 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+
+	"github.com/tidings-im/tidings/shared/fn"
 )
 
 // Command runs Tidings until the process is told to stop, which a second time
@@ -84,7 +86,7 @@ func run(ctx context.Context, opt options, out, warnings io.Writer) (err error) 
 		slog.NewJSONHandler(file, nil),
 		slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}),
 	))
-	s := &system{home: h, opt: opt, log: log, out: out, failed: make(chan error, 1)}
+	s := &system{home: h, opt: opt, log: log, out: out, failed: make(chan error, 1), neighbours: fn.NewNeighbourhood()}
 	defer func() {
 		err = errors.Join(err, s.stop())
 		log.Info("stopped", "err", err)
