@@ -60,30 +60,43 @@ func (r *reader) try(ctx context.Context) ([]Record, error) {
 			return nil, err
 		}
 	}
+	got, err := r.fetches.get(ctx, fetchKey{partitionKey{r.topic, r.partition}, r.next, r.maxBytes}, func(ctx context.Context) (batch, error) {
+		return r.cluster.fetch(ctx, r.topic, r.partition, r.next, r.maxBytes)
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case got.outside:
+		return nil, r.rewind(ctx)
+	}
+	r.next, r.end = got.next, got.end
+	return got.records, nil
+}
+
+// fetch makes one request for what a partition has from an offset on.
+func (c *cluster) fetch(ctx context.Context, topic string, partition int, offset int64, maxBytes int) (batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait+requestTimeout)
 	defer cancel()
-	res, err := r.client.Fetch(ctx, &kafkago.FetchRequest{
-		Topic: r.topic, Partition: r.partition, Offset: r.next,
-		MinBytes: 1, MaxBytes: int64(r.maxBytes), MaxWait: fetchWait,
+	res, err := c.client.Fetch(ctx, &kafkago.FetchRequest{
+		Topic: topic, Partition: partition, Offset: offset,
+		MinBytes: 1, MaxBytes: int64(maxBytes), MaxWait: fetchWait,
 	})
-	if err != nil {
-		return nil, r.explain(ctx, err)
-	}
 	switch {
+	case err != nil:
+		return batch{}, c.explain(ctx, err)
 	case errors.Is(res.Error, kafkago.OffsetOutOfRange):
-		return nil, r.rewind(ctx)
+		return batch{outside: true}, nil
 	case res.Error != nil:
-		return nil, res.Error
+		return batch{}, res.Error
 	}
-	records, next, err := recordsFrom(res.Records, r.next)
+	records, next, err := recordsFrom(res.Records, offset)
 	if err != nil {
-		return nil, fmt.Errorf("reading what was fetched: %w", err)
+		return batch{}, fmt.Errorf("reading what was fetched: %w", err)
 	}
 	for i := range records {
-		records[i].Topic, records[i].Partition = r.topic, r.partition
+		records[i].Topic, records[i].Partition, records[i].read = topic, partition, new(parsed)
 	}
-	r.next, r.end = next, res.HighWatermark
-	return records, nil
+	return batch{records: records, next: next, end: res.HighWatermark}, nil
 }
 
 // rewind makes the first record there is the next.

@@ -47,6 +47,7 @@ type cluster struct {
 	client    *kafkago.Client
 	transport *kafkago.Transport
 	log       *slog.Logger
+	fetches   *fetches
 
 	mu        sync.Mutex
 	refreshed time.Time
@@ -75,6 +76,7 @@ func openCluster(env *proc.Env) (*cluster, error) {
 			transport: t,
 			client:    &kafkago.Client{Addr: kafkago.TCP(brokers...), Transport: t, Timeout: requestTimeout},
 			log:       env.Log,
+			fetches:   newFetches(),
 		}
 		return c, func() error { t.CloseIdleConnections(); return nil }, nil
 	})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
@@ -29,6 +30,15 @@ type Record struct {
 	Key       []byte
 	Value     []byte
 	Headers   []Header
+
+	read *parsed // by whoever asks first for the event; nil in what is written
+}
+
+// parsed is the event of a record that several consumers are handed.
+type parsed struct {
+	once sync.Once
+	e    event.Event
+	err  error
 }
 
 // A Header is a header of a record. A name may occur more than once.
@@ -100,8 +110,17 @@ func (w *recordWriter) End(context.Context) error { return nil }
 
 // Event returns the event that r holds, in binary or structured mode. The
 // error, of kind Invalid or Unsupported, says why it holds none that could be
-// sent on. The event shares r's value.
+// sent on. The event shares r's value, and what reads it may be handed to others:
+// nobody changes its data.
 func (r *Record) Event() (event.Event, error) {
+	if r.read == nil {
+		return r.event()
+	}
+	r.read.once.Do(func() { r.read.e, r.read.err = r.event() })
+	return r.read.e, r.read.err
+}
+
+func (r *Record) event() (event.Event, error) {
 	m := recordMessage{Record: r}
 	media := event.JSON
 	if ct := r.Header(contentTypeHeader); ct != "" && ct != event.JSON {
