@@ -43,7 +43,7 @@ var Key = fn.API("push-key", fn.People, func(o *fn.Opener) fn.Handler { return f
 // Subscribe has the device of the caller notified by Web Push.
 var Subscribe = fn.API("push-subscribe", fn.People, func(o *fn.Opener) fn.Handler {
 	s := &subscriber{
-		store: notifications.In(o), fresh: fn.FreshIn(o), limit: redis.LimitIn(o, redis.PushSubscriptions),
+		store: notifications.In(o), marks: redis.In(o), fresh: fn.FreshIn(o), limit: redis.LimitIn(o, redis.PushSubscriptions),
 		checkURL: webhook.RuleIn(o).CheckURL, checkKey: webpush.CheckP256dh,
 		most: o.Int(settingMost, 1), on: webpush.PublicKeyIn(o) != "",
 	}
@@ -66,7 +66,7 @@ var Notify = fn.OnTopic("notify-away", event.TopicDeliveries, event.InboxAppende
 	a.start()
 	o.Env().OnClose(a.close)
 	n := &noter{
-		store: db, conns: cache, at: s.at, due: a.set,
+		store: db, conns: cache, subs: newSubscribers(db, cache), at: s.at, due: a.set,
 		all: s.ways.post != nil, on: s.ways.web != nil || s.ways.post != nil,
 	}
 	return fn.On(n.note)

@@ -40,6 +40,7 @@ type noter struct {
 	conns conns
 	at    im.NotifyTiming
 	all   bool // devices that have not subscribed are notified, too
+	subs  *subscribers
 	on    bool // there is a way to notify any
 	due   func(in time.Duration)
 }
@@ -77,6 +78,13 @@ func (n *noter) noteAll(ctx context.Context, arrivals []im.Arrival) error {
 	}
 	seen := make(map[device]bool)
 	for part := range slices.Chunk(arrivals, chunk) {
+		part, err := n.notifiable(ctx, part)
+		if err != nil {
+			return err
+		}
+		if len(part) == 0 {
+			continue
+		}
 		found, err := n.store.Absences(ctx, part, n.all)
 		if err != nil {
 			return err
@@ -101,6 +109,23 @@ func (n *noter) noteAll(ctx context.Context, arrivals []im.Arrival) error {
 		}
 	}
 	return nil
+}
+
+// notifiable returns the arrivals at users of whom a device may be notified.
+func (n *noter) notifiable(ctx context.Context, arrivals []im.Arrival) ([]im.Arrival, error) {
+	if n.all {
+		return arrivals, nil
+	}
+	users := make([]string, len(arrivals))
+	for i, a := range arrivals {
+		users[i] = a.User
+	}
+	slices.Sort(users)
+	have, err := n.subs.among(ctx, slices.Compact(users))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(arrivals), func(a im.Arrival) bool { return !have[a.User] }), nil
 }
 
 // offline returns those of devices that have no connection. Each of a user's

@@ -65,6 +65,13 @@ func appendedEvent(t testing.TB, m im.Message, to ...string) event.Event {
 	return e
 }
 
+// Everybody has subscribed.
+func (c *counted) Subscribers(_ context.Context, users []string) ([]string, error) { return users, nil }
+
+func (c *counted) SubscribedMarks(_ context.Context, users []string) ([]string, error) {
+	return make([]string, len(users)), nil
+}
+
 // However many messages and senders, a group of 2,000 costs one round trip for
 // each 5,000 of user and sender, and is noted once for each device.
 func TestABatchCostsFewRoundTrips(t *testing.T) {
@@ -84,7 +91,7 @@ func TestABatchCostsFewRoundTrips(t *testing.T) {
 	}
 	c := &counted{asked: make(map[string]int), online: map[string]bool{"s" + users[7]: true}}
 	due := 0
-	n := &noter{store: c, conns: c, at: im.NotifyTiming{TTL: time.Hour}, on: true, due: func(time.Duration) { due++ }}
+	n := &noter{store: c, conns: c, subs: newSubscribers(c, c), at: im.NotifyTiming{TTL: time.Hour}, on: true, due: func(time.Duration) { due++ }}
 	if err := n.note(t.Context(), events); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +114,7 @@ func TestEventsThatMakeNoSenseFailByThemselves(t *testing.T) {
 		appendedEvent(t, im.Message{ID: good.ID, From: ann, Kind: im.KindText}, bob),
 	}
 	c := &counted{asked: make(map[string]int)}
-	n := &noter{store: c, conns: c, at: im.NotifyTiming{TTL: time.Hour}, on: true, due: func(time.Duration) {}}
+	n := &noter{store: c, conns: c, subs: newSubscribers(c, c), at: im.NotifyTiming{TTL: time.Hour}, on: true, due: func(time.Duration) {}}
 	each, ok := n.note(t.Context(), append(slices.Clone(bad), appendedEvent(t, good, ann, bob))).(fn.Each)
 	if !ok || len(each) != len(bad)+1 {
 		t.Fatalf("error %v", each)

@@ -37,8 +37,14 @@ type subscribeRequest struct {
 	ShowText bool   `json:"show_text"`
 }
 
+type marker interface {
+	// MarkSubscribed has whoever remembers that a user has no subscription forget it.
+	MarkSubscribed(ctx context.Context, user string) error
+}
+
 type subscriber struct {
 	store    subscriptions
+	marks    marker
 	fresh    time.Duration // for how long a proof is good
 	limit    limiter
 	checkURL func(string) error // Invalid: nothing can be sent there
@@ -72,6 +78,9 @@ func (s *subscriber) subscribe(ctx context.Context, c im.Caller, in subscribeReq
 		return nothing{}, err
 	}
 	if err := s.store.PutSubscription(ctx, sub, s.most); err != nil {
+		return nothing{}, fmt.Errorf("subscribing: %w", err)
+	}
+	if err := s.marks.MarkSubscribed(ctx, c.User); err != nil { // it is done again when it is called again
 		return nothing{}, fmt.Errorf("subscribing: %w", err)
 	}
 	return nothing{}, nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/tidings-im/tidings/shared/event"
 	"github.com/tidings-im/tidings/shared/fn"
@@ -15,6 +16,8 @@ import (
 )
 
 type queue interface {
+	// Among returns those of users that are bots.
+	Among(ctx context.Context, users []string) ([]string, error)
 	// WebhooksOf returns the webhooks that are enabled of those of users that
 	// are bots.
 	WebhooksOf(ctx context.Context, users []string) ([]im.WebhookTarget, error)
@@ -29,11 +32,24 @@ type queue interface {
 // maxAsked is how many users are asked about at a time.
 const maxAsked = 5000
 
+// people is how many users are remembered of whom it is known that they are no
+// bots, which they never become.
+const people = 100_000
+
 type deliverer struct {
 	queue   queue
+	people  *lru.Cache[string, struct{}]
 	send    func(webhook, url string) // returns at once
 	dropped func(float64)
 	most    int // deliveries that wait for a webhook
+}
+
+func newDeliverer(q queue, most int) *deliverer {
+	known, err := lru.New[string, struct{}](people)
+	if err != nil {
+		panic(err) // of a size below 1
+	}
+	return &deliverer{queue: q, people: known, most: most}
 }
 
 // deliver writes down what webhooks are to be told of, and has it sent. Each
@@ -88,17 +104,35 @@ func (d *deliverer) deliver(ctx context.Context, events []event.Appended) error 
 }
 
 // hooks returns the webhooks of whom messages have come to, by bot. There are
-// none of most messages, which are not looked into then.
+// none of most messages, which are not looked into then, and of whose recipients
+// nobody is asked.
 func (d *deliverer) hooks(ctx context.Context, events []event.Appended) (map[string][]im.WebhookTarget, error) {
 	users := make(map[string]bool)
 	for _, e := range events {
 		for _, r := range e.Entries {
-			users[r.User] = true
+			if !d.people.Contains(r.User) {
+				users[r.User] = true
+			}
 		}
 	}
 	hooks := make(map[string][]im.WebhookTarget)
 	for some := range slices.Chunk(slices.Collect(maps.Keys(users)), maxAsked) {
-		found, err := d.queue.WebhooksOf(ctx, some)
+		bots, err := d.queue.Among(ctx, some)
+		if err != nil {
+			return nil, fmt.Errorf("looking for bots: %w", err)
+		}
+		for _, bot := range bots {
+			delete(users, bot)
+		}
+		for _, u := range some {
+			if users[u] {
+				d.people.Add(u, struct{}{})
+			}
+		}
+		if len(bots) == 0 {
+			continue
+		}
+		found, err := d.queue.WebhooksOf(ctx, bots)
 		if err != nil {
 			return nil, fmt.Errorf("looking for webhooks: %w", err)
 		}

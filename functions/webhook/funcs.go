@@ -59,7 +59,7 @@ var Delete = fn.API("webhook-delete", fn.People, func(o *fn.Opener) fn.Handler {
 // Deliver delivers messages that have come into the inboxes of bots to their
 // webhooks.
 var Deliver = fn.OnTopic("webhook-deliver", event.TopicDeliveries, event.InboxAppended, func(o *fn.Opener) fn.Handler {
-	d := &deliverer{queue: bots.In(o), most: o.Int(settingQueue, 1)}
+	d := newDeliverer(bots.In(o), o.Int(settingQueue, 1))
 	if p := poolIn(o); p != nil {
 		d.send, d.dropped = p.kick, p.metrics.dropped.Add
 	}

@@ -66,7 +66,9 @@ func openDeliverer(t *testing.T, vars func(string) string) (*deliverer, *runner,
 		t.Fatal(err)
 	}
 	m := newMetrics()
-	return &deliverer{queue: db, send: func(string, string) {}, dropped: m.dropped.Add, most: 1000},
+	d := newDeliverer(db, 1000)
+	d.send, d.dropped = func(string, string) {}, m.dropped.Add
+	return d,
 		&runner{store: db, send: webhook.NewSender(5*time.Second, true).Send, open: opener(v), now: time.Now, pause: pauses.Equal, disable: time.Hour, metrics: m}, env
 }
 

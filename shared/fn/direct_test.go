@@ -59,7 +59,7 @@ func TestAFunctionOfTheSameProcessAnswersAsOverHTTP(t *testing.T) {
 			}
 			return out
 		}),
-		"panics":  fn.On(func(context.Context, []ask) error { panic("at the handler") }),
+		"panics": fn.On(func(context.Context, []ask) error { panic("at the handler") }),
 		"lazy": fn.On(func(ctx context.Context, _ []ask) error {
 			<-ctx.Done()
 			return ctx.Err()

@@ -143,6 +143,16 @@ func (db *Store) DeleteWebhook(ctx context.Context, owner, webhook string) error
 	return noWebhook(err, "deleting webhook %s", webhook)
 }
 
+// Among returns those of users that are bots. Who is none never becomes one.
+func (db *Store) Among(ctx context.Context, users []string) ([]string, error) {
+	rows, err := db.Query(ctx, `SELECT id FROM users WHERE id = ANY ($1) AND (owner_id IS NOT NULL OR orphaned IS NOT NULL)`, users)
+	if err != nil {
+		return nil, postgres.Failed(err, "reading which users are bots")
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return found, postgres.Failed(err, "reading which users are bots")
+}
+
 // WebhooksOf returns the webhooks that are enabled of those of users that are
 // bots.
 func (db *Store) WebhooksOf(ctx context.Context, users []string) ([]im.WebhookTarget, error) {

@@ -87,3 +87,13 @@ func (db *Store) SubscriptionsFailed(ctx context.Context, sessions []string, mos
 	})
 	return removed, postgres.Failed(err, "noting that %d push services do not answer", len(sessions))
 }
+
+// Subscribers returns those of users that have a subscription.
+func (db *Store) Subscribers(ctx context.Context, users []string) ([]string, error) {
+	rows, err := db.Query(ctx, `SELECT DISTINCT user_id FROM push_subscriptions WHERE user_id = ANY ($1)`, users)
+	if err != nil {
+		return nil, postgres.Failed(err, "reading who has subscribed")
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return found, postgres.Failed(err, "reading who has subscribed")
+}
