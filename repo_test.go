@@ -37,6 +37,7 @@ var layers = []struct {
 }{
 	{".", nil},
 	{"shared/im", nil},
+	{"shared/network", nil},
 	{"shared/proc", nil},
 	{"shared/event", []string{"shared/im", "shared/keyring"}},
 	{"shared/frame", []string{"shared/im"}},
@@ -53,6 +54,7 @@ var layers = []struct {
 	{"shared/outbox", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/postgres", "shared/postgres/notices", "shared/redis", "shared/kafka", "shared/retry"}},
 	{"shared/webpush", []string{"shared/im", "shared/proc", "shared/webhook"}},
 	{"shared/words", []string{"shared/im"}},
+	{"shared/redis", []string{"shared/im", "shared/event", "shared/network", "shared/proc"}},
 	{"shared/postgres", []string{"shared/im", "shared/proc"}},
 	// An area of tables stands on those whose rows its transactions write, or return.
 	{"shared/postgres/accounts", area("users")},
@@ -67,10 +69,10 @@ var layers = []struct {
 	{"shared/postgres/*", area()},
 	{"shared/retry", nil},
 	{"shared/keyring", nil},
-	{"shared/*", []string{"shared/im", "shared/dependency", "shared/event", "shared/keyring", "shared/proc", "shared/retry"}}, // the adapters
+	{"shared/*", []string{"shared/im", "shared/network", "shared/dependency", "shared/event", "shared/keyring", "shared/proc", "shared/retry"}}, // the adapters
 	{"client", []string{"shared/im", "shared/answer", "shared/frame", "shared/retry"}},
 	{"connector/*", []string{"shared/im", "shared/event", "shared/proc", "shared/fn", "shared/kafka", "shared/retry"}},
-	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis", "shared/retry"}},
+	{"gateway/*", []string{".", "gateway/*", "shared/im", "shared/network", "shared/answer", "shared/event", "shared/frame", "shared/token", "shared/proc", "shared/fn", "shared/redis", "shared/retry"}},
 	{"functions/bot", []string{"functions/user", "shared/*", "shared/postgres/*"}},     // whose sessions end as everybody's
 	{"functions/account", []string{"functions/user", "shared/*", "shared/postgres/*"}}, // who signs in otherwise is signed in by it
 	{"functions/*", []string{"shared/*", "shared/postgres/*"}},

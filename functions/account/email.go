@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidings-im/tidings/functions/user"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/network"
 	"github.com/tidings-im/tidings/shared/vault"
 )
 
@@ -141,7 +142,7 @@ func forgot(users asker, from addressLimiter, limit mailLimiter, handles handles
 		if err := from.AllowFrom(ctx, "forgot", address); err != nil {
 			return asked{}, err
 		}
-		allowed, err := limit.AllowMail(ctx, im.MailReset, email, im.WidestNetworkOf(address))
+		allowed, err := limit.AllowMail(ctx, im.MailReset, email, network.Widest(address))
 		if err != nil {
 			return asked{}, err
 		}

@@ -199,7 +199,7 @@ func TestP7GrantsAreLookedThroughHoweverManyThereAre(t *testing.T) {
 		at := im.TimeOf(time.Now().Add(-2 * comes).Add(time.Duration(i) * time.Millisecond))
 		l.grants = append(l.grants, im.FileGrant{File: fmt.Sprint(i), Message: im.NewMessageID(at)})
 	}
-	s := &sweeper{rows: l, comes: comes, metrics: newMetrics()}
+	s := &sweeper{rows: l, times: l, comes: comes, metrics: newMetrics()}
 	runs := 0
 	for ; len(l.revoked) < many && runs < 20; runs++ { // each is cut off
 		s.grants(&cut{t.Context(), l, len(l.revoked) + 3*sweepBatch - 1})

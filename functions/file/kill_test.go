@@ -180,7 +180,7 @@ func (s *system) process(left int, after bool) *mortal {
 }
 
 func (m *mortal) sweeper() *sweeper {
-	return &sweeper{rows: m, store: m, old: m.old, comes: comes, metrics: newMetrics()}
+	return &sweeper{rows: m, times: m, store: m, old: m.old, comes: comes, metrics: newMetrics()}
 }
 
 func (m *mortal) completer() *completer {
@@ -279,7 +279,7 @@ func TestFilesAreCounted(t *testing.T) {
 			}
 		}
 	}
-	if err := (&sweeper{rows: m, store: m, metrics: counted}).sweep(ctx); err != nil {
+	if err := (&sweeper{rows: m, times: m, store: m, metrics: counted}).sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for outcome, want := range map[string]float64{"created": 2, "completed": 1, "refused": 1, "swept": 1} {

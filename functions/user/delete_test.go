@@ -198,7 +198,7 @@ func (e *estate) remover(t *testing.T, steps int) (*remover, *sweeper, *street) 
 	erase := &eraser{inbox: e, hints: e, notes: e}
 	second := &SecondFactor{store: e, limit: &gate{}, vault: testVault(t), log: slog.New(slog.DiscardHandler)}
 	return &remover{who: prover(e, &gate{}), second: second, change: e.change, end: end, erase: erase},
-		&sweeper{store: e, end: end, erase: erase}, street
+		&sweeper{store: e, erasures: e, end: end, erase: erase}, street
 }
 
 type markers func(context.Context, string, time.Duration) error
@@ -390,7 +390,7 @@ func TestASweepIsNotHeldUpByOne(t *testing.T) {
 	for i := range 20 {
 		many.users = append(many.users, fmt.Sprint("u", i))
 	}
-	s.store, s.end.told = many, many
+	s.store, s.erasures, s.end.told = many, many, many
 	s.erase = &eraser{inbox: many, hints: e, notes: many}
 	mark := s.end.marks
 	s.end.marks = markers(func(ctx context.Context, session string, ttl time.Duration) error {

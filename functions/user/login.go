@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidings-im/tidings/shared/audit"
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/network"
 )
 
 type accountReader interface {
@@ -116,9 +117,9 @@ func (l *login) admit(ctx context.Context, account, address, proof string) (lane
 // queueOf returns by what somebody takes turns who waits for a hash. Devices
 // that are known do not wait for strangers.
 func queueOf(lane, address string) string {
-	network := im.WidestNetworkOf(address)
+	widest := network.Widest(address)
 	if lane != "" {
-		return knownPrefix + network
+		return knownPrefix + widest
 	}
-	return network
+	return widest
 }

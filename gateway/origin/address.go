@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/network"
 )
 
 // AddressOf returns the network address of who sent r, as a balancer says in a
@@ -32,7 +32,7 @@ func AddressOf(r *http.Request, forwarded string) string {
 	if ip = unmap(ip); ip.Is4() {
 		return ip.String()
 	}
-	return im.Masked(ip)
+	return network.Masked(ip)
 }
 
 // translated is where clients of IPv4 are for a service that has IPv6 only (RFC
@@ -51,7 +51,7 @@ func unmap(ip netip.Addr) netip.Addr {
 // Networks returns the names of the networks that an address is counted by, the
 // smallest first.
 func Networks(address string) []string {
-	networks := im.NetworksOf(address)
+	networks := network.All(address)
 	names := make([]string, len(networks))
 	for i, n := range networks {
 		names[i] = n.Name

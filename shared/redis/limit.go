@@ -6,6 +6,7 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 
 	"github.com/tidings-im/tidings/shared/im"
+	"github.com/tidings-im/tidings/shared/network"
 	"github.com/tidings-im/tidings/shared/proc"
 )
 
@@ -207,7 +208,7 @@ func (l *Limit) AllowFrom(ctx context.Context, address string) error {
 // countFrom counts something of an address by each network that it is of. The
 // smallest comes first: one that has had too many counts against no larger one.
 func countFrom(ctx context.Context, limiter *redis_rate.Limiter, what, address string, limit redis_rate.Limit, says string) error {
-	for _, n := range im.NetworksOf(address) {
+	for _, n := range network.All(address) {
 		of := limit
 		of.Rate, of.Burst = n.Share*limit.Rate, n.Share*limit.Burst
 		if err := count(ctx, limiter, what+":address:{"+n.Name+"}", of, 1, says); err != nil {

@@ -1,4 +1,7 @@
-package im
+// Package network says which addresses may be those of one customer of a
+// provider, so that limits by address hold for who has many. It does not know
+// what is limited.
+package network
 
 import "net/netip"
 
@@ -14,10 +17,10 @@ type Network struct {
 // of them, and not more than a few.
 var prefixes = []struct{ bits, share int }{{64, 1}, {56, 2}, {48, 3}}
 
-// NetworksOf returns what an address, of IPv6 one of which the first 64 bits
+// All returns what an address, of IPv6 one of which the first 64 bits
 // are known, is counted by: itself, or the prefixes that it is of, the smallest
 // first. What is no address is counted as it is.
-func NetworksOf(address string) []Network {
+func All(address string) []Network {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {
 		return []Network{{address, 1}}
@@ -35,9 +38,9 @@ func Masked(ip netip.Addr) string {
 	return netip.PrefixFrom(ip.WithZone(""), prefixes[0].bits).Masked().Addr().String()
 }
 
-// WidestNetworkOf returns the name of the largest network that an address is
+// Widest returns the name of the largest network that an address is
 // of.
-func WidestNetworkOf(address string) string {
-	networks := NetworksOf(address)
+func Widest(address string) string {
+	networks := All(address)
 	return networks[len(networks)-1].Name
 }

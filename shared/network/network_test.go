@@ -1,4 +1,4 @@
-package im
+package network
 
 import (
 	"slices"
@@ -15,11 +15,11 @@ func TestAnAddressIsCountedByAllThatACustomerMayHave(t *testing.T) {
 		"2001:db8:1:fffe::7": {{"2001:db8:1:fffe::/64", 1}, {"2001:db8:1:ff00::/56", 2}, {"2001:db8:1::/48", 3}},
 		"fe80::1%eth0":       {{"fe80::/64", 1}, {"fe80::/56", 2}, {"fe80::/48", 3}},
 	} {
-		if got := NetworksOf(address); !slices.Equal(got, want) {
+		if got := All(address); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", address, got, want)
 		}
 	}
-	if got := WidestNetworkOf("2001:db8:1:fffe::7"); got != "2001:db8:1::/48" {
+	if got := Widest("2001:db8:1:fffe::7"); got != "2001:db8:1::/48" {
 		t.Errorf("the widest is %s", got)
 	}
 }
