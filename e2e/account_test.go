@@ -46,6 +46,7 @@ func signInWith(v visitor, account, password string, more ...string) (status int
 }
 
 func TestP6APasswordIsResetByWhoReadsTheMailAlone(t *testing.T) {
+	t.Parallel()
 	m := openMailing(t)
 	nobody := visitor{door: m.door}
 	ann, eve, bob := m.signUp("ann"), m.signUp("eve"), m.signUp("bob")
@@ -125,6 +126,7 @@ func TestP6APasswordIsResetByWhoReadsTheMailAlone(t *testing.T) {
 }
 
 func TestP6ACodeCannotBeGuessed(t *testing.T) {
+	t.Parallel()
 	m := openMailing(t)
 	nobody := visitor{door: m.door}
 	ann := m.signUp("ann")
@@ -155,6 +157,7 @@ func TestP6ACodeCannotBeGuessed(t *testing.T) {
 }
 
 func TestP6AnAddressIsOneUsersWhoHasProvedIt(t *testing.T) {
+	t.Parallel()
 	m := openMailing(t)
 	ann, eve := m.signUp("ann"), m.signUp("eve")
 	m.proves(ann, "ann@example.org")
@@ -178,6 +181,7 @@ func TestP6AnAddressIsOneUsersWhoHasProvedIt(t *testing.T) {
 }
 
 func TestP6TheSecondFactorCannotBeSkipped(t *testing.T) {
+	t.Parallel()
 	m := openMailing(t)
 	nobody := visitor{door: m.door}
 	ann, eve := m.signUp("ann"), m.signUp("eve")
@@ -280,6 +284,7 @@ func (m *mailing) comeBack(v visitor, who string, change func(request)) (status 
 }
 
 func TestP6NobodySignsInByAnAccountElsewhereThatIsNotTheirs(t *testing.T) {
+	t.Parallel()
 	m := openMailing(t)
 	nobody := visitor{door: m.door}
 	ann, eve := m.signUp("ann"), m.signUp("eve")

@@ -18,6 +18,7 @@ import (
 )
 
 func TestP6ABotIsNoMoreThanItsTokenSays(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, eve := d.signUp("ann"), d.signUp("eve")
 	reader := ann.makes("reader-bot", "messages:read")
@@ -116,6 +117,7 @@ func (v visitor) lists(path string) (all []string) {
 
 // What anybody may name is reached only where everybody is.
 func TestP6WhoNamesAURLReachesNothingInside(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t) // with WEBHOOK_PRIVATE as it is by default
 	ann := d.signUp("ann")
 	bot := ann.makes("hook-bot", "messages:read")
@@ -160,6 +162,7 @@ func TestP6WhoNamesAURLReachesNothingInside(t *testing.T) {
 }
 
 func TestP6AWebhookTellsOfWhatItsBotMayReadAlone(t *testing.T) {
+	t.Parallel()
 	d := &door{t, system.OneProcess(t, noop.NewTracerProvider().Tracer(""), "WEBHOOK_PRIVATE", "true")}
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	bot := ann.makes("hook-bot", "messages:read", "messages:write")
@@ -213,6 +216,7 @@ func TestP6AWebhookTellsOfWhatItsBotMayReadAlone(t *testing.T) {
 }
 
 func TestP6NobodySubscribesForAnother(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, eve := d.signUp("ann"), d.signUp("eve")
 	body := request{

@@ -341,6 +341,7 @@ func send(t *testing.T, req *http.Request) (*http.Response, []byte) {
 // Every example of the contract is what it says: the request is taken, and the
 // answer has its fields. Sent with one field more it is refused.
 func TestEachExampleOfTheContractIsExecuted(t *testing.T) {
+	t.Parallel()
 	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)
@@ -418,6 +419,7 @@ func TestEachExampleOfTheContractIsExecuted(t *testing.T) {
 
 // What the contract gives as examples is allowed by the contract.
 func TestEachExampleOfTheContractIsValid(t *testing.T) {
+	t.Parallel()
 	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)
@@ -445,6 +447,7 @@ func TestEachExampleOfTheContractIsValid(t *testing.T) {
 
 // Each operation says how it fails, and each write that has a caller can be repeated.
 func TestEachOperationOfTheContractIsComplete(t *testing.T) {
+	t.Parallel()
 	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)

@@ -130,6 +130,7 @@ func (v visitor) unread(c im.Conversation) (n int, last im.Message) {
 
 // TestADayOfAUser is one day in the lives of ann, who has two devices, and bob.
 func TestADayOfAUser(t *testing.T) {
+	t.Parallel()
 	door := openDoor(t)
 	ann, bob, eve := door.signUp("ann"), door.signUp("bob"), door.signUp("eve")
 	phone, desk, his, hers := ann.on("phone"), ann.on("desk"), bob.on("phone"), eve.on("phone")

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +30,7 @@ type direct struct {
 
 func mountAll(t *testing.T, more ...string) *direct {
 	t.Helper()
-	vars := system.Settings(t, strings.Join(imtest.Kafka(t), ","), system.Database(t), imtest.Redis(t))
+	vars := system.Settings(t, system.Brokers(t), system.Database(t), imtest.Redis(t))
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]
 	}
@@ -108,6 +107,7 @@ var anybody = map[string]bool{
 }
 
 func TestP6NoFunctionIsAWayInForWhoCallsItDirectly(t *testing.T) {
+	t.Parallel()
 	d := mountAll(t)
 	ann := d.signUp("ann")
 	expired := d.token(ann.User, d.vars["TOKEN_PRIVATE_KEY"], -time.Hour)
@@ -161,6 +161,7 @@ func TestP6NoFunctionIsAWayInForWhoCallsItDirectly(t *testing.T) {
 }
 
 func TestP6NobodyReadsWhatIsNotTheirs(t *testing.T) {
+	t.Parallel()
 	d := mountAll(t)
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	status, body := d.call("group-create", "Bearer "+ann.Access, map[string]any{"name": "two of us", "members": []string{bob.ID}})
@@ -197,6 +198,7 @@ func TestP6NobodyReadsWhatIsNotTheirs(t *testing.T) {
 }
 
 func TestP6ARefreshTokenThatIsUsedAgainEndsTheSession(t *testing.T) {
+	t.Parallel()
 	d := mountAll(t, "REFRESH_GRACE", "1us") // as if the device had had the answer to the first use
 	ann := d.signUp("ann")
 	status, body := d.call("token-refresh", "", map[string]string{"refresh_token": ann.Refresh})

@@ -82,6 +82,7 @@ func runs(t *testing.T, file string) []step {
 // The session of docs/api.md is what happens when somebody pastes it, and then
 // what other pages have: into bash, and where there is none as if it were.
 func TestTheSessionInCurlRunsAsItIsWritten(t *testing.T) {
+	t.Parallel()
 	all := steps(t, page(t))
 	if len(all) < 10 {
 		t.Fatalf("%s has %d blocks of commands", apiPage, len(all))
@@ -192,6 +193,7 @@ func rowsOf(t *testing.T, header string) (rows [][]string) {
 }
 
 func TestTheFirstPageCountsTheCalls(t *testing.T) {
+	t.Parallel()
 	first, err := os.ReadFile("../README.md")
 	contract, contractErr := os.ReadFile("../openapi.yaml")
 	if err := errors.Join(err, contractErr); err != nil {
@@ -203,6 +205,7 @@ func TestTheFirstPageCountsTheCalls(t *testing.T) {
 }
 
 func TestThePageOfTheAPIListsEachKindOfErrorWithItsStatus(t *testing.T) {
+	t.Parallel()
 	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +225,7 @@ func TestThePageOfTheAPIListsEachKindOfErrorWithItsStatus(t *testing.T) {
 }
 
 func TestThePageOfTheAPISaysWhoMayDoWhatInAGroup(t *testing.T) {
+	t.Parallel()
 	yes := map[bool]string{true: "yes", false: ""}
 	var want, got []string
 	for _, r := range im.Rights {

@@ -39,6 +39,7 @@ func inManual(t *testing.T, language, name string) string {
 
 // The bots of docs/bots.md do what is said there, as they stand there.
 func TestTheBotOfTheManualAnswers(t *testing.T) {
+	t.Parallel()
 	t.Run("in Python", func(t *testing.T) {
 		file := inManual(t, "python", "echo.py")
 		python, err := exec.LookPath("python3")

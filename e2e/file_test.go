@@ -15,6 +15,7 @@ import (
 )
 
 func TestP6NobodyOpensAFileThatWasNotSentToThem(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, cyd, dan, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("cyd"), d.signUp("dan"), d.signUp("eve")
 	content := picture(t, 40, 30)
@@ -81,6 +82,7 @@ func TestP6NobodyOpensAFileThatWasNotSentToThem(t *testing.T) {
 }
 
 func TestP6WhatAFileIsIsNotForItsSenderToSay(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob := d.signUp("ann"), d.signUp("bob")
 	content := picture(t, 40, 30)
@@ -139,6 +141,7 @@ func TestP6WhatAFileIsIsNotForItsSenderToSay(t *testing.T) {
 }
 
 func TestP6LinksToFilesAreGoodForOneThingAndNotForLong(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob := d.signUp("ann"), d.signUp("bob")
 	content := picture(t, 40, 30)
@@ -224,6 +227,7 @@ func TestP6LinksToFilesAreGoodForOneThingAndNotForLong(t *testing.T) {
 }
 
 func TestP6LinksToFilesRunOut(t *testing.T) {
+	t.Parallel()
 	direct := mountAll(t, "FILE_LINK_TTL", "5s") // enough to upload and fetch by it
 	d := &door{t, front(t, direct.vars, direct.url)}
 	ann := d.signUp("ann")
@@ -242,6 +246,7 @@ func TestP6LinksToFilesRunOut(t *testing.T) {
 // An avatar is the one thing in the storage that everybody can read, and says
 // no more than it shows.
 func TestP6AnAvatarIsThereForEverybodyAndNothingElseIs(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob := d.signUp("ann"), d.signUp("bob")
 	file := ann.uploads("me.png", "image/png", picture(t, 900, 600))

@@ -67,6 +67,7 @@ func (s socket) say(b string) {
 
 // Bad input gets a clear answer, and the connection goes on.
 func TestBadInputIsAnsweredAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	url := system.OneProcess(t, noop.NewTracerProvider().Tracer(""))
 	api := &client.API{URL: url}
 	signUp := func(account string) client.Tokens {

@@ -453,6 +453,7 @@ func (s situation) otherOrMe() string {
 // who calls it directly, and changes nothing for whom it refuses. A function
 // without a row fails.
 func TestP6EachFunctionAnswersEverybodyAsTheMatrixSays(t *testing.T) {
+	t.Parallel()
 	columns, rows := readMatrix(t)
 	for _, c := range columns {
 		if _, ok := actors[c]; !ok {
@@ -513,6 +514,7 @@ func TestP6EachFunctionAnswersEverybodyAsTheMatrixSays(t *testing.T) {
 // P6: with the token of a bot each function can be called that is of the scope
 // which testdata/authorization.txt says, and no other.
 func TestP6TheTokenOfABotIsGoodForItsScopesAlone(t *testing.T) {
+	t.Parallel()
 	_, rows := readMatrix(t)
 	d := mountAll(t)
 	ann := d.signUp("ann")

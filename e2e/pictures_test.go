@@ -23,6 +23,7 @@ import (
 // answers what it is told by its webhook; a device that is away is pushed to;
 // an address is proved and a second factor asked for.
 func TestADayWithPicturesAndABot(t *testing.T) {
+	t.Parallel()
 	post, browser := openPostbox(t), receive(t, nil)
 	s := system.Start(t, "WEBHOOK_PRIVATE", "true", "SMTP_URL", post.URL, "NOTIFY_AFTER", "100ms")
 	d := &door{t, s.Gateways[0]}

@@ -11,6 +11,7 @@ import (
 // Recalling takes back every text that a message has had, from everybody who
 // has it: a device that syncs afterwards finds none of them.
 func TestARecalledTextIsInNoInbox(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, cyd := d.signUp("ann"), d.signUp("bob"), d.signUp("cyd")
 	recall := func(path string) { ann.must("POST", path+"/recall", nil) }

@@ -13,6 +13,7 @@ import (
 )
 
 func TestP6SearchFindsNothingThatOneMayNotRead(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, cyd, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("cyd"), d.signUp("eve")
 	group := ann.group("invite", bob, cyd)

@@ -15,6 +15,7 @@ import (
 // One trace spans a message's way from the socket it came in by, through Kafka
 // and the inbox, to the socket it goes out by.
 func TestOneTraceSpansTheWayOfAMessage(t *testing.T) {
+	t.Parallel()
 	spans := tracetest.NewInMemoryExporter()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.AlwaysSample())).Tracer("e2e")
 

@@ -22,6 +22,7 @@ import (
 // What the predecessor of Tidings let anybody do, tried through the front door.
 
 func TestP6NobodyActsUnderAnothersID(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	c, err := readContract()
@@ -65,6 +66,7 @@ func TestP6NobodyActsUnderAnothersID(t *testing.T) {
 }
 
 func TestP6NobodyEditsAnothersProfile(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, eve := d.signUp("ann"), d.signUp("eve")
 	ann.must("PATCH", "/v1/users/me", request{"name": "Ann", "email": "ann@example.org", "phone": "+4930123456", "bio": "I am Ann"})
@@ -92,6 +94,7 @@ func TestP6NobodyEditsAnothersProfile(t *testing.T) {
 }
 
 func TestP6NobodyAcceptsTheirOwnRequest(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	respond := func(to visitor) string { return "/v1/friends/requests/" + to.ID + "/response" }
@@ -126,6 +129,7 @@ func TestP6NobodyAcceptsTheirOwnRequest(t *testing.T) {
 }
 
 func TestP6NobodyIsRemovedByWhoMayNotNorIsItAnnounced(t *testing.T) {
+	t.Parallel()
 	direct := mountAll(t)
 	stores := openStores(t, direct.vars)
 	d := &door{t, front(t, direct.vars, direct.url)}
@@ -172,6 +176,7 @@ func TestP6NobodyIsRemovedByWhoMayNotNorIsItAnnounced(t *testing.T) {
 }
 
 func TestP6NobodyDeletesFromAnothersInbox(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	first, second := ann.tell(bob, "first"), ann.tell(bob, "second")
@@ -204,6 +209,7 @@ func TestP6NobodyDeletesFromAnothersInbox(t *testing.T) {
 }
 
 func TestP6UsersCannotBeEnumerated(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, hidden, hostile, shy := d.signUp("ann"), d.signUp("hidden"), d.signUp("hostile"), d.signUp("shy")
 	open := d.signUp("open")
@@ -304,6 +310,7 @@ func TestP6UsersCannotBeEnumerated(t *testing.T) {
 }
 
 func TestP6SearchingAndSigningInAreLimited(t *testing.T) {
+	t.Parallel()
 	direct := mountAll(t, "SEARCHES_PER_MINUTE", "3", "SIGN_INS_PER_MINUTE", "3")
 	d := &door{t, front(t, direct.vars, direct.url)}
 	ann := d.signUp("ann")
@@ -327,6 +334,7 @@ func TestP6SearchingAndSigningInAreLimited(t *testing.T) {
 }
 
 func TestP6NobodyTakesAnAccountOverByChangingItsPassword(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, eve := d.signUp("ann"), d.signUp("eve")
 	ann.must("PATCH", "/v1/users/me", request{"email": "ann@example.org"})
@@ -365,6 +373,7 @@ func TestP6NobodyTakesAnAccountOverByChangingItsPassword(t *testing.T) {
 }
 
 func TestP6NobodyMarksAnothersMessagesRead(t *testing.T) {
+	t.Parallel()
 	d := openDoor(t)
 	ann, bob, eve := d.signUp("ann"), d.signUp("bob"), d.signUp("eve")
 	m := ann.tell(bob, "have you read this?")
@@ -404,6 +413,7 @@ func TestP6NobodyMarksAnothersMessagesRead(t *testing.T) {
 // P7: whatever is asked of an operation, it is refused or done; nothing breaks,
 // and nothing outside of the contract is taken.
 func TestP7RangesAndValuesThatMakeNoSenseAreRefused(t *testing.T) {
+	t.Parallel()
 	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)

@@ -62,13 +62,24 @@ func judge(t *testing.T, r abuse.Result) {
 		}
 	}
 	t.Logf("the attackers: %s", r.Attackers)
-	bound := r.Before.Quantile(0.99) + slowdown*time.Second + hops*max(r.Before.Stall, r.During.Stall)
+	bound := r.Before.Quantile(0.99) + slowest() + hops*max(r.Before.Stall, r.During.Stall)
 	if got := r.During.Quantile(0.99); got > bound {
 		t.Errorf("bystanders waited for %s, and %s is the most that they were to", ms(got), ms(bound))
 	}
 	if r.Held != nil {
 		t.Error(r.Held)
 	}
+}
+
+// slowest is by how much longer bystanders may wait: a second, where attacks are
+// measured (.ci/attacks) and have the machine for themselves; ten times as long
+// where other tests run beside them, or with the race detector, whose manual says
+// "5-15x". A system that does not withstand an attack lets them wait until it ends.
+func slowest() time.Duration {
+	if raced || os.Getenv("ABUSE_SECONDS") == "" {
+		return 10 * time.Second
+	}
+	return time.Second
 }
 
 // forPeople returns settings that have the limits which people meet in place of

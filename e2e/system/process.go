@@ -3,7 +3,6 @@ package system
 import (
 	"context"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
@@ -19,7 +18,7 @@ import (
 // OneProcess runs all parts in this process and returns the public URL.
 func OneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
 	t.Helper()
-	vars := Settings(t, strings.Join(imtest.Kafka(t), ","), Database(t), imtest.Redis(t))
+	vars := Settings(t, Brokers(t), Database(t), imtest.Redis(t))
 	vars["GATEWAY_ADDR"], vars["GATEWAY_INTERNAL_ADDR"] = "127.0.0.1:0", "127.0.0.1:0"
 	for i := 0; i < len(more); i += 2 {
 		vars[more[i]] = more[i+1]

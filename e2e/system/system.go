@@ -85,6 +85,16 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
+// Brokers returns those of a Kafka of the test's own, since systems share no topics
+// and consumer groups; or the one that the environment names, which they do share.
+func Brokers(t testing.TB) string {
+	t.Helper()
+	if list := os.Getenv("TIDINGS_TEST_KAFKA_BROKERS"); list != "" {
+		return list
+	}
+	return imtest.Start(t, "kafka").URL
+}
+
 // Database returns the URL of a database of the test's own, which has its tables.
 func Database(t testing.TB) string { return imtest.Migrated(t, postgres.Migrate) }
 
