@@ -25,12 +25,18 @@ func OneProcess(t *testing.T, tracer trace.Tracer, more ...string) string {
 	}
 	Prepare(t, vars)
 
-	env := imtest.Env(t, vars)
-	env.Tracer = tracer
-	Mount(t, env, vars)
-
-	gatewayEnv, relayEnv := imtest.Env(t, vars), imtest.Env(t, vars)
-	gatewayEnv.Tracer, relayEnv.Tracer = tracer, tracer
+	// As in `tidings all`, parts hand each other events; e2e/faults has them by HTTP.
+	neighbours := fn.NewNeighbourhood()
+	part := func() *proc.Env {
+		env := imtest.Env(t, vars)
+		env.Tracer = tracer
+		if err := fn.Join(env, neighbours); err != nil {
+			t.Fatal(err)
+		}
+		return env
+	}
+	Mount(t, part(), vars)
+	gatewayEnv, relayEnv := part(), part()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 2)
 	gw, err := server.Open(ctx, gatewayEnv)
