@@ -16,9 +16,9 @@ import (
 var settingAddr = proc.Setting{Name: "CONNECTOR_ADDR", Default: ":8080", Doc: "address on which the connector answers /healthz and /readyz, and /metrics unless METRICS_ADDR is set"}
 
 const usage = `usage:
-  connector                    hand the events of Kafka topics to functions
-  connector replay [flags]     hand dead letters to the functions they failed in
-                               (connector replay -h lists the flags)
+  tidings connector                    hand the events of Kafka topics to functions
+  tidings connector replay [flags]     hand dead letters to the functions they failed in
+                               (tidings connector replay -h lists the flags)
 `
 
 // Command returns what the program does that is called with args.
