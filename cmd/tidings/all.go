@@ -17,9 +17,9 @@ import (
 )
 
 // all prepares the stores, then runs gateway, connector and every function until
-// ctx is done. They reach each other as they do elsewhere, by HTTP and Kafka; the
-// functions listen on a port of this machine alone. Functions stop last: what
-// the others have begun is ended by them.
+// ctx is done. Events go through Kafka or are handed over in the process, calls of
+// the API over HTTP, for which the functions listen on a port of this machine
+// alone. Functions stop last: what the others have begun is ended by them.
 func all(ctx context.Context, env *proc.Env) error {
 	if err := migrate.Up(ctx, env); err != nil {
 		return err
