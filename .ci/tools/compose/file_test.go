@@ -304,7 +304,7 @@ func TestWhatIsSharedIsMerged(t *testing.T) {
 		if (s.Restart == "unless-stopped") == once {
 			t.Errorf("%s: restart: %s", name, s.Restart)
 		}
-		if calls := []string{"gateway", "connector", "users", "accounts", "messages"}; (s.Environment["FUNCTION_URL"] != nil) != slices.Contains(calls, name) {
+		if calls := []string{"gateway", "connector", "users", "accounts", "messages", "timers"}; (s.Environment["FUNCTION_URL"] != nil) != slices.Contains(calls, name) {
 			t.Errorf("%s is told where functions are, or is not", name)
 		}
 	}
@@ -343,7 +343,7 @@ func TestEveryHostIsAService(t *testing.T) {
 			}
 		}
 	}
-	for _, of := range []string{"gateway", "connector", "users", "accounts", "messages"} {
+	for _, of := range []string{"gateway", "connector", "users", "accounts", "messages", "timers"} {
 		urls := urlsOf(t, p.Services[of])
 		for _, f := range functions.All {
 			u, err := url.Parse(urls.Of(f.Name))
